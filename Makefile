@@ -1,0 +1,41 @@
+# make help: what there is to make.
+
+SHELL := /bin/sh
+export PATH := $(PATH):$(HOME)/.cargo/bin
+GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
+# What `make test` runs end to end: the release of most reports, and the newest.
+TEST_GATEWAYS ?= 2026.3.28 2026.9.6
+
+.PHONY: help demo build test check e2e clean setup-build setup-test
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
+
+demo: setup-build ## show it all on this machine; stays up until Ctrl-C
+	cargo run --locked --quiet -- demo $(DEMO)
+
+build: setup-build ## the optimised binary: target/release/scopeshim
+	cargo build --locked --release
+
+test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
+	cargo test --locked
+	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
+
+check: setup-build ## what must pass before a commit
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
+	cargo build --locked
+	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+
+clean: ## everything that was built
+	cargo clean
+
+setup-build:
+	@tests/setup.sh build
+
+setup-test:
+	@tests/setup.sh test

@@ -1,0 +1,173 @@
+//! The process: everything bound before anything is served, signals, the drain at the end.
+
+use crate::config::{Config, Fixed};
+use crate::listener::{BindError, Connection, Connections, Limits, Listener};
+use crate::policy::Policy;
+use crate::proxy::{CONNECTION, Proxy, Upstream};
+use arc_swap::ArcSwap;
+use pingora::apps::ServerApp as _;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often connections that overstay are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often the end of a drain is looked for.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long no connection is accepted after the process ran out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The gateway's host has no address.
+    #[error(transparent)]
+    Resolve(#[from] crate::proxy::ResolveError),
+    /// The operating system refuses something basic.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A process that is ready to serve: its sockets are bound, its policy compiled.
+pub struct App {
+    fixed: Fixed,
+    policy: Arc<ArcSwap<Policy>>,
+    listeners: Vec<Listener>,
+    connections: Arc<Connections>,
+    proxy: Arc<HttpProxy<Proxy>>,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every request came to its end.
+    Drained,
+    /// Some were cut: the time was over, or a second signal came.
+    Cut(usize),
+}
+
+impl App {
+    /// Binds and compiles. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left half-started.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let Config { fixed, live } = config;
+        let listeners = fixed.listeners.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let upstream = Upstream::new(fixed.gateway.clone()).await?;
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&live, 1)));
+        let connections = Arc::new(Connections::new(Limits {
+            connections: fixed.max_connections,
+            head: fixed.head_timeout,
+            rest: fixed.keepalive,
+        }));
+        let proxy = Proxy::new(policy.clone(), upstream, fixed.keepalive);
+        let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
+        Ok(Self { fixed, policy, listeners, connections, proxy })
+    }
+
+    /// The addresses as bound.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter()
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<ArcSwap<Policy>> {
+        self.policy.clone()
+    }
+
+    /// Serves until `stop` asks for an end, drains, and returns. A second word on `stop` ends the
+    /// drain at once.
+    pub async fn serve(self, mut stop: tokio::sync::mpsc::Receiver<()>) -> Stopped {
+        let (stopping, stopped) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, self.connections.clone(), self.proxy.clone(), stopped.clone()));
+        }
+        let sweeper = tokio::spawn(sweep(self.connections.clone()));
+        let _ = stop.recv().await;
+
+        let _ = stopping.send(true);
+        while accepting.join_next().await.is_some() {}
+        let (_, busy) = self.connections.count();
+        tracing::info!(open_requests = busy, "stopping: no new connections, open requests may end");
+        let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
+        sweeper.abort();
+        outcome
+    }
+}
+
+async fn drain(connections: &Connections, patience: Duration, stop: &mut tokio::sync::mpsc::Receiver<()>) -> Stopped {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        connections.end_resting();
+        let (open, busy) = connections.count();
+        if open == 0 {
+            return Stopped::Drained;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(DRAIN_POLL) => {}
+            _ = stop.recv() => return Stopped::Cut(busy),
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return if busy == 0 { Stopped::Drained } else { Stopped::Cut(busy) };
+        }
+    }
+}
+
+async fn accept(
+    listener: Listener,
+    connections: Arc<Connections>,
+    proxy: Arc<HttpProxy<Proxy>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = connections.accept(&listener) => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, connection)) => {
+                let (connections, proxy, stopped) = (connections.clone(), proxy.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    let serve = serve(Box::new(stream), &connection, proxy, stopped);
+                    connections.run(connection.clone(), serve).await;
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, mostly: without a pause this would spin.
+                tracing::error!(listener = %listener, %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: pingora::protocols::Stream,
+    connection: &Arc<Connection>,
+    proxy: Arc<HttpProxy<Proxy>>,
+    stopped: watch::Receiver<bool>,
+) {
+    CONNECTION
+        .scope(connection.clone(), async {
+            drop(proxy.process_new(stream, &stopped).await);
+        })
+        .await;
+}
+
+async fn sweep(connections: Arc<Connections>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        connections.sweep();
+    }
+}

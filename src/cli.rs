@@ -1,0 +1,103 @@
+//! The command line: verbs, exit codes, and the only place that prints to standard output.
+
+mod check;
+mod demo;
+mod run;
+mod token;
+
+use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Puts least privilege in front of an OpenClaw gateway.
+#[derive(Debug, Parser)]
+#[command(name = "scopeshim", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was found; 64 the command line is wrong; \
+66 the configuration file cannot be read; 69 an address cannot be listened on; 78 the configuration is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve: stand in front of the gateway until told to stop
+    Run(ConfigFile),
+    /// Say everything that is wrong with a configuration
+    Check(check::Args),
+    /// Make and look after named bearer tokens
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Show it all on this machine, with a stand-in for the gateway
+    Demo(demo::Args),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, short, env = "SCOPESHIM_CONFIG", default_value = "/etc/scopeshim/config.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// How the process ends (sysexits(3); systemd prints the names).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// It failed, or something was found.
+    Failed = 1,
+    /// `EX_USAGE`: the command line is wrong.
+    Usage = 64,
+    /// `EX_NOINPUT`: a file cannot be read.
+    NoInput = 66,
+    /// `EX_UNAVAILABLE`: an address cannot be listened on, or the gateway's name leads nowhere.
+    Unavailable = 69,
+    /// `EX_OSERR`: the operating system refuses something basic.
+    System = 71,
+    /// `EX_CONFIG`: the configuration is wrong.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    match cli.verb {
+        Verb::Run(at) => run::run(&at.config),
+        Verb::Check(args) => check::check(&args),
+        Verb::Token(verb) => token::token(verb),
+        Verb::Demo(args) => demo::demo(&args),
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn say(text: impl AsRef<str>) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_ref().as_bytes());
+    let _ = out.write_all(b"\n");
+    let _ = out.flush();
+}
+
+/// Prints to standard error.
+fn complain(text: impl AsRef<str>) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_ref().as_bytes());
+    let _ = err.write_all(b"\n");
+}

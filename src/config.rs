@@ -1,0 +1,280 @@
+//! Configuration: [`file::File`] as written, [`Config`] as validated.
+//!
+//! A [`Config`] holds nothing that could still turn out to be wrong. Its fixed part needs a
+//! restart to change; its live part is compiled into a policy whenever the file changes.
+
+pub mod diagnostic;
+pub mod file;
+mod read;
+pub mod surroundings;
+mod validate;
+
+use crate::route::Route;
+use crate::scope::{Scope, ScopeSet};
+use crate::secret::{Secret, TokenHash};
+use diagnostic::{Problem, Problems, Severity, Source};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use surroundings::Surroundings;
+
+/// A validated configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// What needs a restart to change.
+    pub fixed: Fixed,
+    /// What a reload changes.
+    pub live: Live,
+}
+
+/// What needs a restart to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<ListenAddress>,
+    /// The gateway's address.
+    pub gateway: GatewayAddress,
+    /// Worker threads.
+    pub threads: usize,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// How long open requests may go on after a stop was asked for.
+    pub drain: Duration,
+    /// The most client connections at a time.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a connection may rest between requests.
+    pub keepalive: Duration,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// A listening address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket and its file mode.
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// The mode.
+        mode: u32,
+    },
+}
+
+/// The gateway's address and the patience with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayAddress {
+    /// The host as written, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a request waits for a gateway that refuses connections.
+    pub retry_for: Duration,
+}
+
+impl GatewayAddress {
+    /// `host:port`, an IPv6 host in brackets.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level written.
+    pub level: tracing::level_filters::LevelFilter,
+    /// The form.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// What a reload changes.
+#[derive(Debug)]
+pub struct Live {
+    /// How this proxy authenticates itself to the gateway.
+    pub gateway_auth: GatewayAuth,
+    /// What clients that hold the gateway's secret may do; `None`: they are not accepted.
+    pub gateway_secret: Option<ScopeSet>,
+    /// What callers without a credential may do; `None`: they are refused.
+    pub anonymous: Option<Anonymous>,
+    /// Named bearer tokens.
+    pub tokens: Vec<Token>,
+    /// Routes beside those compiled in.
+    pub routes: Vec<Route>,
+    /// What other routes need.
+    pub unlisted_routes: Scope,
+    /// What happens to a request for more than is granted.
+    pub excess: Excess,
+    /// Which of the gateway's own headers callers may send.
+    pub headers: HeaderRules,
+}
+
+/// How this proxy authenticates itself to the gateway.
+#[derive(Debug, Clone)]
+pub enum GatewayAuth {
+    /// `gateway.auth.mode = "token"`.
+    Token(Secret),
+    /// `gateway.auth.mode = "password"`.
+    Password(Secret),
+    /// `gateway.auth.mode = "none"`.
+    None,
+}
+
+impl GatewayAuth {
+    /// The shared secret, where the mode has one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Token(secret) | Self::Password(secret) => Some(secret),
+            Self::None => None,
+        }
+    }
+
+    /// The mode's name, as the gateway spells it.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Password(_) => "password",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Callers without a credential.
+#[derive(Debug, Clone)]
+pub struct Anonymous {
+    /// What they may do.
+    pub scopes: ScopeSet,
+    /// Where they may come from.
+    pub cidrs: Vec<IpNet>,
+}
+
+/// One named bearer token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its hash.
+    pub hash: TokenHash,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// From when.
+    pub not_before: Option<Timestamp>,
+    /// Until when.
+    pub expires: Option<Timestamp>,
+    /// From where; empty: from anywhere.
+    pub cidrs: Vec<IpNet>,
+    /// Where it stands, `file:line`.
+    pub place: Arc<str>,
+}
+
+/// What happens to a request for more than is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// 403, naming the excess.
+    Refuse,
+    /// The granted part is used.
+    Narrow,
+}
+
+/// Who may send one of the gateway's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderRule {
+    /// Any principal.
+    Pass,
+    /// Only with `operator.admin` among the effective scopes.
+    Admin,
+    /// Nobody.
+    Refuse,
+}
+
+/// The rule for each of the gateway's headers that a caller may have a use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// `x-openclaw-agent-id`.
+    pub agent_id: HeaderRule,
+    /// `x-openclaw-model`.
+    pub model: HeaderRule,
+    /// `x-openclaw-session-key`.
+    pub session_key: HeaderRule,
+    /// `x-openclaw-message-channel`.
+    pub message_channel: HeaderRule,
+}
+
+/// A configuration file that was read: its text, what is wrong with it, and what it says if
+/// nothing serious is.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file.
+    pub source: Source,
+    /// Everything wrong with it, in the order of the file.
+    pub problems: Vec<Problem>,
+    /// What it says; `None` if there is an error among the problems.
+    pub config: Option<Config>,
+}
+
+impl Loaded {
+    /// Every problem, rendered for a person.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.problems.iter().map(|p| self.source.render(p) + "\n").collect()
+    }
+
+    /// How many errors and how many warnings.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        (errors, self.problems.len() - errors)
+    }
+}
+
+/// Reads and validates a configuration file.
+///
+/// # Errors
+/// When the file itself cannot be read.
+pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loaded> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(parse(Source { name: path.display().to_string(), text }, surroundings))
+}
+
+/// Validates a configuration text.
+#[must_use]
+pub fn parse(source: Source, surroundings: &dyn Surroundings) -> Loaded {
+    let mut problems = Problems::default();
+    let config = read::read(&source.text, &mut problems)
+        .and_then(|file| validate::validate(&file, &source, surroundings, &mut problems));
+    let config = if problems.any_error() { None } else { config };
+    Loaded { source, problems: problems.into_sorted(), config }
+}
+
+/// Whether a text can be the name of a token: 1 to 64 letters, digits and `. _ - @`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@'))
+}

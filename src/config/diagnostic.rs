@@ -1,0 +1,199 @@
+//! What is wrong with a configuration: every problem with its file, line, column and mend.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Legal but unwise.
+    Warning,
+    /// The configuration cannot be used.
+    Error,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// Where, as a byte range of the file; `None` when it is about the file as a whole.
+    pub span: Option<Range<usize>>,
+}
+
+/// Problems as they are collected.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Notes an error.
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(Severity::Error, code, span.into(), message.into(), hint.into());
+    }
+
+    /// Notes something legal but unwise.
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(Severity::Warning, code, span.into(), message.into(), hint.into());
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        span: Option<Range<usize>>,
+        message: String,
+        hint: String,
+    ) {
+        self.0.push(Problem { severity, code, message, hint, span });
+    }
+
+    /// Whether any of them is an error.
+    #[must_use]
+    pub fn any_error(&self) -> bool {
+        self.0.iter().any(|p| p.severity == Severity::Error)
+    }
+
+    /// All of them, in the order of the file.
+    #[must_use]
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.0.sort_by_key(|p| p.span.as_ref().map_or(usize::MAX, |s| s.start));
+        self.0
+    }
+}
+
+/// A file's text and name, to which problems refer.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The name to show.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+impl Source {
+    /// Line and column of a byte, both from 1; the column counts characters.
+    #[must_use]
+    pub fn position(&self, byte: usize) -> (usize, usize) {
+        let before = self.text.get(..byte.min(self.text.len())).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+
+    /// `name:line` of a span's start.
+    #[must_use]
+    pub fn place(&self, span: &Range<usize>) -> String {
+        format!("{}:{}", self.name, self.position(span.start).0)
+    }
+
+    /// Renders one problem the way rustc does.
+    #[must_use]
+    pub fn render(&self, problem: &Problem) -> String {
+        let kind = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut out = format!("{kind}[{}]: {}\n", problem.code, problem.message);
+        if let Some(span) = &problem.span {
+            let (line, column) = self.position(span.start);
+            let text = self.text.lines().nth(line - 1).unwrap_or_default();
+            let gutter = " ".repeat(line.to_string().len());
+            let rest = text.chars().count().saturating_sub(column - 1).max(1);
+            let marked =
+                self.text.get(span.clone()).map_or(1, |s| s.lines().next().unwrap_or_default().chars().count());
+            let marks = "^".repeat(marked.clamp(1, rest));
+            let _ = writeln!(out, "{gutter}--> {}:{line}:{column}", self.name);
+            let _ = writeln!(out, "{gutter} |\n{line} | {text}");
+            let _ = writeln!(out, "{gutter} | {}{marks}", " ".repeat(column - 1));
+            if !problem.hint.is_empty() {
+                let _ = writeln!(out, "{gutter} = help: {}", problem.hint);
+            }
+        } else {
+            let _ = writeln!(out, " --> {}", self.name);
+            if !problem.hint.is_empty() {
+                let _ = writeln!(out, "  = help: {}", problem.hint);
+            }
+        }
+        out
+    }
+}
+
+/// The candidate nearest to `word`, if one is near enough to be what was meant.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = word.chars().count().div_ceil(3);
+    candidates
+        .into_iter()
+        .map(|c| (distance(word, c), c))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
+}
+
+/// The Levenshtein distance, letters compared without case.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().flat_map(char::to_lowercase).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
+            let above = *cell;
+            left = (diagonal + usize::from(ca != *cb)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_are_found_and_far_ones_are_not() {
+        assert_eq!(did_you_mean("sha265", ["sha256", "name"]), Some("sha256"));
+        assert_eq!(did_you_mean("Scope", ["scopes", "cidrs"]), Some("scopes"));
+        assert_eq!(did_you_mean("colour", ["scopes", "cidrs"]), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_problem_shows_its_place() {
+        let source = Source { name: "config.toml".into(), text: "a = 1\nwörd = \"x\"\n".into() };
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "unknown-key",
+            message: "unknown key `wörd`".into(),
+            hint: "did you mean `word`?".into(),
+            span: Some(6..11),
+        };
+        let text = source.render(&problem);
+        assert!(text.contains("--> config.toml:2:1"), "{text}");
+        assert!(text.contains("^^^^\n"), "{text}");
+        assert!(text.contains("did you mean"), "{text}");
+    }
+}

@@ -1,0 +1,79 @@
+//! What a configuration refers to outside its file: secrets, directories, the moment.
+
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// The world around a configuration, so that tests can have their own.
+pub trait Surroundings {
+    /// Reads a secret's file.
+    ///
+    /// # Errors
+    /// A sentence for the person who must mend it.
+    fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault>;
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The present.
+    fn now(&self) -> Timestamp;
+}
+
+/// Why a secret's file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretFileFault {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// Everybody on this machine can read it.
+    #[error("can be read by every user of this machine (mode {0:04o})")]
+    WorldReadable(u32),
+    /// It is too large to be a secret.
+    #[error("is larger than 64 KiB")]
+    TooLarge,
+}
+
+/// The process's own surroundings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Surroundings for System {
+    fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
+        use std::io::Read as _;
+        use std::os::unix::fs::PermissionsExt as _;
+        let unreadable = |e: std::io::Error| SecretFileFault::Unreadable(e.to_string());
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        let meta = file.metadata().map_err(unreadable)?;
+        let mode = meta.permissions().mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            return Err(SecretFileFault::WorldReadable(mode));
+        }
+        if meta.len() > 64 * 1024 {
+            return Err(SecretFileFault::TooLarge);
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Ok(text)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// The directory for state where the configuration names none.
+#[must_use]
+pub fn default_state_dir(surroundings: &dyn Surroundings) -> PathBuf {
+    // systemd's StateDirectory=, which may name several.
+    if let Some(dirs) = surroundings.variable("STATE_DIRECTORY")
+        && let Some(first) = dirs.split(':').find(|d| !d.is_empty())
+    {
+        return PathBuf::from(first);
+    }
+    if let Some(dir) = surroundings.variable("XDG_STATE_HOME").filter(|d| d.starts_with('/')) {
+        return Path::new(&dir).join("scopeshim");
+    }
+    let home = surroundings.variable("HOME").unwrap_or_else(|| "/var/lib".to_owned());
+    Path::new(&home).join(".local/state/scopeshim")
+}

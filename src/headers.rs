@@ -1,0 +1,203 @@
+//! Which request headers are ours alone to send, and what is sent (laws 2 and 6).
+//!
+//! Set or strip, never keep: every name that carries identity, origin or authority is taken out of
+//! every request, however it is spelled, and what the grant says is put in.
+
+use crate::config::GatewayAuth;
+use crate::policy::Grant;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+
+/// The header this program is about.
+pub const SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
+/// Correlates a request in every log it passes.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The gateway's own headers that a caller may have a use for; the policy says who.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Governed {
+    /// `x-openclaw-agent-id`.
+    AgentId,
+    /// `x-openclaw-model`.
+    Model,
+    /// `x-openclaw-session-key`.
+    SessionKey,
+    /// `x-openclaw-message-channel`.
+    MessageChannel,
+}
+
+impl Governed {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AgentId, Self::Model, Self::SessionKey, Self::MessageChannel];
+
+    /// The header's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgentId => "x-openclaw-agent-id",
+            Self::Model => "x-openclaw-model",
+            Self::SessionKey => "x-openclaw-session-key",
+            Self::MessageChannel => "x-openclaw-message-channel",
+        }
+    }
+}
+
+/// What a request header is to this proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The client's own affair: passed on.
+    Free,
+    /// For the policy to say.
+    Governed(Governed),
+    /// A credential, or the scopes header: read here, never passed on.
+    Ours,
+    /// A claim about identity, origin or authority, or an alias of such a name: taken out.
+    Forged,
+}
+
+/// What kind of header this is. `name` is lower case, as [`HeaderName`] keeps it.
+#[must_use]
+pub fn kind(name: &str) -> Kind {
+    match name {
+        "authorization" | "x-openclaw-scopes" => return Kind::Ours,
+        _ => {}
+    }
+    if let Some(governed) = Governed::ALL.into_iter().find(|g| g.name() == name) {
+        return Kind::Governed(governed);
+    }
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return if is_owned(name) { Kind::Forged } else { Kind::Free };
+    }
+    // `_` and `.` and their like: other parsers fold them into the dash (peers' CVEs, §1j).
+    let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    if is_owned(&folded) { Kind::Forged } else { Kind::Free }
+}
+
+/// Names that carry identity, origin or authority, at this gateway or at another server that may
+/// stand before or behind it.
+fn is_owned(name: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        "x-openclaw-",
+        "x-forwarded-",
+        "tailscale-",
+        "cf-access-",
+        "x-auth-request-",
+        "x-authenticated-",
+        "x-pomerium-",
+        "x-webauth-",
+        "x-goog-authenticated-",
+        "x-goog-iap-",
+        "x-ms-client-principal",
+        "x-amzn-oidc-",
+        "x-original-",
+        "x-remote-",
+        "x-envoy-",
+    ];
+    const NAMES: &[&str] = &[
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "cookie2",
+        "forwarded",
+        "x-forwarded",
+        "x-openclaw",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-host",
+        "x-rewrite-url",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+        "x-session-key",
+        "x-user",
+        "x-user-id",
+        "x-api-key",
+        "api-key",
+        "x-auth-token",
+        "x-access-token",
+        "remote-user",
+        "remote-groups",
+        "remote-email",
+        "remote-name",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "fastly-client-ip",
+        "client-ip",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
+/// The gateway's credential, rendered once per policy.
+#[must_use]
+pub fn credential(auth: &GatewayAuth) -> Option<HeaderValue> {
+    let secret = auth.secret()?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The header lines the gateway gets from us, and in no other way: it takes a grant to make them.
+pub fn outbound(grant: &Grant, credential: Option<&HeaderValue>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    // Whoever was not proven gets no authority of ours, only the word that there is none.
+    let credential = credential.filter(|_| grant.principal().is_some()).cloned();
+    [Some((SCOPES, grant.header().clone())), credential.map(|c| (AUTHORIZATION, c))].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alias_of_an_owned_name_is_forged() {
+        for name in [
+            "x_openclaw_scopes",
+            "x.openclaw.scopes",
+            "x-openclaw_scopes",
+            "x-openclaw-client-id",
+            "x-openclaw-token",
+            "x_openclaw_model",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded-user",
+            "forwarded",
+            "x-real-ip",
+            "x_real.ip",
+            "tailscale-user-login",
+            "tailscale_user_login",
+            "cf-access-jwt-assertion",
+            "cookie",
+            "proxy-authorization",
+            "x-api-key",
+            "x|openclaw|scopes",
+        ] {
+            assert_eq!(kind(name), Kind::Forged, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_client_s_own_headers_pass() {
+        for name in [
+            "content-type",
+            "accept",
+            "user-agent",
+            "traceparent",
+            "openai-organization",
+            "x-stainless-lang",
+            "idempotency-key",
+            "x_custom",
+        ] {
+            assert_eq!(kind(name), Kind::Free, "{name}");
+        }
+    }
+
+    #[test]
+    fn governed_and_read_headers_have_their_kind() {
+        assert_eq!(kind("x-openclaw-scopes"), Kind::Ours);
+        assert_eq!(kind("authorization"), Kind::Ours);
+        for governed in Governed::ALL {
+            assert_eq!(kind(governed.name()), Kind::Governed(governed));
+        }
+    }
+}

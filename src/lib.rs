@@ -1,0 +1,34 @@
+//! **scopeshim** stands in front of an OpenClaw gateway. It proves who calls, decides by a policy
+//! which operator scopes the caller holds, and sends the gateway a request that every release of it
+//! understands: its own credential, exactly one scopes header, nothing forged.
+//!
+//! # The story of a request
+//! [`listener`] accepts a connection and hands it to Pingora. [`proxy`] takes the [`policy::Policy`]
+//! in force, by which this request is judged to its end. The head is judged first: the target
+//! ([`target`]), its framing, its credential. [`authn`] says who is calling, [`policy`] what they
+//! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
+//! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
+//! taken out, and what the grant says is put in. Bytes then pass as they come.
+//!
+//! # The layers
+//! Words (`scope`, `secret`, `target`, `route`, `refusal`) know nothing of each other's uses.
+//! `config` turns a file into values that cannot be wrong. `authn`, `policy` and `headers` decide:
+//! values in, values out. Pingora appears in `proxy` and `listener` alone, processes and signals in
+//! `app`, the command line in `cli`.
+
+pub mod app;
+pub mod authn;
+pub mod cli;
+pub mod config;
+pub mod headers;
+pub mod listener;
+pub mod policy;
+pub mod proxy;
+pub mod record;
+pub mod refusal;
+pub mod route;
+pub mod scope;
+pub mod secret;
+pub mod standin;
+pub mod target;
+pub mod telemetry;

@@ -1,0 +1,195 @@
+//! The connections that are open, and what each is doing.
+
+use super::{ClientStream, Listener};
+use crate::policy::Policy;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// How long, and how many.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// For a request's head, from its first byte (or from the connection's begin) to its last.
+    pub head: Duration,
+    /// For a rest between requests.
+    pub rest: Duration,
+}
+
+/// An answer under way that a change of policy may end: enough to judge it again.
+pub trait OpenRequest: Send + Sync + std::fmt::Debug {
+    /// Why it may not go on under this policy, now; `None` if it may.
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str>;
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    peer: Option<IpAddr>,
+    phase: AtomicU8,
+    since: AtomicU64,
+    born: Instant,
+    cancelled: CancellationToken,
+    open: Mutex<Option<Arc<dyn OpenRequest>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+const RESTING: u8 = 0;
+const READING_HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+impl Connection {
+    /// The peer's address; `None` on a unix socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// A request's head is complete.
+    pub fn request_begins(&self) {
+        self.enter(BUSY);
+    }
+
+    /// A request was answered.
+    pub fn request_ends(&self) {
+        self.enter(RESTING);
+        *self.open() = None;
+    }
+
+    /// Bytes came in from the client.
+    pub(super) fn bytes_arrived(&self) {
+        if self.phase.load(Ordering::Relaxed) == RESTING {
+            self.enter(READING_HEAD);
+        }
+    }
+
+    /// An answer is under way that may have to end before its time.
+    pub fn judged_again(&self, request: Arc<dyn OpenRequest>) {
+        *self.open() = Some(request);
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Arc<dyn OpenRequest>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: u8) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(now, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn overstays(&self, limits: Limits) -> bool {
+        let limit = match self.phase.load(Ordering::Relaxed) {
+            RESTING => limits.rest,
+            READING_HEAD => limits.head,
+            _ => return false,
+        };
+        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(since) > limit
+    }
+}
+
+/// All open connections of a process.
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next: AtomicU64,
+    room: Arc<Semaphore>,
+    limits: Limits,
+}
+
+/// Takes a connection out of the list when its task ends, however it ends.
+struct Leave<'a>(&'a Connections, u64);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.list().remove(&self.1);
+    }
+}
+
+impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many are open, and how many of them are busy with a request.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let list = self.list();
+        let busy = list.values().filter(|c| c.phase.load(Ordering::Relaxed) == BUSY).count();
+        (list.len(), busy)
+    }
+
+    /// The next connection of a listener, once there is room for it.
+    pub(crate) async fn accept(&self, listener: &Listener) -> std::io::Result<(ClientStream, Arc<Connection>)> {
+        let permit = self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        let (stream, peer) = listener.accept().await?;
+        let connection = Arc::new(Connection {
+            peer,
+            // Whoever connects is expected to speak.
+            phase: AtomicU8::new(READING_HEAD),
+            since: AtomicU64::new(0),
+            born: Instant::now(),
+            cancelled: CancellationToken::new(),
+            open: Mutex::default(),
+            _permit: permit,
+        });
+        Ok((stream.watched_by(connection.clone()), connection))
+    }
+
+    /// Runs what serves a connection until it is done or the connection is ended.
+    pub(crate) async fn run(&self, connection: Arc<Connection>, serve: impl Future<Output = ()>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.list().insert(id, connection.clone());
+        let _leave = Leave(self, id);
+        tokio::select! {
+            biased;
+            () = serve => {}
+            () = connection.cancelled.cancelled() => {}
+        }
+    }
+
+    /// Ends every connection that overstays: a head that never completes, a rest too long.
+    pub(crate) fn sweep(&self) {
+        for connection in self.list().values().filter(|c| c.overstays(self.limits)) {
+            connection.cancelled.cancel();
+        }
+    }
+
+    /// Ends the connections that are not busy.
+    pub(crate) fn end_resting(&self) {
+        for connection in self.list().values().filter(|c| c.phase.load(Ordering::Relaxed) != BUSY) {
+            connection.cancelled.cancel();
+        }
+    }
+
+    /// Judges every open answer again, and ends those that may not go on.
+    pub fn judge_again(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
+        let ended: Vec<_> = self
+            .list()
+            .values()
+            .filter(|c| c.open().as_ref().is_some_and(|r| r.ends_under(policy, now).is_some()))
+            .cloned()
+            .collect();
+        for connection in &ended {
+            connection.cancelled.cancel();
+        }
+        ended.len()
+    }
+}

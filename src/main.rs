@@ -1,0 +1,10 @@
+//! The `scopeshim` command.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    scopeshim::cli::main().into()
+}

@@ -1,0 +1,175 @@
+//! The data plane: Pingora's phases, each handing over to what decides.
+
+mod admit;
+mod ctx;
+mod health;
+mod reply;
+mod upstream;
+
+pub use ctx::CONNECTION;
+
+use crate::headers::{self, Kind, REQUEST_ID};
+use crate::policy::Policy;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use ctx::Ctx;
+use http::HeaderName;
+use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::{Error, HttpPeer, Result};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use std::sync::Arc;
+use std::time::Duration;
+pub use upstream::{ResolveError, Upstream};
+
+/// How long a client may refuse to take bytes that are there for it.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the rest of a refused request's body is read, so that the client sees the answer.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The proxy in front of one gateway.
+#[derive(Debug)]
+pub struct Proxy {
+    policy: Arc<ArcSwap<Policy>>,
+    upstream: Upstream,
+    /// Seconds a connection may rest between requests.
+    keepalive: u64,
+}
+
+impl Proxy {
+    /// A proxy that judges by whatever policy is in force when a request comes in.
+    #[must_use]
+    pub fn new(policy: Arc<ArcSwap<Policy>>, upstream: Upstream, keepalive: Duration) -> Self {
+        Self { policy, upstream, keepalive: keepalive.as_secs().max(1) }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::begin(self.policy.load_full())
+    }
+
+    // The default would add a compression module, which a stream must not meet.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Ctx) -> Result<()> {
+        // Pingora forgets it after the first request of a connection.
+        session.set_keepalive(Some(self.keepalive));
+        session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match admit::admit(session, ctx) {
+            Ok(()) => Ok(false),
+            Err(refusal) => {
+                reply::refuse(session, ctx, refusal).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        self.upstream.patience(ctx).await;
+        Ok(self.upstream.peer(&session.req_header().method))
+    }
+
+    async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+        // Behind Pingora's own treatment of `Connection`, so that nothing put in here is taken out.
+        let Some(grant) = &ctx.grant else {
+            return Error::e_explain(pingora::ErrorType::InternalError, "no grant");
+        };
+        let unproven = grant.principal().is_none();
+        let strip: Vec<HeaderName> = request
+            .headers
+            .keys()
+            .filter(|name| match headers::kind(name.as_str()) {
+                Kind::Free => false,
+                Kind::Governed(_) => unproven,
+                Kind::Ours | Kind::Forged => true,
+            })
+            .cloned()
+            .collect();
+        for name in &strip {
+            request.remove_header(name);
+        }
+        // The gateway refuses foreign origins in some modes; admission has judged it already.
+        request.remove_header(&ORIGIN);
+        for (name, value) in headers::outbound(grant, ctx.policy.credential()) {
+            request.insert_header(name, value)?;
+        }
+        if !upstream::is_repeatable(&request.method) {
+            request.insert_header(CONNECTION_HEADER, "close")?;
+        }
+        request.insert_header(HOST, self.upstream.authority().clone())?;
+        request.insert_header(REQUEST_ID, ctx.request_id())?;
+        debug_assert!(
+            request.headers.get_all(headers::SCOPES).iter().count() == 1
+                && request.headers.get_all(AUTHORIZATION).iter().count() <= 1
+        );
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        self.upstream.answered();
+        ctx.answer_begins(response);
+        // The gateway's word about its own connection, not about ours.
+        response.remove_header("keep-alive");
+        response.insert_header(REQUEST_ID, ctx.request_id())?;
+        health::head(ctx, response)?;
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        health::body(ctx, body, end);
+        Ok(None)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+        // Nothing was sent: trying again is safe for every method (law 8).
+        error.set_retry(self.upstream.try_again(ctx, &error));
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let refusal = reply::failure(error, ctx);
+        ctx.record.cause = Some(error.to_string());
+        let code = match refusal {
+            Some(refusal) if session.response_written().is_none() => {
+                session.set_keepalive(None);
+                let code = refusal.status();
+                if reply::refuse(session, ctx, refusal).await.is_err() { 0 } else { code }
+            }
+            _ => 0,
+        };
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        ctx.finish(session, error);
+    }
+
+    // Said once, in the access line.
+    fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: pingora::proxy::ProxyWarnLogContext) -> bool {
+        true
+    }
+}

@@ -1,0 +1,139 @@
+//! What Pingora carries from phase to phase of one request.
+
+use super::upstream::Attempts;
+use crate::headers::Governed;
+use crate::listener::{Connection, OpenRequest};
+use crate::policy::{Grant, Policy, Request};
+use crate::record::Record;
+use crate::route::{Need, Route};
+use crate::scope::ScopeSet;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use pingora::http::ResponseHeader;
+use pingora::prelude::Error;
+use pingora::proxy::Session;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+tokio::task_local! {
+    /// The connection whose requests the present task serves.
+    pub static CONNECTION: Arc<Connection>;
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Ctx {
+    pub(super) policy: Arc<Policy>,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) record: Record,
+    pub(super) grant: Option<Grant>,
+    /// What the client's scopes header asked for.
+    pub(super) requested: Option<ScopeSet>,
+    pub(super) governed: Vec<Governed>,
+    pub(super) attempts: Attempts,
+    /// The body that takes the place of the gateway's, on a health route.
+    pub(super) verdict: Option<Bytes>,
+}
+
+impl Ctx {
+    pub(super) fn begin(policy: Arc<Policy>) -> Self {
+        let connection = CONNECTION.try_with(Arc::clone).ok();
+        if let Some(connection) = &connection {
+            connection.request_begins();
+        }
+        let peer = connection.as_ref().and_then(|c| c.peer());
+        let record = Record::begin(next_request_id(), policy.generation(), peer);
+        Self {
+            policy,
+            connection,
+            record,
+            grant: None,
+            requested: None,
+            governed: Vec::new(),
+            attempts: Attempts::default(),
+            verdict: None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.record.peer
+    }
+
+    pub(super) fn request_id(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.record.route.as_ref()
+    }
+
+    /// The gateway's answer has begun.
+    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) {
+        self.record.first_byte = Some(Instant::now());
+        self.record.status = response.status.as_u16();
+        let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        self.record.stream = kind.starts_with("text/event-stream");
+        if let (true, Some(connection), Some(grant), Some(route)) =
+            (self.record.stream, &self.connection, &self.grant, self.route())
+        {
+            connection.judged_again(Arc::new(OpenStream {
+                grant: grant.clone(),
+                route: route.clone(),
+                requested: self.requested.clone(),
+                governed: self.governed.clone(),
+                peer: self.peer(),
+            }));
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn finish(&mut self, session: &Session, error: Option<&Error>) {
+        if self.record.status == 0 {
+            self.record.status = session.response_written().map_or(0, |r| r.status.as_u16());
+        }
+        if let (None, Some(error)) = (&self.record.cause, error) {
+            self.record.cause = Some(error.to_string());
+        }
+        self.record.attempts = self.attempts.count();
+        self.record.emit();
+        if let Some(connection) = &self.connection {
+            connection.request_ends();
+        }
+    }
+}
+
+/// An event stream under way: what is needed to judge it again.
+#[derive(Debug)]
+struct OpenStream {
+    grant: Grant,
+    route: Arc<Route>,
+    requested: Option<ScopeSet>,
+    governed: Vec<Governed>,
+    peer: Option<IpAddr>,
+}
+
+impl OpenRequest for OpenStream {
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
+        let Some(principal) = self.grant.principal() else {
+            return matches!(self.route.need, Need::Scope(_)).then_some("missing_scope");
+        };
+        let request = Request { route: &self.route, requested: self.requested.as_ref(), governed: &self.governed };
+        policy
+            .authenticator()
+            .confirm(principal, self.peer, now)
+            .and_then(|principal| policy.decide(&principal, request))
+            .err()
+            .map(|refusal| refusal.code())
+    }
+}
+
+/// A number no other request of any process has: a random half and a count.
+fn next_request_id() -> Arc<str> {
+    static PROCESS: LazyLock<u64> =
+        LazyLock::new(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())));
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    Arc::from(format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)))
+}

@@ -1,0 +1,289 @@
+//! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
+
+use crate::scope::{Scope, ScopeSet, ScopeSyntax};
+use crate::target::TargetFault;
+use serde_json::{Map, Value, json};
+
+/// Why a request does not pass, or could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The target could mean another path to the gateway (law 7).
+    #[error("{0}")]
+    Target(TargetFault),
+    /// Where the body ends is ambiguous (law 8).
+    #[error("ambiguous request framing: {0}")]
+    Framing(&'static str),
+    /// A head larger than the gateway takes.
+    #[error("the request head is larger than {limit} {unit}")]
+    HeadTooLarge {
+        /// How much is allowed.
+        limit: usize,
+        /// Of what: `bytes` or `headers`.
+        unit: &'static str,
+    },
+    /// An `Expect` that is not `100-continue`.
+    #[error("this expectation cannot be met: only `100-continue` is understood")]
+    Expectation,
+    /// `x-openclaw-scopes` cannot be read.
+    #[error("x-openclaw-scopes cannot be read: {0}")]
+    ScopesHeader(ScopeSyntax),
+    /// More than one credential, or one that is not text.
+    #[error("{0}")]
+    CredentialForm(&'static str),
+    /// No credential, and nobody is let in without one.
+    #[error("no credential was sent: `Authorization: Bearer <token>` is needed")]
+    CredentialMissing,
+    /// A credential of another scheme than Bearer.
+    #[error("only the Bearer scheme is understood")]
+    CredentialScheme,
+    /// A credential nobody here knows.
+    #[error("the bearer token is not known here")]
+    CredentialUnknown,
+    /// A named token past its day.
+    #[error("the token `{name}` expired at {at}")]
+    TokenExpired {
+        /// The token's name.
+        name: String,
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// A named token before its day.
+    #[error("the token `{name}` is not valid before {at}")]
+    TokenNotYetValid {
+        /// The token's name.
+        name: String,
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// A named token from an address it is not meant for.
+    #[error("the token `{name}` may not be used from this address")]
+    TokenAddress {
+        /// The token's name.
+        name: String,
+    },
+    /// The effective scopes do not satisfy the route (law 5).
+    #[error("missing scope: {needed}")]
+    ScopeMissing {
+        /// What the route needs.
+        needed: Scope,
+        /// Whether the caller holds it and left it out of its own header.
+        held: bool,
+    },
+    /// The request asks for more than is granted (law 3).
+    #[error("scope not granted: {excess}")]
+    ScopeExcess {
+        /// What was asked and is not granted.
+        excess: ScopeSet,
+    },
+    /// A header of the gateway that this caller may not send.
+    #[error("{header} is not allowed for this caller: {why}")]
+    HeaderDenied {
+        /// The header's name.
+        header: &'static str,
+        /// What the policy says.
+        why: &'static str,
+    },
+    /// A page of another origin, where the caller needs no credential to be somebody.
+    #[error("requests from other web origins are not taken without a credential")]
+    CrossOrigin,
+    /// A method that is never passed on.
+    #[error("this method is not served")]
+    Method,
+    /// A WebSocket upgrade where none is served.
+    #[error("WebSocket connections are not served here")]
+    Upgrade,
+    /// The gateway does not answer the door.
+    #[error("the gateway cannot be reached")]
+    GatewayUnreachable,
+    /// The gateway was there a moment ago and did not come back in time.
+    #[error("the gateway is restarting and did not come back in time")]
+    GatewayRestarting,
+    /// The gateway broke the connection before its answer was whole.
+    #[error("the gateway closed the connection before it answered")]
+    GatewayBroken,
+    /// The gateway let a connection time out.
+    #[error("the gateway did not take the connection in time")]
+    GatewayTimeout,
+    /// The client's request broke off or was malformed past the head.
+    #[error("the request body is malformed or broke off")]
+    ClientBroken,
+    /// This process is stopping.
+    #[error("this proxy is shutting down")]
+    Draining,
+    /// A fault of this program.
+    #[error("internal error")]
+    Internal,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Target(TargetFault::TooLong) => 414,
+            Self::Target(_)
+            | Self::Framing(_)
+            | Self::ScopesHeader(_)
+            | Self::CredentialForm(_)
+            | Self::ClientBroken => 400,
+            Self::HeadTooLarge { .. } => 431,
+            Self::Expectation => 417,
+            Self::CredentialMissing
+            | Self::CredentialScheme
+            | Self::CredentialUnknown
+            | Self::TokenExpired { .. }
+            | Self::TokenNotYetValid { .. } => 401,
+            Self::TokenAddress { .. }
+            | Self::CrossOrigin
+            | Self::ScopeMissing { .. }
+            | Self::ScopeExcess { .. }
+            | Self::HeaderDenied { .. } => 403,
+            Self::Method => 405,
+            Self::Upgrade => 501,
+            Self::GatewayUnreachable | Self::GatewayBroken => 502,
+            Self::GatewayTimeout => 504,
+            Self::GatewayRestarting | Self::Draining => 503,
+            Self::Internal => 500,
+        }
+    }
+
+    /// The stable public code, which is the metric label too.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Target(_) => "ambiguous_target",
+            Self::Framing(_) => "ambiguous_framing",
+            Self::HeadTooLarge { .. } => "head_too_large",
+            Self::Expectation => "expectation_failed",
+            Self::ScopesHeader(_) => "invalid_scopes_header",
+            Self::CredentialForm(_) => "invalid_credential_form",
+            Self::CredentialMissing => "credential_missing",
+            Self::CredentialScheme => "credential_scheme",
+            Self::CredentialUnknown => "credential_unknown",
+            Self::TokenExpired { .. } => "token_expired",
+            Self::TokenNotYetValid { .. } => "token_not_yet_valid",
+            Self::TokenAddress { .. } => "token_address",
+            Self::ScopeMissing { .. } => "missing_scope",
+            Self::ScopeExcess { .. } => "scope_not_granted",
+            Self::HeaderDenied { .. } => "header_not_allowed",
+            Self::CrossOrigin => "cross_origin",
+            Self::Method => "method_not_served",
+            Self::Upgrade => "upgrade_not_served",
+            Self::GatewayRestarting => "gateway_restarting",
+            Self::GatewayUnreachable => "gateway_unreachable",
+            Self::GatewayBroken => "gateway_broken",
+            Self::GatewayTimeout => "gateway_timeout",
+            Self::ClientBroken => "client_broken",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The type in the error envelope, in the gateway's own words where it has one (contract §3).
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            401 => "unauthorized",
+            403 => "forbidden",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    /// What the caller, or whoever runs this proxy, can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Target(_) => "send the plain path, for example /v1/models",
+            Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
+            Self::HeadTooLarge { .. } => "send fewer or smaller headers",
+            Self::Expectation => "leave the Expect header out",
+            Self::ScopesHeader(_) => "send scope names separated by commas, or leave the header out",
+            Self::CredentialForm(_) | Self::CredentialMissing | Self::CredentialScheme => {
+                "send exactly one header `Authorization: Bearer <token>`"
+            }
+            Self::CredentialUnknown => "check the token, or have one added to the policy (`scopeshim token new`)",
+            Self::TokenExpired { .. } => "have the token rotated, or its `expires` moved in the policy",
+            Self::TokenNotYetValid { .. } => "wait, or have its `not_before` moved in the policy",
+            Self::TokenAddress { .. } => {
+                "call from an allowed address, or have `cidrs` of the token changed in the policy"
+            }
+            Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or leave that header out",
+            Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
+            Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
+            Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
+            Self::CrossOrigin => "send a bearer token",
+            Self::Method => "use GET or POST",
+            Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
+            Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
+                "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
+            }
+            Self::Draining => "try again at once: another process takes over",
+            Self::Internal => "try again; whoever runs this proxy: see its log",
+        }
+    }
+
+    /// The `WWW-Authenticate` value that goes with a 401 or 403 (RFC 6750 §3).
+    #[must_use]
+    pub fn challenge(&self) -> Option<String> {
+        match self {
+            Self::CredentialMissing | Self::CredentialScheme => Some("Bearer realm=\"openclaw\"".to_owned()),
+            Self::CredentialUnknown => Some("Bearer realm=\"openclaw\", error=\"invalid_token\"".to_owned()),
+            Self::TokenExpired { .. } | Self::TokenNotYetValid { .. } => Some(format!(
+                "Bearer realm=\"openclaw\", error=\"invalid_token\", error_description=\"{}\"",
+                quotable(&self.to_string())
+            )),
+            Self::ScopeMissing { needed, .. } => {
+                Some(format!("Bearer realm=\"openclaw\", error=\"insufficient_scope\", scope=\"{needed}\""))
+            }
+            _ => None,
+        }
+    }
+
+    /// Seconds after which trying again makes sense.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayTimeout | Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The JSON answer: the gateway's shape for 403 (contract §3), OpenAI's for the rest, so that
+    /// every client shows the message. `principal` is who the caller was taken for.
+    #[must_use]
+    pub fn body(&self, principal: Option<&str>, request_id: &str) -> Vec<u8> {
+        let mut error = Map::new();
+        error.insert("message".into(), json!(self.to_string()));
+        error.insert("type".into(), json!(self.kind()));
+        error.insert("code".into(), json!(self.code()));
+        match self {
+            Self::ScopeMissing { needed, .. } => {
+                let details = json!({
+                    "code": "MISSING_SCOPE", "missingScope": needed.as_str(), "requiredScopes": [needed.as_str()],
+                });
+                error.insert("details".into(), details);
+            }
+            Self::ScopeExcess { excess } => {
+                let names: Vec<&str> = excess.iter().map(Scope::as_str).collect();
+                error.insert("details".into(), json!({ "code": "SCOPE_NOT_GRANTED", "notGranted": names }));
+            }
+            _ => {}
+        }
+        if let Some(name) = principal {
+            error.insert("principal".into(), json!(name));
+        }
+        error.insert("hint".into(), json!(self.advice()));
+        error.insert("request_id".into(), json!(request_id));
+        let mut body = Map::new();
+        if self.status() == 403 {
+            body.insert("ok".into(), json!(false));
+        }
+        body.insert("error".into(), Value::Object(error));
+        Value::Object(body).to_string().into_bytes()
+    }
+}
+
+/// A text fit for a quoted string of a header: visible ASCII and blanks, no quote, no backslash.
+fn quotable(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '\'' }).collect()
+}

@@ -1,0 +1,190 @@
+//! The gateway's routes and what each needs (contract §1), and the routes a policy adds.
+
+use crate::scope::{ADMIN, READ, Scope, WRITE};
+use crate::target::Path;
+use http::Method;
+use std::sync::Arc;
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A principal whose effective scopes satisfy this one.
+    Scope(Scope),
+    /// Nobody need be proven, and nothing of ours is sent along: no credential, no scope.
+    Public,
+    /// A health probe: as [`Need::Public`], and the answer is cut down to its verdict.
+    Health(Probe),
+}
+
+/// The two health questions a gateway answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// `/health`, `/healthz`.
+    Live,
+    /// `/ready`, `/readyz`.
+    Ready,
+}
+
+/// Which paths a route covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// This path and no other.
+    Exact(Arc<str>),
+    /// Every path that begins so.
+    Prefix(Arc<str>),
+    /// `before`, one non-empty segment, `after`.
+    Segment {
+        /// What stands before the segment, its slash included.
+        before: &'static str,
+        /// What stands after the segment, its slash included.
+        after: &'static str,
+    },
+}
+
+impl Pattern {
+    /// Whether the pattern covers `path`.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => path == &**exact,
+            Self::Prefix(prefix) => path.starts_with(&**prefix),
+            Self::Segment { before, after } => path
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|segment| !segment.is_empty() && !segment.contains('/')),
+        }
+    }
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The name in metrics and logs: one of a closed set.
+    pub label: &'static str,
+    /// The methods it covers; empty means all.
+    pub methods: Vec<Method>,
+    /// The paths it covers.
+    pub pattern: Pattern,
+    /// What it needs.
+    pub need: Need,
+}
+
+/// Every route of a policy, in the order they are asked.
+#[derive(Debug)]
+pub struct RouteTable {
+    added: Vec<Arc<Route>>,
+    built_in: Vec<Arc<Route>>,
+    unlisted: Arc<Route>,
+}
+
+impl RouteTable {
+    /// The gateway's own routes behind those a policy adds; `unlisted` is what any other path needs.
+    #[must_use]
+    pub fn new(added: Vec<Route>, unlisted: Need) -> Self {
+        Self {
+            added: added.into_iter().map(Arc::new).collect(),
+            built_in: built_in().into_iter().map(Arc::new).collect(),
+            unlisted: Arc::new(Route {
+                label: "unlisted",
+                methods: Vec::new(),
+                pattern: Pattern::Prefix(Arc::from("/")),
+                need: unlisted,
+            }),
+        }
+    }
+
+    /// The first route that covers the request.
+    ///
+    /// A built-in route covers its path under every method: the gateway answers 405 to the others,
+    /// and asks for authority first where it asks at all.
+    #[must_use]
+    pub fn find(&self, method: &Method, path: Path<'_>) -> &Arc<Route> {
+        let path = path.as_str();
+        self.added
+            .iter()
+            .find(|r| (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path))
+            .or_else(|| self.built_in.iter().find(|r| r.pattern.covers(path)))
+            .unwrap_or(&self.unlisted)
+    }
+
+    /// Every route, for documentation and listings.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.added.iter().chain(&self.built_in).chain([&self.unlisted]).map(Arc::as_ref)
+    }
+}
+
+/// Whether a path belongs to one of the routes compiled in.
+#[must_use]
+pub fn is_built_in(path: &str) -> bool {
+    built_in().iter().any(|r| r.pattern.covers(path))
+}
+
+fn built_in() -> Vec<Route> {
+    let exact = |p: &str| Pattern::Exact(Arc::from(p));
+    let scope = |name: &'static str| Need::Scope(Scope::known(name));
+    let route = |label, method: Method, pattern, need| Route { label, methods: vec![method], pattern, need };
+    let mut routes = vec![
+        route("models", Method::GET, exact("/v1/models"), scope(READ)),
+        route("chat_completions", Method::POST, exact("/v1/chat/completions"), scope(WRITE)),
+        route("responses", Method::POST, exact("/v1/responses"), scope(WRITE)),
+        route("embeddings", Method::POST, exact("/v1/embeddings"), scope(WRITE)),
+        route("tools_invoke", Method::POST, exact("/tools/invoke"), scope(WRITE)),
+        route("models", Method::GET, Pattern::Prefix(Arc::from("/v1/models/")), scope(READ)),
+        route(
+            "session_history",
+            Method::GET,
+            Pattern::Segment { before: "/sessions/", after: "/history" },
+            scope(READ),
+        ),
+        route("session_kill", Method::POST, Pattern::Segment { before: "/sessions/", after: "/kill" }, scope(ADMIN)),
+    ];
+    for (path, probe) in
+        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
+    {
+        routes.push(route("health", Method::GET, exact(path), Need::Health(probe)));
+    }
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(table: &RouteTable, method: &Method, path: &str) -> Need {
+        table.find(method, Path::judge(path.as_bytes()).unwrap()).need.clone()
+    }
+
+    #[test]
+    fn the_contract_s_routes_need_what_it_says() {
+        let scope = |s: &str| Need::Scope(Scope::parse(s).unwrap());
+        let table = RouteTable::new(Vec::new(), scope(ADMIN));
+        for (method, path, needed) in [
+            (Method::GET, "/v1/models", READ),
+            (Method::GET, "/v1/models/openclaw%2Fmain", READ),
+            (Method::POST, "/v1/chat/completions", WRITE),
+            (Method::POST, "/v1/responses", WRITE),
+            (Method::POST, "/v1/embeddings", WRITE),
+            (Method::POST, "/tools/invoke", WRITE),
+            (Method::GET, "/sessions/agent%3Amain/history", READ),
+            (Method::POST, "/sessions/agent%3Amain/kill", ADMIN),
+            (Method::GET, "/anything", ADMIN),
+            (Method::GET, "/V1/models", ADMIN),
+        ] {
+            assert_eq!(need(&table, &method, path), scope(needed), "{path}");
+        }
+        assert_eq!(need(&table, &Method::GET, "/readyz"), Need::Health(Probe::Ready));
+    }
+
+    #[test]
+    fn a_policy_s_own_route_comes_first() {
+        let own = Route {
+            label: "custom",
+            methods: vec![Method::POST],
+            pattern: Pattern::Prefix(Arc::from("/hooks/")),
+            need: Need::Public,
+        };
+        let table = RouteTable::new(vec![own], Need::Scope(Scope::parse(ADMIN).unwrap()));
+        assert_eq!(need(&table, &Method::POST, "/hooks/a"), Need::Public);
+        assert_ne!(need(&table, &Method::GET, "/hooks/a"), Need::Public);
+    }
+}

@@ -1,0 +1,145 @@
+//! The proxy as a process.
+
+use super::{Client, SECRET};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The command under test.
+pub fn scopeshim() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scopeshim"));
+    command.env_remove("SCOPESHIM_CONFIG");
+    command
+}
+
+/// A running proxy; ends with the value.
+pub struct Shim {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    pub dir: TempDir,
+}
+
+impl Shim {
+    /// A proxy in front of `gateway` in token mode, with these further tables.
+    pub fn start(gateway: SocketAddr, tables: &str) -> Self {
+        Self::with(gateway, "kind = \"token\", file = \"gateway.token\"", tables)
+    }
+
+    /// A proxy with this `auth`.
+    pub fn with(gateway: SocketAddr, auth: &str, tables: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("gateway.token");
+        std::fs::write(&secret, SECRET).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let text = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\n\n{tables}"
+        );
+        let text = if text.contains("[server]") {
+            text.replace("[server]", &format!("[server]\nstate_dir = \"{}\"", dir.path().join("state").display()))
+        } else {
+            format!("{text}\n[server]\nstate_dir = \"{}\"\n", dir.path().join("state").display())
+        };
+        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        Self::spawn(dir)
+    }
+
+    /// Starts the binary on the configuration in `dir`.
+    pub fn spawn(dir: TempDir) -> Self {
+        let mut child = scopeshim()
+            .arg("run")
+            .arg("--config")
+            .arg(dir.path().join("config.toml"))
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let begun = Instant::now();
+        let address = loop {
+            if let Some(address) = log.lock().unwrap().iter().find_map(|l| listening(l)) {
+                break address;
+            }
+            let ended = child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(10),
+                "did not start: {:?}",
+                log.lock().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Self { child, address, log, dir }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    /// A connection to it.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Everything it wrote to standard error so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The access lines so far.
+    pub fn access(&self) -> Vec<serde_json::Value> {
+        let lines = self.log();
+        lines
+            .iter()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .filter(|v: &serde_json::Value| v["target"] == "access")
+            .collect()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listening(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Sees to it that what a make target needs is on this machine.
+# usage: tests/setup.sh build|test
+#
+# On Debian and Ubuntu, as root or with a sudo that asks nothing, what is missing is installed.
+# Elsewhere the missing commands are named, in one line, and the target stops.
+set -eu
+
+missing=
+packages=
+need() { # command, Debian package
+    command -v "$1" >/dev/null 2>&1 && return
+    missing="$missing $1"
+    packages="$packages $2"
+}
+
+# rustup may be installed and not yet in the PATH of this shell.
+if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+    echo "missing: cargo; install Rust from https://rustup.rs" >&2
+    exit 1
+fi
+need cc gcc
+need make make
+need cmake cmake # Pingora's zlib is built with it
+if [ "$1" = test ]; then
+    need curl curl
+    need python3 python3
+    need npm npm
+    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        missing="$missing python3-venv"
+        packages="$packages python3-venv"
+    fi
+fi
+[ -n "$missing" ] || exit 0
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    sudo="sudo -n"
+    $sudo true 2>/dev/null || sudo=none
+fi
+if [ "$sudo" != none ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing:$packages"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086 # words are meant
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    exit 0
+fi
+echo "missing:$missing; on Debian or Ubuntu: sudo apt-get install$packages" >&2
+exit 1
