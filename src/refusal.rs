@@ -11,8 +11,11 @@ pub enum Refusal {
     #[error("{0}")]
     Target(TargetFault),
     /// Where the body ends is ambiguous (law 8).
-    #[error("ambiguous request framing: {0}")]
+    #[error("ambiguous request: {0}")]
     Framing(&'static str),
+    /// The head is no HTTP request at all.
+    #[error("the request head is malformed")]
+    Malformed,
     /// A head larger than the gateway takes.
     #[error("the request head is larger than {limit} {unit}")]
     HeadTooLarge {
@@ -122,6 +125,7 @@ impl Refusal {
         match self {
             Self::Target(TargetFault::TooLong) => 414,
             Self::Target(_)
+            | Self::Malformed
             | Self::Framing(_)
             | Self::ScopesHeader(_)
             | Self::CredentialForm(_)
@@ -153,6 +157,7 @@ impl Refusal {
         match self {
             Self::Target(_) => "ambiguous_target",
             Self::Framing(_) => "ambiguous_framing",
+            Self::Malformed => "malformed_head",
             Self::HeadTooLarge { .. } => "head_too_large",
             Self::Expectation => "expectation_failed",
             Self::ScopesHeader(_) => "invalid_scopes_header",
@@ -194,6 +199,7 @@ impl Refusal {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Target(_) => "send the plain path, for example /v1/models",
+            Self::Malformed => "send a well-formed HTTP/1.1 request with a plain path",
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
             Self::HeadTooLarge { .. } => "send fewer or smaller headers",
             Self::Expectation => "leave the Expect header out",

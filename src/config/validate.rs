@@ -1,6 +1,8 @@
 //! [`File`] to [`Config`]: every value judged, every problem noted.
 
 mod live;
+mod routes;
+mod tokens;
 mod values;
 
 use super::diagnostic::{Problems, Source};

@@ -2,6 +2,8 @@
 
 use super::{ClientStream, Listener};
 use crate::policy::Policy;
+use crate::record::Record;
+use crate::refusal::Refusal;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -59,6 +61,19 @@ impl Connection {
     pub fn request_ends(&self) {
         self.enter(RESTING);
         *self.open() = None;
+    }
+
+    /// Whether no request is complete yet.
+    pub(super) fn is_reading_head(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == READING_HEAD
+    }
+
+    /// A head was no request at all; no record was begun for it.
+    pub(super) fn malformed(&self, refusal: &Refusal) {
+        let mut record = Record::begin(Arc::from("-"), 0, self.peer);
+        record.status = refusal.status();
+        record.refusal = Some(refusal.clone());
+        record.emit();
     }
 
     /// Bytes came in from the client.

@@ -1,6 +1,7 @@
 //! A client's socket, as Pingora wants to see it.
 
 use super::Connection;
+use crate::refusal::Refusal;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -24,6 +25,8 @@ const WRITE_BUFFER: usize = 1460;
 pub struct ClientStream {
     socket: BufWriter<Raw>,
     connection: Option<Arc<Connection>>,
+    /// Whether Pingora's own answer to a malformed head was replaced by ours.
+    replaced: bool,
 }
 
 /// The socket itself.
@@ -37,17 +40,41 @@ pub enum Raw {
 
 impl ClientStream {
     pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Tcp(stream)), connection: None }
+        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Tcp(stream)), connection: None, replaced: false }
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Unix(stream)), connection: None }
+        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Unix(stream)), connection: None, replaced: false }
     }
 
     /// Lets `connection` see when bytes come in.
     pub(super) fn watched_by(mut self, connection: Arc<Connection>) -> Self {
         self.connection = Some(connection);
         self
+    }
+
+    /// What Pingora writes before a request's head is complete is its own answer to a malformed one:
+    /// an empty page that no filter sees. Ours says why.
+    fn replace(mut self: Pin<&mut Self>, cx: &mut Context<'_>, page: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.replaced {
+            let refusal = if page.starts_with(b"HTTP/1.1 405") { Refusal::Method } else { Refusal::Malformed };
+            let body = refusal.body(None, "-");
+            let answer = format!(
+                "HTTP/1.1 {} {}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\n\
+                 Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+                refusal.status(),
+                if refusal.status() == 405 { "Method Not Allowed" } else { "Bad Request" },
+                body.len()
+            );
+            // Less than the write buffer holds: it is taken whole.
+            let answer = [answer.into_bytes(), body].concat();
+            std::task::ready!(Pin::new(&mut self.socket).poll_write(cx, &answer))?;
+            if let Some(connection) = &self.connection {
+                connection.malformed(&refusal);
+            }
+            self.replaced = true;
+        }
+        Poll::Ready(Ok(page.len()))
     }
 
     /// The socket alone. Nothing may be left to write.
@@ -116,6 +143,9 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.connection.as_ref().is_some_and(|c| c.is_reading_head()) {
+            return self.replace(cx, buf);
+        }
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -123,16 +153,6 @@ impl AsyncWrite for ClientStream {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
 use crate::target::Path;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
@@ -35,6 +35,7 @@ pub(super) fn admit(session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
     let path = Path::judge(target(&raw)).map_err(Refusal::Target)?;
     path.as_str().clone_into(&mut ctx.record.path);
     framing(&head.headers, head.version, &raw)?;
+    nominations(&head.headers)?;
     let route = ctx.policy.route(&head.method, path).clone();
     ctx.record.route = Some(route.clone());
     method(&head.method, &route)?;
@@ -105,6 +106,16 @@ fn framing(headers: &HeaderMap, version: Version, raw: &[u8]) -> Result<(), Refu
         && (lengths.next().is_some() || length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(Refusal::Framing("Content-Length is not one plain number"));
+    }
+    Ok(())
+}
+
+/// `Connection` may ask for fields to be taken out on the way; not for those that say what the
+/// request is.
+fn nominations(headers: &HeaderMap) -> Result<(), Refusal> {
+    let named = |name: &[u8]| headers.get_all(CONNECTION).iter().any(|v| contains_token(v.as_bytes(), name));
+    if named(b"host") || named(b"content-length") || named(b"transfer-encoding") {
+        return Err(Refusal::Framing("Connection names Host, Content-Length or Transfer-Encoding"));
     }
     Ok(())
 }

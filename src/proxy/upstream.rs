@@ -139,7 +139,15 @@ impl Upstream {
             return true;
         }
         let refused = matches!(error.etype(), ErrorType::ConnectRefused | ErrorType::ConnectError);
-        refused && self.answered_within(RECENT) && since.elapsed() < self.gateway.retry_for
+        if !refused || !self.answered_within(RECENT) {
+            return false;
+        }
+        let patient = since.elapsed() < self.gateway.retry_for;
+        if !patient {
+            // It did not come back: the next requests are told so at once.
+            self.last_answer.store(0, Ordering::Relaxed);
+        }
+        patient
     }
 
     /// The gateway answered.

@@ -30,6 +30,7 @@ fn every_alias_of_a_route_is_answered_400() {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {SECRET}\r\n\r\n"));
         let answer = client.answer();
         assert_eq!(answer.status, 400, "{target:?}: {answer:?}");
+        assert!(!answer.json()["error"]["hint"].as_str().unwrap().is_empty(), "{target:?}");
     }
     assert!(capture.seen().is_empty(), "{:?}", capture.seen());
 }
@@ -62,6 +63,7 @@ fn ambiguous_framing_is_answered_400_and_never_forwarded() {
         ));
         let answer = client.answer();
         assert_eq!(answer.status, 400, "{lines:?}: {answer:?}");
+        assert!(answer.json()["error"]["code"].is_string(), "{lines:?}: {answer:?}");
     }
     assert!(capture.seen().is_empty(), "{:?}", capture.seen());
 }

@@ -1,0 +1,127 @@
+//! Named tokens.
+
+use super::values::{cidrs, moment, scopes};
+use crate::config::Token;
+use crate::config::diagnostic::{Problems, Source};
+use crate::config::file::{self, File};
+use crate::config::surroundings::Surroundings;
+use crate::secret::TokenHash;
+use jiff::SignedDuration;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Vec<Token> {
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut hashes: HashMap<TokenHash, &str> = HashMap::new();
+    let mut tokens = Vec::with_capacity(file.token.len());
+    for at in &file.token {
+        let table = at.get();
+        let name = table.name.get();
+        if !crate::config::is_name(name) {
+            problems.error(
+                "name",
+                table.name.span(),
+                format!("`{name}` is not a name"),
+                "1 to 64 letters, digits and `. _ - @`",
+            );
+        }
+        if let Some(first) = names.insert(name, table.name.span().start) {
+            problems.error(
+                "duplicate-name",
+                table.name.span(),
+                format!("two tokens are named `{name}`; the first is on line {}", source.position(first).0),
+                "give each its own name",
+            );
+        }
+        let hash = TokenHash::from_hex(table.sha256.get());
+        match hash {
+            None => problems.error(
+                "sha256",
+                table.sha256.span(),
+                "this is not a SHA-256: 64 hexadecimal digits are needed",
+                "`scopeshim token new` prints it; the token itself does not belong here",
+            ),
+            Some(hash) => {
+                if let Some(other) = hashes.insert(hash, name) {
+                    problems.error(
+                        "duplicate-token",
+                        table.sha256.span(),
+                        format!("`{name}` and `{other}` are the same token"),
+                        "make a token for each",
+                    );
+                }
+            }
+        }
+        if table.scopes.is_empty() {
+            problems.warn(
+                "no-scopes",
+                at.span(),
+                format!("the token `{name}` may do nothing"),
+                "add `scopes = [\"operator.read\"]`",
+            );
+        }
+        let not_before = moment(table.not_before.as_ref(), problems);
+        let expires = moment(table.expires.as_ref(), problems);
+        lint_expiry(table, expires, around, problems);
+        if let (Some(from), Some(to)) = (not_before, expires)
+            && from >= to
+        {
+            problems.error(
+                "never-valid",
+                at.span(),
+                format!("the token `{name}` expires before it becomes valid"),
+                "swap `not_before` and `expires`",
+            );
+        }
+        let scopes = scopes(&table.scopes, problems);
+        let nets = cidrs(table.cidrs.as_ref(), problems);
+        if table.cidrs.as_ref().is_some_and(Vec::is_empty) {
+            problems.error(
+                "cidr",
+                at.span(),
+                format!("the token `{name}` has an empty list of addresses"),
+                "leave `cidrs` out if any address is meant",
+            );
+        }
+        if let Some(hash) = hash {
+            let place = source.place(&at.span());
+            tokens.push(Token {
+                name: Arc::from(name.as_str()),
+                hash,
+                scopes,
+                not_before,
+                expires,
+                cidrs: nets,
+                place: Arc::from(place),
+            });
+        }
+    }
+    tokens
+}
+
+fn lint_expiry(
+    table: &file::Token,
+    expires: Option<jiff::Timestamp>,
+    around: &dyn Surroundings,
+    problems: &mut Problems,
+) {
+    let (Some(at), Some(field)) = (expires, &table.expires) else {
+        return;
+    };
+    let left = at.duration_since(around.now());
+    if left.is_negative() || left.is_zero() {
+        problems.warn(
+            "expired",
+            field.span(),
+            format!("the token `{}` has expired", table.name.get()),
+            "rotate it, or remove the table",
+        );
+    } else if left < SignedDuration::from_hours(7 * 24) {
+        problems.warn(
+            "expires-soon",
+            field.span(),
+            format!("the token `{}` expires within a week", table.name.get()),
+            "rotate it in time",
+        );
+    }
+}

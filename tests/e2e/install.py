@@ -1,0 +1,177 @@
+"""Fill the cache: gateway releases, node binaries and the two OpenAI SDKs.
+
+Every entry is built in a temporary folder beside its final place and renamed
+when it is complete, so an interrupted run never leaves half an entry behind.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+INSTALL_SECONDS = 900
+MARKER = ".complete"
+
+# One dependency of the older releases has vanished, another sits in a git repository.
+OVERRIDES = {"linkedom": "0.18.10", "libsignal": "npm:libsignal@*"}
+LAST_RELEASE_WITH_OVERRIDES = (2026, 5)
+# Releases whose package forgets dependencies that its routes load.
+FORGOTTEN = {"2026.3.31": ["@slack/web-api@7", "@slack/bolt@4"]}
+
+
+class InstallError(Exception):
+    pass
+
+
+def cache_root():
+    if os.environ.get("SCOPESHIM_CACHE"):
+        return Path(os.environ["SCOPESHIM_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "scopeshim"
+
+
+def release_key(release):
+    """`2026.3.31-beta.1` -> (2026, 3, 31)."""
+    numbers = [int(n) for n in re.findall(r"\d+", release.split("-")[0])]
+    return tuple((numbers + [0, 0, 0])[:3])
+
+
+def gateway(release):
+    """Folder of the installed release."""
+    return _entry(f"gateways/{release}", lambda d: _install_gateway(d, release))
+
+
+def node_for(gateway_dir):
+    """The node binary that suits the installed release."""
+    manifest = json.loads((gateway_dir / "node_modules/openclaw/package.json").read_text())
+    floors = re.findall(r">=\s*(\d+)", manifest.get("engines", {}).get("node", ""))
+    lowest = min(map(int, floors), default=22)
+    return node("22" if lowest <= 22 else "26")
+
+
+def node(major):
+    folder = _entry(f"node/{major}", lambda d: _install_node(d, major))
+    return folder / "bin" / "node"
+
+
+def openai_python():
+    """A python interpreter that can import openai."""
+    return _entry("openai-py", _install_openai_python, relocatable=False) / "bin" / "python"
+
+
+def openai_js():
+    """A folder whose node_modules holds the openai package."""
+    return _entry("openai-js", lambda d: _npm(d, ["openai"]))
+
+
+def _entry(name, build, relocatable=True):
+    final = cache_root() / name
+    if (final / MARKER).exists():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    print(f"installing {name} into the cache ...", flush=True)
+    for attempt in (1, 2):
+        # A virtual environment holds its own path, so it cannot be renamed into place.
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent)) if relocatable else final
+        try:
+            work.mkdir(exist_ok=True)
+            build(work)
+            (work / MARKER).write_text("")
+            if relocatable:
+                _publish(work, final)
+            return final
+        except (InstallError, subprocess.TimeoutExpired, OSError) as err:
+            shutil.rmtree(work, ignore_errors=True)
+            print(f"installing {name}, attempt {attempt}: {err}", file=sys.stderr, flush=True)
+            last = err
+    raise InstallError(f"cannot install {name}: {last}")
+
+
+def _publish(work, final):
+    try:
+        if final.exists() and not (final / MARKER).exists():
+            shutil.rmtree(final)
+        os.rename(work, final)
+    except OSError:
+        # Another run may have been quicker; its entry is as good.
+        if not (final / MARKER).exists():
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _install_gateway(folder, release):
+    package = f"openclaw@{release}"
+    if release_key(release)[:2] <= LAST_RELEASE_WITH_OVERRIDES:
+        _npm(folder, [package], OVERRIDES)
+    else:
+        try:
+            _npm(folder, [package])
+        except InstallError as err:
+            print(f"{package} without overrides: {err}\nagain with them", file=sys.stderr)
+            shutil.rmtree(folder / "node_modules", ignore_errors=True)
+            (folder / "package-lock.json").unlink(missing_ok=True)
+            _npm(folder, [package], OVERRIDES)
+    if release in FORGOTTEN:
+        _npm(folder, ["--no-save", *FORGOTTEN[release]], OVERRIDES)
+    if not (folder / "node_modules/openclaw/openclaw.mjs").exists():
+        raise InstallError(f"{package} holds no openclaw.mjs")
+
+
+def _install_node(folder, major):
+    system = {"Linux": "linux", "Darwin": "darwin"}.get(platform.system(), "linux")
+    machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x64"
+    direct = f"node-{system}-{machine}"
+    try:
+        _npm(folder, [f"{direct}@{major}"])
+        found = folder / "node_modules" / direct / "bin" / "node"
+    except InstallError as err:
+        print(f"{direct}@{major}: {err}\nagain with the package `node`", file=sys.stderr)
+        _npm(folder, [f"node@{major}"], scripts=True)
+        found = folder / "node_modules" / "node" / "bin" / "node"
+    (folder / "bin").mkdir()
+    os.symlink(os.path.relpath(found, folder / "bin"), folder / "bin" / "node")
+    _check([folder / "bin" / "node", "--version"], folder, 30)
+
+
+def _install_openai_python(folder):
+    venv.create(folder, with_pip=True, clear=True)
+    _check([folder / "bin/python", "-m", "pip", "install", "--quiet", "openai"], folder, INSTALL_SECONDS)
+    _check([folder / "bin/python", "-c", "import openai"], folder, 120)
+
+
+def _npm(folder, packages, overrides=None, scripts=False):
+    manifest = folder / "package.json"
+    if not manifest.exists():
+        manifest.write_text(json.dumps({"private": True, "overrides": overrides or {}}))
+    elif overrides:
+        stored = json.loads(manifest.read_text())
+        stored["overrides"] = overrides
+        manifest.write_text(json.dumps(stored))
+    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    flags = quiet if scripts else ["--ignore-scripts", *quiet]
+    _check(["npm", "install", *packages, *flags], folder, INSTALL_SECONDS)
+
+
+def _check(command, folder, seconds):
+    try:
+        done = subprocess.run(
+            [str(c) for c in command], cwd=folder, timeout=seconds, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )
+    except FileNotFoundError as err:
+        raise InstallError(str(err)) from err
+    if done.returncode != 0:
+        raise InstallError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:]:
+        where = gateway(wanted)
+        print(wanted, where, node_for(where))
+    print(openai_js(), openai_python())

@@ -1,0 +1,132 @@
+"""Child processes: each in a group of its own, its output in a file, killed at exit."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+_running = []
+
+
+class Timeout(Exception):
+    pass
+
+
+class Child:
+    def __init__(self, command, log, env=None, cwd=None):
+        self.log = log
+        self._out = open(log, "ab")
+        self.process = subprocess.Popen(
+            [str(c) for c in command], stdin=subprocess.DEVNULL, stdout=self._out,
+            stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True,
+        )
+        _running.append(self)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self, grace=0.0):
+        """Ends the whole group; a grace above zero asks politely first."""
+        if grace and self.alive():
+            self._signal(signal.SIGTERM)
+            try:
+                self.process.wait(grace)
+            except subprocess.TimeoutExpired:
+                pass
+        self._signal(signal.SIGKILL)
+        self.process.wait(10)
+        self._out.close()
+        if self in _running:
+            _running.remove(self)
+
+    def tail(self, lines=30):
+        with open(self.log, "rb") as file:
+            file.seek(max(0, os.path.getsize(self.log) - 20_000))
+            text = file.read().decode("utf-8", "replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _signal(self, number):
+        try:
+            os.killpg(self.process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def kill_all():
+    for child in list(_running):
+        try:
+            child.kill()
+        except Exception as err:
+            print(f"cannot end process {child.pid}: {err}", file=sys.stderr)
+
+
+def end_on_signals():
+    atexit.register(kill_all)
+
+    def stop(number, _frame):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def until(probe, seconds, what, every=0.1):
+    """Polls until the probe gives something true, and gives that back."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Timeout(f"{what}: not within {seconds} s")
+        time.sleep(every)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class _Adopted:
+    """A process made elsewhere that must not outlive the run either."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = process.pid
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+        _running.remove(self)
+
+
+def adopt(process):
+    _running.append(_Adopted(process))
+
+
+def disown(process):
+    _running[:] = [item for item in _running if item.process is not process]
+
+
+def run(command, env, seconds):
+    """A command to its end, its output taken; killed when the time is over or the run is."""
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    adopt(process)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"\nkilled after {seconds} s"
+    finally:
+        disown(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
