@@ -1,6 +1,7 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
 use crate::config::{Config, Fixed};
+use crate::issuers::Issuers;
 use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
@@ -61,13 +62,21 @@ impl App {
         let Config { fixed, live } = config;
         let listeners = fixed.listeners.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         let upstream = Upstream::new(fixed.gateway.clone()).await?;
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&live, 1)));
+        let issuers = Arc::new(Issuers::new(&fixed.state_dir));
+        let slots = issuers.adopt(&live.issuers);
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&live, &slots, 1)));
+        for issuer in issuers.ready().await {
+            tracing::warn!(
+                issuer = &*issuer,
+                "no keys of this issuer yet: its tokens are answered 503 until there are"
+            );
+        }
         let connections = Arc::new(Connections::new(Limits {
             connections: fixed.max_connections,
             head: fixed.head_timeout,
             rest: fixed.keepalive,
         }));
-        let proxy = Proxy::new(policy.clone(), upstream, fixed.keepalive);
+        let proxy = Proxy::new(policy.clone(), upstream, issuers, fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
         Ok(Self { fixed, policy, listeners, connections, proxy })
     }

@@ -3,12 +3,21 @@
 //! Only this module makes a [`Principal`]. What a client merely says about itself is evidence and
 //! has another type.
 
-use crate::config::{Anonymous, Token};
-use crate::refusal::Refusal;
+mod claims;
+mod issuer;
+pub mod jwt;
+
+pub use issuer::Verified;
+
+use crate::config::{ClaimPath, Live, Token};
+use crate::glob::Glob;
+use crate::keys::KeySlot;
+use crate::refusal::{JwtFault, Refusal};
 use crate::secret::{Secret, TokenHash};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+use issuer::Trusted;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -21,8 +30,18 @@ pub struct Principal {
     name: Arc<str>,
     identity: Identity,
     valid_until: Option<Timestamp>,
-    /// What proved it, for asking again under another policy.
-    proof: Option<TokenHash>,
+    proof: Proof,
+}
+
+/// What proved a principal, for asking again under another policy.
+#[derive(Debug)]
+enum Proof {
+    /// It came from where nobody is asked.
+    Place,
+    /// A token or a secret with this hash.
+    Hash(TokenHash),
+    /// A JWT that said this.
+    Jwt(Box<Verified>),
 }
 
 /// By which source a principal was proven, and as whom.
@@ -34,6 +53,8 @@ pub enum Identity {
     GatewaySecret,
     /// Nobody in particular, where the policy lets such in.
     Anonymous,
+    /// A JWT of an issuer: its place in the policy's list.
+    Issuer(usize),
 }
 
 impl Identity {
@@ -44,7 +65,15 @@ impl Identity {
             Self::Token(_) => "token",
             Self::GatewaySecret => "gateway_secret",
             Self::Anonymous => "anonymous",
+            Self::Issuer(_) => "issuer",
         }
+    }
+
+    /// Whether it is the caller's place that proves it and not a credential, which a web page in the
+    /// caller's browser could borrow.
+    #[must_use]
+    pub fn is_ambient(self) -> bool {
+        matches!(self, Self::Anonymous)
     }
 }
 
@@ -66,15 +95,27 @@ impl Principal {
     pub fn valid_until(&self) -> Option<Timestamp> {
         self.valid_until
     }
-}
 
-/// What a request brings as proof.
-#[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
-    /// The bearer token, if one was sent.
-    pub bearer: Option<&'a [u8]>,
-    /// The address of the peer; `None` on a unix socket.
-    pub peer: Option<IpAddr>,
+    /// What the JWT said that proved it.
+    #[must_use]
+    pub fn verified(&self) -> Option<&Verified> {
+        match &self.proof {
+            Proof::Jwt(verified) => Some(verified),
+            Proof::Place | Proof::Hash(_) => None,
+        }
+    }
+
+    /// Whether a claim of its JWT holds one of these.
+    #[must_use]
+    pub fn claims(&self, path: &ClaimPath, wanted: &[Glob]) -> bool {
+        self.claim(path).iter().any(|text| wanted.iter().any(|glob| glob.matches(text)))
+    }
+
+    /// The texts a claim of its JWT holds.
+    #[must_use]
+    pub fn claim(&self, path: &ClaimPath) -> Vec<String> {
+        self.verified().and_then(|v| claims::at(&v.claims, path)).map(claims::texts).unwrap_or_default()
+    }
 }
 
 /// Reads the bearer token out of a request's headers (RFC 6750 §2.1).
@@ -82,7 +123,7 @@ pub struct Evidence<'a> {
 /// # Errors
 /// When there is more than one `Authorization`, or it is of another scheme. The gateway takes the
 /// first of several (contract §4), so several are never allowed to pass.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
@@ -106,6 +147,9 @@ pub struct Authenticator {
     tokens: HashMap<TokenHash, NamedToken, BuildHasherDefault<Prefix>>,
     gateway_secret: Option<(TokenHash, Arc<Principal>)>,
     anonymous: Option<(Vec<IpNet>, Arc<Principal>)>,
+    issuers: Vec<Trusted>,
+    /// Headers beside `Authorization` that carry tokens.
+    assertions: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -115,36 +159,75 @@ struct NamedToken {
     cidrs: Vec<IpNet>,
 }
 
+/// A credential as it was presented.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// None at all.
+    Absent,
+    /// An opaque bearer token.
+    Opaque(&'a [u8]),
+    /// A JWT, and the header it came in, where that is not `Authorization`.
+    Jwt(&'a str, Option<&'a HeaderName>),
+}
+
 impl Authenticator {
-    /// Compiles what the configuration says.
+    /// Compiles what the configuration says; `slots` are where the issuers' keys are, in its order.
     #[must_use]
-    pub fn new(tokens: &[Token], gateway_secret: Option<&Secret>, anonymous: Option<&Anonymous>) -> Self {
-        let principal = |name: &str, identity| {
-            let proof = gateway_secret.filter(|_| identity == Identity::GatewaySecret).map(Secret::hash);
-            Arc::new(Principal { name: Arc::from(name), identity, valid_until: None, proof })
-        };
+    pub fn new(live: &Live, slots: &[Arc<KeySlot>]) -> Self {
+        let principal =
+            |name: &str, identity, proof| Principal { name: Arc::from(name), identity, valid_until: None, proof };
+        let accepted = live.gateway_secret.as_ref().and(live.gateway_auth.secret()).map(Secret::hash);
+        let mut assertions: Vec<HeaderName> = live.issuers.iter().filter_map(|i| i.token_from.clone()).collect();
+        assertions.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        assertions.dedup();
         Self {
-            tokens: tokens
+            tokens: live.tokens.iter().enumerate().map(|(index, token)| NamedToken::new(index, token)).collect(),
+            gateway_secret: accepted
+                .map(|hash| (hash, Arc::new(principal("gateway-secret", Identity::GatewaySecret, Proof::Hash(hash))))),
+            anonymous: live
+                .anonymous
+                .as_ref()
+                .map(|a| (a.cidrs.clone(), Arc::new(principal("anonymous", Identity::Anonymous, Proof::Place)))),
+            issuers: live
+                .issuers
                 .iter()
-                .enumerate()
-                .map(|(index, token)| {
-                    let principal = Principal {
-                        name: token.name.clone(),
-                        identity: Identity::Token(index),
-                        valid_until: token.expires,
-                        proof: Some(token.hash),
-                    };
-                    let named = NamedToken {
-                        principal: Arc::new(principal),
-                        not_before: token.not_before,
-                        cidrs: token.cidrs.clone(),
-                    };
-                    (token.hash, named)
-                })
+                .zip(slots)
+                .map(|(issuer, slot)| Trusted { issuer: issuer.clone(), slot: slot.clone() })
                 .collect(),
-            gateway_secret: gateway_secret.map(|s| (s.hash(), principal("gateway-secret", Identity::GatewaySecret))),
-            anonymous: anonymous.map(|a| (a.cidrs.clone(), principal("anonymous", Identity::Anonymous))),
+            assertions,
         }
+    }
+
+    /// Reads the one credential a request presents. A bearer token comes before any other.
+    ///
+    /// # Errors
+    /// When there are several where one is meant, or its form is wrong.
+    pub fn credential<'a>(&'a self, headers: &'a HeaderMap) -> Result<Credential<'a>, Refusal> {
+        if let Some(token) = bearer(headers)? {
+            return Ok(match std::str::from_utf8(token) {
+                Ok(text) if !self.issuers.is_empty() && jwt::looks_like_jwt(token) => Credential::Jwt(text, None),
+                _ => Credential::Opaque(token),
+            });
+        }
+        for name in &self.assertions {
+            let mut values = headers.get_all(name).iter();
+            match (values.next().map(|v| v.to_str()), values.next()) {
+                (None, _) => {}
+                (Some(Ok(text)), None) => return Ok(Credential::Jwt(text, Some(name))),
+                _ => {
+                    return Err(Refusal::CredentialForm(
+                        "the header that carries the token was sent twice, or is no text",
+                    ));
+                }
+            }
+        }
+        Ok(Credential::Absent)
+    }
+
+    /// Whether tokens are read from this header, beside `Authorization`.
+    #[must_use]
+    pub fn carries_token(&self, name: &HeaderName) -> bool {
+        self.assertions.contains(name)
     }
 
     /// Establishes who is calling.
@@ -152,11 +235,49 @@ impl Authenticator {
     /// # Errors
     /// The [`Refusal`] that says why nobody was proven. A bad credential never falls back to a
     /// weaker source.
-    pub fn authenticate(&self, evidence: Evidence<'_>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
-        match evidence.bearer {
-            Some(bearer) => self.known(TokenHash::of(bearer), evidence.peer, now),
-            None => self.anonymous(evidence.peer),
+    pub fn authenticate(
+        &self,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Refusal> {
+        match credential {
+            Credential::Absent => self.anonymous(peer),
+            Credential::Opaque(token) => self.known(TokenHash::of(token), peer, now),
+            Credential::Jwt(token, header) => self.jwt(token, header, now).map(Arc::new).map_err(Refusal::Jwt),
         }
+    }
+
+    /// The issuer's keys, by its place in the list.
+    #[must_use]
+    pub fn slot(&self, issuer: usize) -> Option<&Arc<KeySlot>> {
+        self.issuers.get(issuer).map(|t| &t.slot)
+    }
+
+    /// The name of the issuer that a JWT says it is from, if that is one of ours.
+    #[must_use]
+    pub fn issuer_of(&self, credential: Credential<'_>) -> Option<&Arc<str>> {
+        let Credential::Jwt(token, header) = credential else { return None };
+        let token = jwt::parse(token).ok()?;
+        self.trusted(&token, header).map(|(_, t)| &t.issuer.name)
+    }
+
+    fn trusted(&self, token: &jwt::Unverified<'_>, header: Option<&HeaderName>) -> Option<(usize, &Trusted)> {
+        let iss = token.claims.get("iss")?.as_str()?;
+        let theirs = |t: &Trusted| t.issuer.issuer == iss && t.issuer.token_from.as_ref() == header;
+        self.issuers.iter().enumerate().find(|(_, t)| theirs(t))
+    }
+
+    fn jwt(&self, token: &str, header: Option<&HeaderName>, now: Timestamp) -> Result<Principal, JwtFault> {
+        let token = jwt::parse(token)?;
+        let (index, trusted) = self.trusted(&token, header).ok_or(JwtFault::Issuer)?;
+        let (verified, name, valid_until) = trusted.verify(token, now)?;
+        Ok(Principal {
+            name: Arc::from(name),
+            identity: Identity::Issuer(index),
+            valid_until: Some(valid_until),
+            proof: Proof::Jwt(Box::new(verified)),
+        })
     }
 
     /// Is a principal that an earlier policy proved still one under this?
@@ -165,14 +286,36 @@ impl Authenticator {
     /// The [`Refusal`] a new request with the same proof would get.
     pub fn confirm(
         &self,
-        principal: &Principal,
+        principal: &Arc<Principal>,
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Arc<Principal>, Refusal> {
-        match (principal.identity, principal.proof) {
-            (Identity::Anonymous, _) => self.anonymous(peer),
-            (_, Some(proof)) => self.known(proof, peer, now),
-            (_, None) => Err(Refusal::CredentialUnknown),
+        match &principal.proof {
+            Proof::Place => self.anonymous(peer),
+            Proof::Hash(hash) => self.known(*hash, peer, now),
+            Proof::Jwt(said) => {
+                let theirs = |t: &Trusted| t.issuer.name == said.issuer;
+                let (index, trusted) =
+                    self.issuers.iter().enumerate().find(|(_, t)| theirs(t)).ok_or(Refusal::Jwt(JwtFault::Issuer))?;
+                let until = trusted.judge_claims(&said.claims, now).map_err(Refusal::Jwt)?;
+                if !trusted.slot.keys().is_some_and(|keys| keys.knows(said.key_id.as_deref())) {
+                    return Err(Refusal::Jwt(JwtFault::KeyUnknown));
+                }
+                // Claims mean what this policy says they mean.
+                let again = Verified {
+                    issuer: said.issuer.clone(),
+                    key_id: said.key_id.clone(),
+                    keys: said.keys,
+                    claims: said.claims.clone(),
+                    scopes: trusted.scopes(&said.claims),
+                };
+                Ok(Arc::new(Principal {
+                    name: principal.name.clone(),
+                    identity: Identity::Issuer(index),
+                    valid_until: Some(until),
+                    proof: Proof::Jwt(Box::new(again)),
+                }))
+            }
         }
     }
 
@@ -196,6 +339,16 @@ impl Authenticator {
 }
 
 impl NamedToken {
+    fn new(index: usize, token: &Token) -> (TokenHash, Self) {
+        let principal = Principal {
+            name: token.name.clone(),
+            identity: Identity::Token(index),
+            valid_until: token.expires,
+            proof: Proof::Hash(token.hash),
+        };
+        (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
+    }
+
     fn judge(&self, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
         let name = || self.principal.name().to_owned();
         if let Some(at) = self.principal.valid_until
@@ -217,7 +370,7 @@ impl NamedToken {
 }
 
 /// Whether an address is in one of the networks; an IPv4 address in IPv6 clothes counts as IPv4.
-fn within(nets: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn within(nets: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     nets.iter().any(|net| net.contains(&address))
 }
@@ -240,6 +393,7 @@ impl std::hash::Hasher for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Anonymous;
     use crate::scope::ScopeSet;
     use proptest::prelude::*;
 
@@ -274,11 +428,15 @@ mod tests {
 
     #[test]
     fn a_bad_bearer_never_becomes_anonymous() {
-        let anyone = Anonymous { scopes: ScopeSet::empty(), cidrs: vec!["0.0.0.0/0".parse().unwrap()] };
-        let authn = Authenticator::new(&[token("a", "secret-a")], None, Some(&anyone));
+        let mut live = Live::closed();
+        live.anonymous = Some(Anonymous { scopes: ScopeSet::empty(), cidrs: vec!["0.0.0.0/0".parse().unwrap()] });
+        live.tokens = vec![token("a", "secret-a")];
+        let authn = Authenticator::new(&live, &[]);
         let peer = Some("10.0.0.1".parse().unwrap());
         let now = Timestamp::UNIX_EPOCH;
-        let got = |bearer: Option<&'static [u8]>| authn.authenticate(Evidence { bearer, peer }, now);
+        let got = |bearer: Option<&'static [u8]>| {
+            authn.authenticate(bearer.map_or(Credential::Absent, Credential::Opaque), peer, now)
+        };
         assert_eq!(got(Some(b"wrong")).unwrap_err(), Refusal::CredentialUnknown);
         assert_eq!(got(None).unwrap().name(), "anonymous");
         assert_eq!(got(Some(b"secret-a")).unwrap().name(), "a");
@@ -290,10 +448,12 @@ mod tests {
         t.not_before = Some("2026-01-01T00:00:00Z".parse().unwrap());
         t.expires = Some("2026-02-01T00:00:00Z".parse().unwrap());
         t.cidrs = vec!["10.0.0.0/8".parse().unwrap()];
-        let authn = Authenticator::new(&[t], None, None);
+        let mut live = Live::closed();
+        live.tokens = vec![t];
+        let authn = Authenticator::new(&live, &[]);
         let at = |now: &str, peer: Option<&str>| {
             let peer = peer.map(|p| p.parse().unwrap());
-            authn.authenticate(Evidence { bearer: Some(b"secret-a"), peer }, now.parse().unwrap()).map(|_| ())
+            authn.authenticate(Credential::Opaque(b"secret-a"), peer, now.parse().unwrap()).map(|_| ())
         };
         assert!(matches!(at("2025-12-31T23:59:59Z", Some("10.1.1.1")), Err(Refusal::TokenNotYetValid { .. })));
         assert_eq!(at("2026-01-01T00:00:00Z", Some("10.1.1.1")), Ok(()));

@@ -9,12 +9,16 @@ mod read;
 pub mod surroundings;
 mod validate;
 
-use crate::route::Route;
+use crate::glob::Glob;
+use crate::route::{Pattern, Route};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
 use diagnostic::{Problem, Problems, Severity, Source};
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,6 +127,10 @@ pub struct Live {
     pub anonymous: Option<Anonymous>,
     /// Named bearer tokens.
     pub tokens: Vec<Token>,
+    /// Issuers whose JWTs are accepted.
+    pub issuers: Vec<Issuer>,
+    /// What principals may do beside what their own table says.
+    pub grants: Vec<GrantRule>,
     /// Routes beside those compiled in.
     pub routes: Vec<Route>,
     /// What other routes need.
@@ -131,6 +139,28 @@ pub struct Live {
     pub excess: Excess,
     /// Which of the gateway's own headers callers may send.
     pub headers: HeaderRules,
+    /// How many verified JWTs are remembered.
+    pub jwt_cache: usize,
+}
+
+impl Live {
+    /// A configuration that lets nobody in.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self {
+            gateway_auth: GatewayAuth::None,
+            gateway_secret: None,
+            anonymous: None,
+            tokens: Vec::new(),
+            issuers: Vec::new(),
+            grants: Vec::new(),
+            routes: Vec::new(),
+            unlisted_routes: Scope::known(crate::scope::ADMIN),
+            excess: Excess::Refuse,
+            headers: HeaderRules::default(),
+            jwt_cache: 0,
+        }
+    }
 }
 
 /// How this proxy authenticates itself to the gateway.
@@ -202,28 +232,169 @@ pub enum Excess {
     Narrow,
 }
 
-/// Who may send one of the gateway's headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of one of the gateway's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderRule {
-    /// Any principal.
+    /// Any principal may send it.
     Pass,
     /// Only with `operator.admin` among the effective scopes.
     Admin,
-    /// Nobody.
+    /// Nobody may send it.
     Refuse,
+    /// This value is sent, whatever the client sends.
+    Pin(HeaderValue),
+    /// One of these values may be sent; the first is sent when the client sends none.
+    Allow(Vec<HeaderValue>),
+    /// The principal's name and a colon go in front of what the client sends.
+    Prefix,
 }
 
 /// The rule for each of the gateway's headers that a caller may have a use for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HeaderRules {
     /// `x-openclaw-agent-id`.
-    pub agent_id: HeaderRule,
+    pub agent_id: Option<HeaderRule>,
     /// `x-openclaw-model`.
-    pub model: HeaderRule,
+    pub model: Option<HeaderRule>,
     /// `x-openclaw-session-key`.
-    pub session_key: HeaderRule,
+    pub session_key: Option<HeaderRule>,
     /// `x-openclaw-message-channel`.
-    pub message_channel: HeaderRule,
+    pub message_channel: Option<HeaderRule>,
+}
+
+/// An issuer whose JWTs are accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Issuer {
+    /// Its name here.
+    pub name: Arc<str>,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// The audiences accepted.
+    pub audiences: Vec<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// The algorithms accepted.
+    pub algorithms: Vec<Algorithm>,
+    /// How far its clock may be off.
+    pub leeway: Duration,
+    /// The header that carries the token; `None`: `Authorization`.
+    pub token_from: Option<HeaderName>,
+    /// The `typ` headers accepted, in lower case; empty: any.
+    pub typ: Vec<String>,
+    /// Whether a token without a subject is let in: Cloudflare's service tokens have none.
+    pub empty_subject: bool,
+    /// The claims that hold scopes.
+    pub scope_claims: Vec<ClaimPath>,
+    /// The claim that holds roles.
+    pub roles_claim: Option<ClaimPath>,
+    /// Which scopes a role stands for.
+    pub role_scopes: BTreeMap<String, ScopeSet>,
+    /// The most any token may claim.
+    pub ceiling: Option<ScopeSet>,
+    /// The claims that may name the principal, the first that is there.
+    pub name_claims: Vec<NameClaim>,
+    /// Where it stands, `file:line`.
+    pub place: Arc<str>,
+}
+
+/// A claim that may name a principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameClaim {
+    /// The claim.
+    pub path: ClaimPath,
+    /// Whether it counts only when `email_verified` is true.
+    pub verified_email: bool,
+}
+
+/// A claim by its path: names separated by dots, or one name that holds dots itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClaimPath(pub Arc<str>);
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// Over HTTP.
+    Remote {
+        /// The JWKS itself, or the discovery document that names it.
+        url: String,
+        /// Whether it is the discovery document.
+        discovery: bool,
+        /// The authority that vouches for the server, PEM.
+        ca: Option<Arc<str>>,
+        /// The proxy on the way.
+        proxy: Option<String>,
+    },
+    /// A JWKS, as text.
+    Jwks(Arc<str>),
+    /// A public key, PEM.
+    Pem(Arc<str>),
+    /// An HMAC secret.
+    Secret(Secret),
+}
+
+impl PartialEq for KeySource {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remote { url, discovery, ca, proxy }, Self::Remote { url: u, discovery: d, ca: c, proxy: p }) => {
+                (url, discovery, ca, proxy) == (u, d, c, p)
+            }
+            (Self::Jwks(a), Self::Jwks(b)) | (Self::Pem(a), Self::Pem(b)) => a == b,
+            (Self::Secret(a), Self::Secret(b)) => a.hash() == b.hash(),
+            _ => false,
+        }
+    }
+}
+
+/// What principals may do beside what their own table says.
+#[derive(Debug, Clone)]
+pub struct GrantRule {
+    /// Who.
+    pub to: Subject,
+    /// What.
+    pub scopes: ScopeSet,
+    /// Under which conditions.
+    pub when: Conditions,
+    /// What happens to a request for more.
+    pub excess: Option<Excess>,
+    /// What becomes of the gateway's headers.
+    pub headers: HeaderRules,
+    /// Where it stands, `file:line`.
+    pub place: Arc<str>,
+}
+
+/// When a grant holds; empty lists and `None` hold always.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// On these paths.
+    pub routes: Vec<Pattern>,
+    /// With these methods.
+    pub methods: Vec<Method>,
+    /// From these addresses.
+    pub cidrs: Vec<IpNet>,
+    /// From this moment.
+    pub not_before: Option<Timestamp>,
+    /// Until this moment.
+    pub expires: Option<Timestamp>,
+}
+
+/// To whom something is granted.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// Named tokens.
+    Token(Vec<Glob>),
+    /// Holders of the gateway's secret.
+    GatewaySecret,
+    /// Callers without a credential.
+    Anonymous,
+    /// Principals of an issuer.
+    Issuer {
+        /// The issuer's place in the list.
+        issuer: usize,
+        /// Claims that must be there, each with the values of which one must match.
+        claims: Vec<(ClaimPath, Vec<Glob>)>,
+        /// Names of which one must match; empty: any.
+        names: Vec<Glob>,
+    },
 }
 
 /// A configuration file that was read: its text, what is wrong with it, and what it says if

@@ -142,7 +142,11 @@ pub fn credential(auth: &GatewayAuth) -> Option<HeaderValue> {
 pub fn outbound(grant: &Grant, credential: Option<&HeaderValue>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     // Whoever was not proven gets no authority of ours, only the word that there is none.
     let credential = credential.filter(|_| grant.principal().is_some()).cloned();
-    [Some((SCOPES, grant.header().clone())), credential.map(|c| (AUTHORIZATION, c))].into_iter().flatten()
+    let governed = grant.governed().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
+    [Some((SCOPES, grant.header().clone())), credential.map(|c| (AUTHORIZATION, c))]
+        .into_iter()
+        .flatten()
+        .chain(governed)
 }
 
 #[cfg(test)]

@@ -3,14 +3,26 @@
 //! A [`Policy`] is an immutable snapshot of the live configuration. A request holds one from its
 //! first byte to its last log line. Only this module makes a [`Grant`].
 
-use crate::authn::{Authenticator, Identity, Principal};
-use crate::config::{Excess, HeaderRule, HeaderRules, Live};
+mod cache;
+pub mod grants;
+mod holding;
+
+pub use holding::Holding;
+
+use crate::authn::{Authenticator, Credential, Identity, Principal};
+use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules, Live};
 use crate::headers::{self, Governed};
+use crate::keys::KeySlot;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::target::Path;
+use cache::Cache;
+use grants::{Circumstances, Index};
+use holding::{Ceiling, Terms};
 use http::{HeaderValue, Method};
+use jiff::Timestamp;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The rules in force.
@@ -18,33 +30,26 @@ use std::sync::Arc;
 pub struct Policy {
     generation: u64,
     authenticator: Authenticator,
+    cache: Cache,
     routes: RouteTable,
-    tokens: Vec<Ceiling>,
-    gateway_secret: Ceiling,
-    anonymous: Ceiling,
+    grants: Vec<GrantRule>,
+    index: Index,
+    tokens: Vec<Arc<Holding>>,
+    gateway_secret: Arc<Holding>,
+    anonymous: Arc<Holding>,
     excess: Excess,
     headers: HeaderRules,
     credential: Option<HeaderValue>,
     nothing: Ceiling,
 }
 
-/// The most a principal may do, with its header value ready.
+/// Somebody proven, and what they hold under the policy that proved them.
 #[derive(Debug, Clone)]
-struct Ceiling {
-    scopes: Arc<ScopeSet>,
-    header: HeaderValue,
-}
-
-impl Ceiling {
-    fn new(scopes: ScopeSet) -> Self {
-        let header = render(&scopes);
-        Self { scopes: Arc::new(scopes), header }
-    }
-}
-
-/// A scope name holds visible ASCII only, so this cannot fail; and if it did, nothing is granted.
-fn render(scopes: &ScopeSet) -> HeaderValue {
-    HeaderValue::from_str(&scopes.to_header()).unwrap_or(HeaderValue::from_static(""))
+pub struct Proven {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// What.
+    pub holding: Arc<Holding>,
 }
 
 /// Leave to pass: who goes, and with which scopes. Nothing else can write the scopes header.
@@ -53,11 +58,17 @@ pub struct Grant {
     principal: Option<Arc<Principal>>,
     effective: Arc<ScopeSet>,
     header: HeaderValue,
+    governed: Vec<(Governed, HeaderValue)>,
 }
 
 impl Grant {
     fn under(ceiling: &Ceiling, principal: Option<&Arc<Principal>>) -> Self {
-        Self { principal: principal.cloned(), effective: ceiling.scopes.clone(), header: ceiling.header.clone() }
+        Self {
+            principal: principal.cloned(),
+            effective: ceiling.scopes.clone(),
+            header: ceiling.header.clone(),
+            governed: Vec::new(),
+        }
     }
 
     /// Who was proven; `None` on a public route.
@@ -77,33 +88,57 @@ impl Grant {
     pub fn header(&self) -> &HeaderValue {
         &self.header
     }
+
+    /// The gateway's own headers that are sent, with their values.
+    #[must_use]
+    pub fn governed(&self) -> &[(Governed, HeaderValue)] {
+        &self.governed
+    }
 }
 
 /// What a decision is made on, besides the principal.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path.
+    pub path: Path<'a>,
     /// The route.
     pub route: &'a Route,
     /// The scopes asked for; `None` when the header is absent (law 3).
     pub requested: Option<&'a ScopeSet>,
-    /// Which of the governed headers were sent.
-    pub governed: &'a [Governed],
+    /// The governed headers that were sent.
+    pub governed: &'a [(Governed, HeaderValue)],
+    /// The peer; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
+    /// The moment.
+    pub now: Timestamp,
 }
 
 impl Policy {
-    /// Compiles the live configuration.
+    /// Compiles the live configuration; `slots` are where the issuers' keys are, in its order.
     #[must_use]
-    pub fn compile(live: &Live, generation: u64) -> Self {
-        let accepted = live.gateway_secret.as_ref().and_then(|_| live.gateway_auth.secret());
+    pub fn compile(live: &Live, slots: &[Arc<KeySlot>], generation: u64) -> Self {
+        let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
+        let index = Index::new(&live.grants, &names, live.issuers.len());
+        let holding = |own: ScopeSet, places: Vec<usize>| {
+            Arc::new(Holding::new(own, places, &live.grants, live.excess, &live.headers))
+        };
         Self {
             generation,
-            authenticator: Authenticator::new(&live.tokens, accepted, live.anonymous.as_ref()),
+            authenticator: Authenticator::new(live, slots),
+            cache: Cache::new(live.jwt_cache),
             routes: RouteTable::new(live.routes.clone(), Need::Scope(live.unlisted_routes.clone())),
-            tokens: live.tokens.iter().map(|t| Ceiling::new(t.scopes.clone())).collect(),
-            gateway_secret: Ceiling::new(live.gateway_secret.clone().unwrap_or_default()),
-            anonymous: Ceiling::new(live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default()),
+            tokens: live.tokens.iter().enumerate().map(|(i, t)| holding(t.scopes.clone(), index.token(i))).collect(),
+            gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
+            anonymous: holding(
+                live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
+                index.anonymous(),
+            ),
+            grants: live.grants.clone(),
+            index,
             excess: live.excess,
-            headers: live.headers,
+            headers: live.headers.clone(),
             credential: headers::credential(&live.gateway_auth),
             nothing: Ceiling::new(ScopeSet::empty()),
         }
@@ -115,7 +150,7 @@ impl Policy {
         self.generation
     }
 
-    /// Who is calling?
+    /// Who proves whom.
     #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
@@ -133,6 +168,53 @@ impl Policy {
         self.credential.as_ref()
     }
 
+    /// Who is calling, and what do they hold?
+    ///
+    /// # Errors
+    /// The [`Refusal`] that says why nobody was proven.
+    pub fn authenticate(
+        &self,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Proven, Refusal> {
+        let Credential::Jwt(token, header) = credential else {
+            return self.authenticator.authenticate(credential, peer, now).map(|p| self.proven(p));
+        };
+        let key = self.cache.key(token, header);
+        if let Some(proven) = self.cache.get(&key, &self.authenticator, now) {
+            return Ok(proven);
+        }
+        let principal = self.authenticator.authenticate(credential, peer, now)?;
+        let keys = principal.verified().map(|v| v.keys).unwrap_or_default();
+        let proven = self.proven(principal);
+        self.cache.put(key, &proven, keys);
+        Ok(proven)
+    }
+
+    /// Is somebody whom an earlier policy proved still a principal under this?
+    ///
+    /// # Errors
+    /// The [`Refusal`] a new request with the same proof would get.
+    pub fn confirm(&self, principal: &Arc<Principal>, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+        self.authenticator.confirm(principal, peer, now).map(|p| self.proven(p))
+    }
+
+    fn proven(&self, principal: Arc<Principal>) -> Proven {
+        let holding = match principal.identity() {
+            Identity::Token(token) => self.tokens.get(token).cloned(),
+            Identity::GatewaySecret => Some(self.gateway_secret.clone()),
+            Identity::Anonymous => Some(self.anonymous.clone()),
+            Identity::Issuer(_) => None,
+        };
+        let holding = holding.unwrap_or_else(|| {
+            let own = principal.verified().map(|v| v.scopes.clone()).unwrap_or_default();
+            let places = self.index.of(&principal, &self.grants);
+            Arc::new(Holding::new(own, places, &self.grants, self.excess, &self.headers))
+        });
+        Proven { principal, holding }
+    }
+
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
     #[must_use]
     pub fn unproven(&self, route: &Route) -> Option<Grant> {
@@ -146,57 +228,83 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Refusal`] that names what is missing.
-    pub fn decide(&self, principal: &Arc<Principal>, request: Request<'_>) -> Result<Grant, Refusal> {
-        let ceiling = self.ceiling(principal.identity());
-        let grant = match request.requested {
-            None => Grant::under(ceiling, Some(principal)),
-            Some(requested) => Grant::under(&self.narrowed(ceiling, requested)?, Some(principal)),
+    pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
+        let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
+        let terms = proven.holding.terms(&self.grants, at, self.excess, &self.headers);
+        let mut grant = match request.requested {
+            None => Grant::under(&terms.ceiling, Some(&proven.principal)),
+            Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
         };
         if let Need::Scope(needed) = &request.route.need
             && !grant.effective.satisfies(needed)
         {
-            let held = ceiling.scopes.satisfies(needed);
+            let held = terms.ceiling.scopes.satisfies(needed);
             return Err(Refusal::ScopeMissing { needed: needed.clone(), held });
         }
-        self.judge_headers(request.governed, &grant)?;
+        govern(&terms, request, &mut grant)?;
         Ok(grant)
     }
+}
 
-    fn ceiling(&self, identity: Identity) -> &Ceiling {
-        match identity {
-            Identity::Token(index) => self.tokens.get(index).unwrap_or(&self.nothing),
-            Identity::GatewaySecret => &self.gateway_secret,
-            Identity::Anonymous => &self.anonymous,
-        }
+fn narrowed(terms: &Terms, requested: &ScopeSet) -> Result<Ceiling, Refusal> {
+    let excess = requested.excess_over(&terms.ceiling.scopes);
+    if excess.is_empty() {
+        return Ok(Ceiling::new(requested.clone()));
     }
+    match terms.excess {
+        Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
+        Excess::Narrow => Ok(Ceiling::new(requested.meet(&terms.ceiling.scopes))),
+    }
+}
 
-    fn narrowed(&self, ceiling: &Ceiling, requested: &ScopeSet) -> Result<Ceiling, Refusal> {
-        let excess = requested.excess_over(&ceiling.scopes);
-        if excess.is_empty() {
-            return Ok(Ceiling::new(requested.clone()));
-        }
-        match self.excess {
-            Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
-            Excess::Narrow => Ok(Ceiling::new(requested.meet(&ceiling.scopes))),
-        }
+/// Settles which of the gateway's own headers are sent, and with which values.
+fn govern(terms: &Terms, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
+    for governed in Governed::ALL {
+        let sent = request.governed.iter().find(|(g, _)| *g == governed).map(|(_, value)| value);
+        let denied = |why| Err(Refusal::HeaderDenied { header: governed.name(), why });
+        let value = match (terms.rule(governed), sent) {
+            (HeaderRule::Pin(value), _) => Some(value.clone()),
+            (HeaderRule::Allow(values), None) => values.first().cloned(),
+            (HeaderRule::Prefix, sent) => {
+                own_session_only(request, grant)?;
+                sent.map(|value| prefixed(grant, value)).transpose()?
+            }
+            (_, None) => None,
+            (HeaderRule::Pass, Some(value)) => Some(value.clone()),
+            (HeaderRule::Allow(values), Some(value)) if values.contains(value) => Some(value.clone()),
+            (HeaderRule::Admin, Some(value)) if grant.effective.satisfies(&Scope::known(ADMIN)) => Some(value.clone()),
+            (HeaderRule::Admin, Some(_)) => return denied("it needs operator.admin"),
+            (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
+            (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
+        };
+        grant.governed.extend(value.map(|v| (governed, v)));
     }
+    Ok(())
+}
 
-    fn judge_headers(&self, sent: &[Governed], grant: &Grant) -> Result<(), Refusal> {
-        for governed in sent {
-            let rule = match governed {
-                Governed::AgentId => self.headers.agent_id,
-                Governed::Model => self.headers.model,
-                Governed::SessionKey => self.headers.session_key,
-                Governed::MessageChannel => self.headers.message_channel,
-            };
-            let why = match rule {
-                HeaderRule::Pass => continue,
-                HeaderRule::Admin if grant.effective.satisfies(&Scope::known(ADMIN)) => continue,
-                HeaderRule::Admin => "it needs operator.admin",
-                HeaderRule::Refuse => "the policy refuses it",
-            };
-            return Err(Refusal::HeaderDenied { header: governed.name(), why });
-        }
-        Ok(())
-    }
+/// The principal's name and a colon: what its session keys begin with.
+fn session_prefix(grant: &Grant) -> String {
+    // `%` and `:` are escaped so that no name can be read as another's with a session behind it.
+    let name = grant.principal.as_ref().map(|p| p.name()).unwrap_or_default();
+    percent_encoding::utf8_percent_encode(name, NAME).to_string() + ":"
+}
+
+const NAME: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b':').add(b'/');
+
+fn prefixed(grant: &Grant, value: &HeaderValue) -> Result<HeaderValue, Refusal> {
+    let denied = Refusal::HeaderDenied { header: Governed::SessionKey.name(), why: "its value is not plain text" };
+    let value = value.to_str().map_err(|_| denied.clone())?;
+    HeaderValue::from_str(&format!("{}{value}", session_prefix(grant))).map_err(|_| denied)
+}
+
+/// Where session keys are prefixed, the routes that name a session serve the principal's own alone.
+fn own_session_only(request: Request<'_>, grant: &Grant) -> Result<(), Refusal> {
+    let Some(key) = request.route.pattern.segment(request.path.as_str()) else { return Ok(()) };
+    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
+    let prefix = session_prefix(grant);
+    // The gateway puts `agent:<id>:` in front of the keys it keeps.
+    let own = key.starts_with(&prefix)
+        || key.strip_prefix("agent:").and_then(|k| k.split_once(':')).is_some_and(|(_, k)| k.starts_with(&prefix));
+    let denied = Refusal::HeaderDenied { header: "the session", why: "it is somebody else's" };
+    if own { Ok(()) } else { Err(denied) }
 }

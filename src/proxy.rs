@@ -9,6 +9,7 @@ mod upstream;
 pub use ctx::CONNECTION;
 
 use crate::headers::{self, Kind, REQUEST_ID};
+use crate::issuers::Issuers;
 use crate::policy::Policy;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Proxy {
     policy: Arc<ArcSwap<Policy>>,
     upstream: Upstream,
+    issuers: Arc<Issuers>,
     /// Seconds a connection may rest between requests.
     keepalive: u64,
 }
@@ -41,8 +43,8 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy that judges by whatever policy is in force when a request comes in.
     #[must_use]
-    pub fn new(policy: Arc<ArcSwap<Policy>>, upstream: Upstream, keepalive: Duration) -> Self {
-        Self { policy, upstream, keepalive: keepalive.as_secs().max(1) }
+    pub fn new(policy: Arc<ArcSwap<Policy>>, upstream: Upstream, issuers: Arc<Issuers>, keepalive: Duration) -> Self {
+        Self { policy, upstream, issuers, keepalive: keepalive.as_secs().max(1) }
     }
 }
 
@@ -66,7 +68,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx) {
+        match admit::admit(session, ctx, &self.issuers).await {
             Ok(()) => Ok(false),
             Err(refusal) => {
                 reply::refuse(session, ctx, refusal).await?;
@@ -85,14 +87,12 @@ impl ProxyHttp for Proxy {
         let Some(grant) = &ctx.grant else {
             return Error::e_explain(pingora::ErrorType::InternalError, "no grant");
         };
-        let unproven = grant.principal().is_none();
         let strip: Vec<HeaderName> = request
             .headers
             .keys()
             .filter(|name| match headers::kind(name.as_str()) {
-                Kind::Free => false,
-                Kind::Governed(_) => unproven,
-                Kind::Ours | Kind::Forged => true,
+                Kind::Free => ctx.policy.authenticator().carries_token(name),
+                Kind::Governed(_) | Kind::Ours | Kind::Forged => true,
             })
             .cloned()
             .collect();

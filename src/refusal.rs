@@ -1,5 +1,9 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
+mod jwt;
+
+pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
+
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use crate::target::TargetFault;
 use serde_json::{Map, Value, json};
@@ -64,6 +68,9 @@ pub enum Refusal {
         /// The token's name.
         name: String,
     },
+    /// A JWT that proves nothing.
+    #[error("{0}")]
+    Jwt(JwtFault),
     /// The effective scopes do not satisfy the route (law 5).
     #[error("missing scope: {needed}")]
     ScopeMissing {
@@ -132,7 +139,9 @@ impl Refusal {
             | Self::ClientBroken => 400,
             Self::HeadTooLarge { .. } => 431,
             Self::Expectation => 417,
+            Self::Jwt(JwtFault::KeysUnavailable) => 503,
             Self::CredentialMissing
+            | Self::Jwt(_)
             | Self::CredentialScheme
             | Self::CredentialUnknown
             | Self::TokenExpired { .. }
@@ -168,6 +177,7 @@ impl Refusal {
             Self::TokenExpired { .. } => "token_expired",
             Self::TokenNotYetValid { .. } => "token_not_yet_valid",
             Self::TokenAddress { .. } => "token_address",
+            Self::Jwt(fault) => fault.code(),
             Self::ScopeMissing { .. } => "missing_scope",
             Self::ScopeExcess { .. } => "scope_not_granted",
             Self::HeaderDenied { .. } => "header_not_allowed",
@@ -213,6 +223,7 @@ impl Refusal {
             Self::TokenAddress { .. } => {
                 "call from an allowed address, or have `cidrs` of the token changed in the policy"
             }
+            Self::Jwt(fault) => fault.advice(),
             Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or leave that header out",
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
@@ -234,10 +245,12 @@ impl Refusal {
         match self {
             Self::CredentialMissing | Self::CredentialScheme => Some("Bearer realm=\"openclaw\"".to_owned()),
             Self::CredentialUnknown => Some("Bearer realm=\"openclaw\", error=\"invalid_token\"".to_owned()),
-            Self::TokenExpired { .. } | Self::TokenNotYetValid { .. } => Some(format!(
-                "Bearer realm=\"openclaw\", error=\"invalid_token\", error_description=\"{}\"",
-                quotable(&self.to_string())
-            )),
+            Self::TokenExpired { .. } | Self::TokenNotYetValid { .. } | Self::Jwt(_) if self.status() == 401 => {
+                Some(format!(
+                    "Bearer realm=\"openclaw\", error=\"invalid_token\", error_description=\"{}\"",
+                    quotable(&self.to_string())
+                ))
+            }
             Self::ScopeMissing { needed, .. } => {
                 Some(format!("Bearer realm=\"openclaw\", error=\"insufficient_scope\", scope=\"{needed}\""))
             }
@@ -249,7 +262,11 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayTimeout | Self::Draining => Some(1),
+            Self::GatewayUnreachable
+            | Self::GatewayRestarting
+            | Self::GatewayTimeout
+            | Self::Draining
+            | Self::Jwt(JwtFault::KeysUnavailable) => Some(1),
             _ => None,
         }
     }

@@ -42,16 +42,20 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// The segment of `path` that a [`Pattern::Segment`] leaves open.
+    #[must_use]
+    pub fn segment<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Self::Segment { before, after } = self else { return None };
+        path.strip_prefix(before)?.strip_suffix(after)
+    }
+
     /// Whether the pattern covers `path`.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == &**exact,
             Self::Prefix(prefix) => path.starts_with(&**prefix),
-            Self::Segment { before, after } => path
-                .strip_prefix(before)
-                .and_then(|rest| rest.strip_suffix(after))
-                .is_some_and(|segment| !segment.is_empty() && !segment.contains('/')),
+            Self::Segment { .. } => self.segment(path).is_some_and(|s| !s.is_empty() && !s.contains('/')),
         }
     }
 }

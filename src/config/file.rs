@@ -6,6 +6,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use toml::value::Datetime;
@@ -93,6 +94,10 @@ pub struct File {
     pub anonymous: Option<At<Anonymous>>,
     /// Named bearer tokens. Live.
     pub token: Vec<At<Token>>,
+    /// Issuers whose JWTs are accepted. Live.
+    pub issuer: Vec<At<Issuer>>,
+    /// What principals may do, beside what their own table says. Live.
+    pub grant: Vec<At<Grant>>,
     /// Routes that the gateway serves beside those known here. Live.
     pub route: Vec<At<RouteTable>>,
 }
@@ -175,15 +180,174 @@ pub struct PolicyTable {
     /// The scope a route needs that neither the gateway's contract nor a `[[route]]` names.
     /// Default `operator.admin`.
     pub unlisted_routes: Option<At<String>>,
-    /// Who may send `x-openclaw-agent-id`: `pass`, `admin` (only with operator.admin) or `refuse`.
-    /// Default `pass`.
-    pub agent_id: Option<At<String>>,
-    /// The same for `x-openclaw-model`. Default `admin`, as gateways since 2026.6 have it.
-    pub model: Option<At<String>>,
-    /// The same for `x-openclaw-session-key`. Default `pass`.
-    pub session_key: Option<At<String>>,
-    /// The same for `x-openclaw-message-channel`. Default `pass`.
-    pub message_channel: Option<At<String>>,
+    /// Who may send `x-openclaw-agent-id`. Default `pass`.
+    pub agent_id: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-model`. Default `admin`, as gateways since 2026.6 have it.
+    pub model: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-session-key`. Default `pass`.
+    pub session_key: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-message-channel`. Default `pass`.
+    pub message_channel: Option<At<HeaderRule>>,
+    /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
+    pub jwt_cache: Option<At<i64>>,
+}
+
+/// What becomes of one of the gateway's own headers: `"pass"`; `"admin"` (passed only with
+/// operator.admin); `"refuse"`; `"prefix"` (session key only: the principal's name goes in front);
+/// `{ pin = "value" }`; `{ allow = ["a", "b"] }` (the first is sent when the client sends none).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`pass`, `admin`, `refuse`, `prefix`, { pin = \"…\" } or { allow = [\"…\"] }")]
+pub enum HeaderRule {
+    /// A word.
+    Word(String),
+    /// One value for all.
+    Pin(PinRule),
+    /// One of several values.
+    Allow(AllowRule),
+}
+
+/// `{ pin = "value" }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinRule {
+    /// What is sent, whatever the client sends.
+    pub pin: String,
+}
+
+/// `{ allow = ["a", "b"] }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllowRule {
+    /// What may be sent; the first is sent when the client sends none.
+    pub allow: Vec<String>,
+}
+
+/// One value or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a text, or a list of texts")]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// An issuer whose JWTs are accepted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// What the issuer is called in logs and grants.
+    pub name: At<String>,
+    /// The `iss` of its tokens, to the letter.
+    pub issuer: At<String>,
+    /// The audiences accepted: a token's `aud` must hold one of them.
+    pub audiences: At<Vec<At<String>>>,
+    /// Fills in what is particular to `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`
+    /// or `okta`.
+    pub preset: Option<At<String>>,
+    /// Where its keys come from. Default: `{ discovery = true }`.
+    pub keys: Option<At<Keys>>,
+    /// The algorithms accepted. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and
+    /// EdDSA; with `secret_file`: HS256.
+    pub algorithms: Option<At<Vec<At<String>>>>,
+    /// How far the issuer's clock may be off. Default `"30s"`, at most `"5m"`.
+    pub leeway: Option<At<String>>,
+    /// The header that carries the token. Default `authorization`.
+    pub token_from: Option<At<String>>,
+    /// The `typ` headers accepted, letters compared without case. Default: any.
+    pub typ: Option<Vec<At<String>>>,
+    /// The claims that hold scopes, as a text or a list. Default `["scope", "scp"]`.
+    pub scope_claims: Option<Vec<At<String>>>,
+    /// The claim that holds roles or groups, for `role_scopes`.
+    pub roles_claim: Option<At<String>>,
+    /// Which scopes a role or group stands for.
+    #[serde(default)]
+    pub role_scopes: BTreeMap<String, Vec<At<String>>>,
+    /// The most any token of this issuer may claim. Default: no bound.
+    pub ceiling: Option<Vec<At<String>>>,
+    /// The claim that names the principal; `email` counts only with `email_verified`. Default `sub`.
+    pub name_claim: Option<At<String>>,
+}
+
+/// Where an issuer's keys come from: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// A JWKS address, https (http to this machine only).
+    pub url: Option<At<String>>,
+    /// `true`: the JWKS that `<issuer>/.well-known/openid-configuration` names.
+    pub discovery: Option<At<bool>>,
+    /// A JWKS file.
+    pub jwks_file: Option<At<String>>,
+    /// A PEM file with one public key.
+    pub pem_file: Option<At<String>>,
+    /// A file with an HMAC secret of 32 bytes or more; not readable by others.
+    pub secret_file: Option<At<String>>,
+    /// A PEM file with the authority that vouches for the issuer's TLS certificate.
+    pub ca_file: Option<At<String>>,
+    /// A proxy through which the issuer is reached, `http://host:port`.
+    pub proxy: Option<At<String>>,
+}
+
+/// What principals may do, beside what their own table says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Who: every condition named must hold.
+    pub to: At<To>,
+    /// What they may do.
+    #[serde(default)]
+    pub scopes: Vec<At<String>>,
+    /// Only on these paths: exact, or everything below one that ends with `/`.
+    pub routes: Option<Vec<At<String>>>,
+    /// Only with these methods.
+    pub methods: Option<Vec<At<String>>>,
+    /// Only from these addresses.
+    pub cidrs: Option<Vec<At<String>>>,
+    /// Only from this moment.
+    pub not_before: Option<At<Moment>>,
+    /// Only until this moment.
+    pub expires: Option<At<Moment>>,
+    /// As in `[policy]`, for these principals.
+    pub excess: Option<At<String>>,
+    /// As in `[policy]`, for these principals.
+    pub agent_id: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub model: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub session_key: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub message_channel: Option<At<HeaderRule>>,
+}
+
+/// To whom something is granted. One identity source; `*` in a text stands for anything.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct To {
+    /// Named tokens.
+    pub token: Option<At<OneOrMany>>,
+    /// Clients that hold the gateway's own secret.
+    pub gateway_secret: Option<At<bool>>,
+    /// Callers without a credential.
+    pub anonymous: Option<At<bool>>,
+    /// Principals proven by this issuer.
+    pub issuer: Option<At<String>>,
+    /// With `issuer`: claims by path (`groups`, `realm_access.roles`), each with one value or a list
+    /// of which one must be there.
+    #[serde(default)]
+    pub claim: BTreeMap<String, At<OneOrMany>>,
+    /// With `issuer`: the principal's name.
+    pub subject: Option<At<OneOrMany>>,
 }
 
 /// Clients that hold the gateway's own shared secret.

@@ -1,5 +1,8 @@
 //! [`File`] to [`Config`]: every value judged, every problem noted.
 
+mod grants;
+mod headers;
+mod issuers;
 mod live;
 mod routes;
 mod tokens;

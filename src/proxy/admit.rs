@@ -1,15 +1,15 @@
 //! From a request's head to a grant, or to the reason why there is none.
 
 use super::ctx::Ctx;
-use crate::authn::{self, Evidence, Identity};
 use crate::headers::{self, Governed, Kind, REQUEST_ID};
-use crate::policy::Request;
-use crate::refusal::Refusal;
+use crate::issuers::Issuers;
+use crate::policy::{Proven, Request};
+use crate::refusal::{JwtFault, Refusal};
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
 use crate::target::Path;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -19,16 +19,14 @@ use std::sync::Arc;
 const MAX_HEAD: usize = 15 * 1024;
 
 /// Judges a request. On success the context holds its grant.
-pub(super) fn admit(session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
+pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -> Result<(), Refusal> {
     let head = session.req_header();
+    let ServerSession::H1(raw) = &*session.downstream_session else { return Err(Refusal::Internal) };
+    let raw = raw.get_headers_raw_bytes();
     ctx.record.method = head.method.clone();
     if let Some(id) = well_formed_id(&head.headers) {
         ctx.record.request_id = Arc::from(id);
     }
-    let ServerSession::H1(raw) = &*session.downstream_session else {
-        return Err(Refusal::Internal);
-    };
-    let raw = raw.get_headers_raw_bytes();
     if raw.len() > MAX_HEAD {
         return Err(Refusal::HeadTooLarge { limit: MAX_HEAD, unit: "bytes" });
     }
@@ -43,36 +41,47 @@ pub(super) fn admit(session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
     if head.headers.get_all(UPGRADE).iter().any(|v| contains_token(v.as_bytes(), b"websocket")) {
         return Err(Refusal::Upgrade);
     }
-    grant(&head.headers, &route, ctx)
-}
-
-fn grant(headers: &HeaderMap, route: &Arc<Route>, ctx: &mut Ctx) -> Result<(), Refusal> {
-    let (governed, forged) = survey(headers);
+    let (governed, forged) = survey(&head.headers);
     ctx.record.forged = forged;
-    if let Some(grant) = ctx.policy.unproven(route) {
-        ctx.record.granted(&grant);
-        ctx.grant = Some(grant);
+    if let Some(grant) = ctx.policy.unproven(&route) {
+        ctx.grant(grant);
         return Ok(());
     }
-    let evidence = Evidence { bearer: authn::bearer(headers)?, peer: ctx.peer() };
-    let principal = ctx.policy.authenticator().authenticate(evidence, Timestamp::now())?;
-    ctx.record.principal = Some(principal.name().to_owned());
-    ctx.record.source = Some(principal.identity().source());
-    if principal.identity() == Identity::Anonymous && is_cross_origin(headers) {
+    let proven = authenticate(&head.headers, ctx, issuers).await?;
+    ctx.requested = requested(&head.headers)?;
+    ctx.governed = governed?;
+    let request = Request {
+        method: &head.method,
+        path,
+        route: &route,
+        requested: ctx.requested.as_ref(),
+        governed: &ctx.governed,
+        peer: ctx.peer(),
+        now: Timestamp::now(),
+    };
+    let grant = ctx.policy.decide(&proven, request)?;
+    ctx.grant(grant);
+    Ok(())
+}
+
+/// Who is calling? A token signed with a key not yet known has the issuer asked once.
+async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, issuers: &Issuers) -> Result<Proven, Refusal> {
+    let policy = ctx.policy.clone();
+    let credential = policy.authenticator().credential(headers)?;
+    let mut proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
+    if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
+        && let Some(issuer) = policy.authenticator().issuer_of(credential)
+        && issuers.refresh(issuer).await
+    {
+        proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
+    }
+    let proven = proven?;
+    ctx.record.principal = Some(proven.principal.name().to_owned());
+    ctx.record.source = Some(proven.principal.identity().source());
+    if proven.principal.identity().is_ambient() && is_cross_origin(headers) {
         return Err(Refusal::CrossOrigin);
     }
-    ctx.requested = requested(headers)?;
-    ctx.governed = governed;
-    for governed in &ctx.governed {
-        if headers.get_all(governed.name()).iter().count() > 1 {
-            return Err(Refusal::HeaderDenied { header: governed.name(), why: "it was sent more than once" });
-        }
-    }
-    let request = Request { route, requested: ctx.requested.as_ref(), governed: &ctx.governed };
-    let grant = ctx.policy.decide(&principal, request)?;
-    ctx.record.granted(&grant);
-    ctx.grant = Some(grant);
-    Ok(())
+    Ok(proven)
 }
 
 /// The request target, byte for byte as it came: what stands between the first blank of the
@@ -139,12 +148,22 @@ fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The governed headers that were sent, and how many others claim what they may not.
-fn survey(headers: &HeaderMap) -> (Vec<Governed>, usize) {
-    let mut governed = Vec::new();
+#[expect(clippy::type_complexity, reason = "one use")]
+fn survey(headers: &HeaderMap) -> (Result<Vec<(Governed, HeaderValue)>, Refusal>, usize) {
+    let mut governed = Ok(Vec::new());
     let mut forged = 0;
     for name in headers.keys() {
         match headers::kind(name.as_str()) {
-            Kind::Governed(g) => governed.push(g),
+            Kind::Governed(which) => {
+                let mut values = headers.get_all(name).iter();
+                match (&mut governed, values.next(), values.next()) {
+                    (Ok(all), Some(value), None) => all.push((which, value.clone())),
+                    _ => {
+                        governed =
+                            Err(Refusal::HeaderDenied { header: which.name(), why: "it was sent more than once" });
+                    }
+                }
+            }
             Kind::Forged => forged += 1,
             Kind::Free | Kind::Ours => {}
         }
@@ -157,7 +176,7 @@ fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
     if !headers.contains_key(headers::SCOPES) {
         return Ok(None);
     }
-    let lines = headers.get_all(headers::SCOPES).iter().map(http::HeaderValue::as_bytes);
+    let lines = headers.get_all(headers::SCOPES).iter().map(HeaderValue::as_bytes);
     ScopeSet::parse_lines(lines).map(Some).map_err(Refusal::ScopesHeader)
 }
 
@@ -170,7 +189,7 @@ fn is_cross_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return false;
     };
-    let host = headers.get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let own = |scheme: &[u8]| origin.as_bytes().strip_prefix(scheme).is_some_and(|o| o.eq_ignore_ascii_case(host));
     host.is_empty() || !(own(b"http://") || own(b"https://"))
 }

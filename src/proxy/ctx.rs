@@ -7,9 +7,10 @@ use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
+use crate::target::Path;
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
 use pingora::proxy::Session;
@@ -32,7 +33,7 @@ pub struct Ctx {
     pub(super) grant: Option<Grant>,
     /// What the client's scopes header asked for.
     pub(super) requested: Option<ScopeSet>,
-    pub(super) governed: Vec<Governed>,
+    pub(super) governed: Vec<(Governed, HeaderValue)>,
     pub(super) attempts: Attempts,
     /// The body that takes the place of the gateway's, on a health route.
     pub(super) verdict: Option<Bytes>,
@@ -56,6 +57,12 @@ impl Ctx {
             attempts: Attempts::default(),
             verdict: None,
         }
+    }
+
+    /// The request may pass.
+    pub(super) fn grant(&mut self, grant: Grant) {
+        self.record.granted(&grant);
+        self.grant = Some(grant);
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {
@@ -84,6 +91,8 @@ impl Ctx {
                 route: route.clone(),
                 requested: self.requested.clone(),
                 governed: self.governed.clone(),
+                method: self.record.method.clone(),
+                path: self.record.path.clone(),
                 peer: self.peer(),
             }));
         }
@@ -111,7 +120,9 @@ struct OpenStream {
     grant: Grant,
     route: Arc<Route>,
     requested: Option<ScopeSet>,
-    governed: Vec<Governed>,
+    governed: Vec<(Governed, HeaderValue)>,
+    method: Method,
+    path: String,
     peer: Option<IpAddr>,
 }
 
@@ -120,11 +131,20 @@ impl OpenRequest for OpenStream {
         let Some(principal) = self.grant.principal() else {
             return matches!(self.route.need, Need::Scope(_)).then_some("missing_scope");
         };
-        let request = Request { route: &self.route, requested: self.requested.as_ref(), governed: &self.governed };
+        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
+        // What the route needs may have changed as well as what the caller holds.
+        let request = Request {
+            method: &self.method,
+            path,
+            route: policy.route(&self.method, path),
+            requested: self.requested.as_ref(),
+            governed: &self.governed,
+            peer: self.peer,
+            now,
+        };
         policy
-            .authenticator()
             .confirm(principal, self.peer, now)
-            .and_then(|principal| policy.decide(&principal, request))
+            .and_then(|proven| policy.decide(&proven, request))
             .err()
             .map(|refusal| refusal.code())
     }

@@ -1,12 +1,15 @@
 //! The live part: who may do what.
 
+use super::grants::{Known, grants};
+use super::headers;
+use super::issuers::issuers;
 use super::routes::route;
 use super::tokens::tokens;
-use super::values::{choice, cidrs, scope, scopes};
+use super::values::{choice, cidrs, count, scope, scopes};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File};
 use crate::config::surroundings::Surroundings;
-use crate::config::{Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live};
+use crate::config::{Anonymous, Excess, GatewayAuth, GrantRule, Live, Subject};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,23 +32,29 @@ pub(super) fn live(
         "excess",
         problems,
     );
-    let rule = |value: &Option<At<String>>, default, problems: &mut Problems| {
-        let words = [("pass", HeaderRule::Pass), ("admin", HeaderRule::Admin), ("refuse", HeaderRule::Refuse)];
-        choice(value.as_ref(), default, &words, "header-rule", problems)
-    };
-    let headers = HeaderRules {
-        agent_id: rule(&policy.agent_id, HeaderRule::Pass, problems),
-        model: rule(&policy.model, HeaderRule::Admin, problems),
-        session_key: rule(&policy.session_key, HeaderRule::Pass, problems),
-        message_channel: rule(&policy.message_channel, HeaderRule::Pass, problems),
-    };
+    let headers = headers::rules(
+        policy.agent_id.as_ref(),
+        policy.model.as_ref(),
+        policy.session_key.as_ref(),
+        policy.message_channel.as_ref(),
+        problems,
+    );
+    let issuers = issuers(file, source, around, problems);
     let anonymous = file.anonymous.as_ref().map(|a| anonymous(a, problems));
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
-    if file.token.is_empty() && gateway_secret.is_none() && anonymous.is_none() {
+    let known = Known {
+        tokens: &tokens,
+        issuers: &issuers,
+        gateway_secret: gateway_secret.is_some(),
+        anonymous: anonymous.is_some(),
+    };
+    let grants = grants(file, source, &known, problems);
+    lint_idle_tokens(file, &grants, problems);
+    if file.token.is_empty() && file.issuer.is_empty() && gateway_secret.is_none() && anonymous.is_none() {
         problems.warn(
             "nobody",
             None,
-            "nobody is let in: no `[[token]]`, no `[gateway_secret]`, no `[anonymous]`",
+            "nobody is let in: no `[[token]]`, no `[[issuer]]`, no `[gateway_secret]`, no `[anonymous]`",
             "`scopeshim token new NAME --scope operator.read` prints a table to paste",
         );
     }
@@ -60,7 +69,19 @@ pub(super) fn live(
             );
         }
     }
-    Some(Live { gateway_auth: auth?, gateway_secret, anonymous, tokens, routes, unlisted_routes, excess, headers })
+    Some(Live {
+        gateway_auth: auth?,
+        gateway_secret,
+        anonymous,
+        tokens,
+        issuers,
+        grants,
+        routes,
+        unlisted_routes,
+        excess,
+        headers,
+        jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
+    })
 }
 
 fn gateway_secret(file: &File, auth: Option<&GatewayAuth>, problems: &mut Problems) -> Option<ScopeSet> {
@@ -99,4 +120,23 @@ fn anonymous(table: &At<file::Anonymous>, problems: &mut Problems) -> Anonymous 
         );
     }
     Anonymous { scopes: granted, cidrs: nets }
+}
+
+/// A token that neither its table nor any grant gives anything.
+fn lint_idle_tokens(file: &File, grants: &[GrantRule], problems: &mut Problems) {
+    for at in file.token.iter().filter(|t| t.get().scopes.is_empty()) {
+        let name = at.get().name.get();
+        let granted = grants.iter().any(|g| match &g.to {
+            Subject::Token(globs) => globs.iter().any(|glob| glob.matches(name)),
+            _ => false,
+        });
+        if !granted {
+            problems.warn(
+                "no-scopes",
+                at.span(),
+                format!("the token `{name}` may do nothing"),
+                "add `scopes = [\"operator.read\"]`, or a `[[grant]]` to it",
+            );
+        }
+    }
 }

@@ -77,7 +77,7 @@ pub(super) fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Optio
     Some(Route { label: "custom", methods, pattern: pattern?, need: need? })
 }
 
-fn judged(path: &At<String>, problems: &mut Problems) -> bool {
+pub(super) fn judged(path: &At<String>, problems: &mut Problems) -> bool {
     match Path::judge(path.get().as_bytes()) {
         Ok(judged) if judged.as_str() == path.get() => true,
         Ok(_) => {

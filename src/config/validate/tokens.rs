@@ -52,14 +52,6 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, pr
                 }
             }
         }
-        if table.scopes.is_empty() {
-            problems.warn(
-                "no-scopes",
-                at.span(),
-                format!("the token `{name}` may do nothing"),
-                "add `scopes = [\"operator.read\"]`",
-            );
-        }
         let not_before = moment(table.not_before.as_ref(), problems);
         let expires = moment(table.expires.as_ref(), problems);
         lint_expiry(table, expires, around, problems);

@@ -1,0 +1,181 @@
+//! Grants: to whom, what, and when.
+
+use super::headers;
+use super::routes::judged;
+use super::values::{choice, cidrs, moment, scopes};
+use crate::config::diagnostic::{Problems, Source, did_you_mean};
+use crate::config::file::{self, At, File, OneOrMany};
+use crate::config::{ClaimPath, Conditions, Excess, GrantRule, Issuer, Subject, Token};
+use crate::glob::Glob;
+use crate::route::Pattern;
+use crate::scope::{ADMIN, Scope};
+use http::Method;
+use std::sync::Arc;
+
+/// What grants may refer to.
+pub(super) struct Known<'a> {
+    pub tokens: &'a [Token],
+    pub issuers: &'a [Issuer],
+    pub gateway_secret: bool,
+    pub anonymous: bool,
+}
+
+pub(super) fn grants(file: &File, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Vec<GrantRule> {
+    file.grant.iter().filter_map(|g| grant(g, source, known, problems)).collect()
+}
+
+fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Option<GrantRule> {
+    let table = at.get();
+    let when = conditions(at, problems);
+    let granted = scopes(&table.scopes, problems);
+    let headers = headers::rules(
+        table.agent_id.as_ref(),
+        table.model.as_ref(),
+        table.session_key.as_ref(),
+        table.message_channel.as_ref(),
+        problems,
+    );
+    let words = [("refuse", Excess::Refuse), ("narrow", Excess::Narrow)];
+    let excess = table.excess.as_ref().map(|e| choice(Some(e), Excess::Refuse, &words, "excess", problems));
+    if granted.is_empty() && headers == crate::config::HeaderRules::default() && excess.is_none() {
+        problems.warn("empty-grant", at.span(), "this grant grants nothing", "add `scopes = [\"operator.read\"]`");
+    }
+    let to = subject(&table.to, known, problems)?;
+    if matches!(to, Subject::Anonymous) && granted.contains(&Scope::known(ADMIN)) {
+        problems.warn(
+            "anonymous-admin",
+            at.span(),
+            "anybody who reaches this proxy is administrator",
+            "grant `operator.read` and `operator.write` at most, or give out tokens",
+        );
+    }
+    Some(GrantRule { to, scopes: granted, when, excess, headers, place: Arc::from(source.place(&at.span())) })
+}
+
+fn conditions(at: &At<file::Grant>, problems: &mut Problems) -> Conditions {
+    let table = at.get();
+    let not_before = moment(table.not_before.as_ref(), problems);
+    let expires = moment(table.expires.as_ref(), problems);
+    if let (Some(from), Some(to)) = (not_before, expires)
+        && from >= to
+    {
+        problems.error(
+            "never-valid",
+            at.span(),
+            "this grant expires before it begins",
+            "swap `not_before` and `expires`",
+        );
+    }
+    let mut methods = Vec::new();
+    for method in table.methods.iter().flatten() {
+        match Method::from_bytes(method.get().as_bytes()) {
+            Ok(m) if m.as_str().bytes().all(|b| b.is_ascii_uppercase()) => methods.push(m),
+            _ => problems.error(
+                "method",
+                method.span(),
+                format!("`{}` is not a method", method.get()),
+                "for example `methods = [\"GET\", \"POST\"]`",
+            ),
+        }
+    }
+    let mut routes = Vec::new();
+    for route in table.routes.iter().flatten() {
+        if judged(route, problems) {
+            let path = Arc::from(route.get().as_str());
+            routes.push(if route.get().ends_with('/') { Pattern::Prefix(path) } else { Pattern::Exact(path) });
+        }
+    }
+    for (name, empty) in [
+        ("routes", table.routes.as_ref().is_some_and(Vec::is_empty)),
+        ("methods", table.methods.as_ref().is_some_and(Vec::is_empty)),
+        ("cidrs", table.cidrs.as_ref().is_some_and(Vec::is_empty)),
+    ] {
+        if empty {
+            problems.error(
+                "never-valid",
+                at.span(),
+                format!("an empty `{name}` can never match"),
+                format!("leave `{name}` out if any are meant"),
+            );
+        }
+    }
+    Conditions { routes, methods, cidrs: cidrs(table.cidrs.as_ref(), problems), not_before, expires }
+}
+
+fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Option<Subject> {
+    let to = at.get();
+    let sources = [
+        to.token.is_some(),
+        to.gateway_secret.as_ref().is_some_and(|g| *g.get()),
+        to.anonymous.as_ref().is_some_and(|a| *a.get()),
+        to.issuer.is_some(),
+    ];
+    if sources.iter().filter(|s| **s).count() != 1 {
+        problems.error(
+            "grant-to",
+            at.span(),
+            "a grant is to exactly one identity source",
+            "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`; several grants add up",
+        );
+        return None;
+    }
+    if to.issuer.is_none() && (!to.claim.is_empty() || to.subject.is_some()) {
+        problems.error("grant-to", at.span(), "`claim` and `subject` go with `issuer`", "add `issuer = \"…\"`");
+    }
+    if let Some(names) = &to.token {
+        return Some(Subject::Token(tokens(names, known, problems)));
+    }
+    if let Some(name) = &to.issuer {
+        return issuer(name, to, known, problems);
+    }
+    if sources[1] {
+        if !known.gateway_secret {
+            problems.warn(
+                "never-matches",
+                at.span(),
+                "the gateway's secret is not accepted from clients, so this never matches",
+                "add `[gateway_secret]`",
+            );
+        }
+        return Some(Subject::GatewaySecret);
+    }
+    if !known.anonymous {
+        problems.warn(
+            "never-matches",
+            at.span(),
+            "nobody is let in without a credential, so this never matches",
+            "add `[anonymous]`",
+        );
+    }
+    Some(Subject::Anonymous)
+}
+
+fn tokens(names: &At<OneOrMany>, known: &Known<'_>, problems: &mut Problems) -> Vec<Glob> {
+    let all = || known.tokens.iter().map(|t| &*t.name);
+    let globs: Vec<Glob> = names.get().all().iter().map(|n| Glob::new(n)).collect();
+    for glob in &globs {
+        if !all().any(|name| glob.matches(name)) {
+            let hint = did_you_mean(glob.as_str(), all())
+                .map_or_else(|| "add a `[[token]]` of that name".to_owned(), |near| format!("did you mean `{near}`?"));
+            problems.warn(
+                "never-matches",
+                names.span(),
+                format!("no token is named `{glob}`, so this never matches"),
+                hint,
+            );
+        }
+    }
+    globs
+}
+
+fn issuer(name: &At<String>, to: &file::To, known: &Known<'_>, problems: &mut Problems) -> Option<Subject> {
+    let Some(issuer) = known.issuers.iter().position(|i| *i.name == **name.get()) else {
+        let hint = did_you_mean(name.get(), known.issuers.iter().map(|i| &*i.name))
+            .map_or_else(|| "add an `[[issuer]]` of that name".to_owned(), |near| format!("did you mean `{near}`?"));
+        problems.error("unknown-issuer", name.span(), format!("no issuer is named `{}`", name.get()), hint);
+        return None;
+    };
+    let globs = |values: &At<OneOrMany>| values.get().all().iter().map(|v| Glob::new(v)).collect::<Vec<_>>();
+    let claims = to.claim.iter().map(|(path, values)| (ClaimPath(Arc::from(path.as_str())), globs(values))).collect();
+    Some(Subject::Issuer { issuer, claims, names: to.subject.as_ref().map(globs).unwrap_or_default() })
+}

@@ -1,0 +1,215 @@
+//! The issuers' keys, kept fresh: fetched at the start, again as their server says, and again when a
+//! token names a key that is not known yet; kept through an outage and across a restart.
+
+mod fetch;
+mod store;
+
+use crate::config::{Issuer, KeySource};
+use crate::keys::{KeySet, KeySlot};
+use fetch::{FetchError, Fetched, Fetcher};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex as AsyncMutex;
+
+/// The shortest and longest time between two fetches that a server's cache headers can ask for, and
+/// what holds where they say nothing.
+const FRESH: (Duration, Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(24 * 3600), Duration::from_secs(900));
+/// The pause after a fetch that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(15);
+/// The floor between two fetches for unknown keys: nobody who sends made-up key names gets below it.
+const FLOOR: Duration = Duration::from_secs(10);
+/// How long the start waits for keys.
+const AT_START: Duration = Duration::from_secs(10);
+
+/// All issuers of a process, by name.
+#[derive(Debug)]
+pub struct Issuers {
+    state_dir: PathBuf,
+    all: Mutex<HashMap<Arc<str>, Arc<Source>>>,
+}
+
+/// One issuer's keys and where they come from.
+#[derive(Debug)]
+struct Source {
+    issuer: Arc<str>,
+    /// The `iss`, which a discovery document must repeat.
+    iss: String,
+    keys: KeySource,
+    slot: Arc<KeySlot>,
+    fetcher: Option<Fetcher>,
+    /// Held by whoever fetches: everybody else waits for that one's result.
+    fetching: AsyncMutex<Option<Instant>>,
+}
+
+/// How an issuer's keys are, for people.
+#[derive(Debug, Clone)]
+pub struct KeyStatus {
+    /// The issuer's name.
+    pub issuer: Arc<str>,
+    /// How many keys there are.
+    pub keys: usize,
+    /// When the issuer last confirmed them.
+    pub confirmed: Option<Timestamp>,
+    /// Whether they come over the network.
+    pub remote: bool,
+}
+
+impl Issuers {
+    /// None yet. Keys that were fetched are kept below `state_dir`.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self { state_dir: state_dir.join("keys"), all: Mutex::default() }
+    }
+
+    /// The places of these issuers' keys, in their order. An issuer whose source has not changed
+    /// keeps its keys; one that is new has them fetched, or taken from the last run, in the
+    /// background; one that is gone is forgotten.
+    ///
+    /// Must be called within a tokio runtime.
+    #[must_use]
+    pub fn adopt(&self, issuers: &[Issuer]) -> Vec<Arc<KeySlot>> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = HashMap::new();
+        let mut slots = Vec::with_capacity(issuers.len());
+        for issuer in issuers {
+            let same = |s: &&Arc<Source>| s.keys == issuer.keys && s.iss == issuer.issuer;
+            let source = all.get(&issuer.name).filter(same).cloned().unwrap_or_else(|| self.begin(issuer));
+            slots.push(source.slot.clone());
+            kept.insert(issuer.name.clone(), source);
+        }
+        *all = kept;
+        slots
+    }
+
+    fn begin(&self, issuer: &Issuer) -> Arc<Source> {
+        let fixed = match &issuer.keys {
+            KeySource::Remote { .. } => None,
+            KeySource::Jwks(text) => KeySet::jwks(text).ok(),
+            KeySource::Pem(text) => KeySet::pem(text).ok(),
+            KeySource::Secret(secret) => Some(KeySet::secret(secret)),
+        };
+        let fetcher = match Fetcher::new(&issuer.keys, &issuer.issuer) {
+            Ok(fetcher) => fetcher,
+            Err(error) => {
+                tracing::error!(issuer = &*issuer.name, %error, "the keys of this issuer cannot be fetched");
+                None
+            }
+        };
+        let source = Arc::new(Source {
+            issuer: issuer.name.clone(),
+            iss: issuer.issuer.clone(),
+            keys: issuer.keys.clone(),
+            slot: Arc::new(fixed.map_or_else(KeySlot::default, KeySlot::fixed)),
+            fetcher,
+            fetching: AsyncMutex::new(None),
+        });
+        if source.fetcher.is_some() {
+            tokio::spawn(keep_fresh(Arc::downgrade(&source), self.state_dir.clone()));
+        }
+        source
+    }
+
+    /// Waits until every issuer has keys, for ten seconds at the most. Returns the names of those
+    /// that have none.
+    pub async fn ready(&self) -> Vec<Arc<str>> {
+        let begun = Instant::now();
+        loop {
+            let missing = self.without_keys();
+            if missing.is_empty() || begun.elapsed() > AT_START {
+                return missing;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The issuers that have no keys.
+    #[must_use]
+    pub fn without_keys(&self) -> Vec<Arc<str>> {
+        self.status().into_iter().filter(|s| s.keys == 0).map(|s| s.issuer).collect()
+    }
+
+    /// How each issuer's keys are.
+    #[must_use]
+    pub fn status(&self) -> Vec<KeyStatus> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status: Vec<KeyStatus> = all
+            .values()
+            .map(|s| KeyStatus {
+                issuer: s.issuer.clone(),
+                keys: s.slot.keys().map_or(0, |k| k.len()),
+                confirmed: s.slot.confirmed(),
+                remote: s.fetcher.is_some(),
+            })
+            .collect();
+        status.sort_by(|a, b| a.issuer.cmp(&b.issuer));
+        status
+    }
+
+    /// Asks an issuer for its present keys, because a token names one that is not known. True if
+    /// they changed. At most one request is under way, and [`FLOOR`] lies between two.
+    pub async fn refresh(&self, issuer: &str) -> bool {
+        let source = self.all.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned();
+        let Some(source) = source.filter(|s| s.fetcher.is_some()) else { return false };
+        let before = source.slot.version();
+        source.fetch(&self.state_dir, FLOOR).await;
+        source.slot.version() != before
+    }
+}
+
+impl Source {
+    /// Fetches, unless somebody did so less than `floor` ago. Returns when to do so again.
+    async fn fetch(&self, state_dir: &Path, floor: Duration) -> Duration {
+        let Some(fetcher) = &self.fetcher else { return FRESH.1 };
+        let mut last = self.fetching.lock().await;
+        if last.is_some_and(|at| at.elapsed() < floor) {
+            return floor;
+        }
+        let fetched = fetcher.fetch().await;
+        *last = Some(Instant::now());
+        match fetched {
+            Ok(Fetched { text, keys, max_age }) => {
+                let known = store::read(state_dir, &self.issuer, &self.iss);
+                if known.as_deref() == Some(&*text) && self.slot.keys().is_some() {
+                    self.slot.confirm(Timestamp::now());
+                } else {
+                    tracing::info!(issuer = &*self.issuer, keys = keys.len(), "the issuer's keys are in force");
+                    self.slot.put(keys, Timestamp::now());
+                    store::write(state_dir, &self.issuer, &self.iss, &text);
+                }
+                max_age.map_or(FRESH.2, |age| age.clamp(FRESH.0, FRESH.1))
+            }
+            Err(error) => {
+                self.failed(&error);
+                AFTER_FAILURE
+            }
+        }
+    }
+
+    fn failed(&self, error: &FetchError) {
+        let kept = self.slot.keys().map_or(0, |k| k.len());
+        tracing::warn!(issuer = &*self.issuer, %error, keys_kept = kept, "the issuer's keys cannot be fetched; the last ones stay in force");
+    }
+}
+
+/// Fetches for as long as the issuer is known.
+async fn keep_fresh(source: std::sync::Weak<Source>, state_dir: PathBuf) {
+    let mut first = true;
+    loop {
+        let Some(strong) = source.upgrade() else { return };
+        let next = strong.fetch(&state_dir, Duration::ZERO).await;
+        // The keys of the last run are better than none, and not better than fresh ones.
+        if std::mem::take(&mut first)
+            && strong.slot.keys().is_none()
+            && let Some(keys) = store::read(&state_dir, &strong.issuer, &strong.iss).and_then(|t| KeySet::jwks(&t).ok())
+        {
+            tracing::warn!(issuer = &*strong.issuer, keys = keys.len(), "using the keys of the last run");
+            strong.slot.put(keys, Timestamp::UNIX_EPOCH);
+        }
+        drop(strong);
+        tokio::time::sleep(next).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! Which grants are a principal's, found without asking every grant.
+
+use crate::authn::{Identity, Principal, within};
+use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
+use crate::target::Path;
+use http::Method;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What a condition of a grant is judged on.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path.
+    pub path: Path<'a>,
+    /// The peer; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl Conditions {
+    /// Whether the grant holds whatever the request is.
+    #[must_use]
+    pub fn is_always(&self) -> bool {
+        self.routes.is_empty()
+            && self.methods.is_empty()
+            && self.cidrs.is_empty()
+            && self.not_before.is_none()
+            && self.expires.is_none()
+    }
+
+    /// The first condition that does not hold, in words; `None` when all do.
+    #[must_use]
+    pub fn failing(&self, at: Circumstances<'_>) -> Option<&'static str> {
+        if !self.routes.is_empty() && !self.routes.iter().any(|r| r.covers(at.path.as_str())) {
+            return Some("it is for other routes");
+        }
+        if !self.methods.is_empty() && !self.methods.contains(at.method) {
+            return Some("it is for other methods");
+        }
+        if !self.cidrs.is_empty() && !at.peer.is_some_and(|p| within(&self.cidrs, p)) {
+            return Some("it is for other addresses");
+        }
+        if self.not_before.is_some_and(|from| at.now < from) {
+            return Some("it has not begun");
+        }
+        if self.expires.is_some_and(|until| at.now >= until) {
+            return Some("it has expired");
+        }
+        None
+    }
+}
+
+impl Subject {
+    /// The first thing about a principal that does not fit, in words; `None` when all does.
+    #[must_use]
+    pub fn failing(&self, principal: &Principal) -> Option<String> {
+        match (self, principal.identity()) {
+            (Self::Token(names), Identity::Token(_)) => {
+                let fits = names.iter().any(|n| n.matches(principal.name()));
+                (!fits).then(|| "it is to other tokens".to_owned())
+            }
+            (Self::GatewaySecret, Identity::GatewaySecret) | (Self::Anonymous, Identity::Anonymous) => None,
+            (Self::Issuer { issuer, claims, names }, Identity::Issuer(index)) if *issuer == index => {
+                if !names.is_empty() && !names.iter().any(|n| n.matches(principal.name())) {
+                    return Some("it is to other subjects".to_owned());
+                }
+                claims.iter().find(|(path, wanted)| !principal.claims(path, wanted)).map(|(path, _)| {
+                    match principal.claim(path).as_slice() {
+                        [] => format!("the claim `{}` is not there", path.0),
+                        found => format!("the claim `{}` is {}", path.0, found.join(", ")),
+                    }
+                })
+            }
+            _ => Some("it is to another identity source".to_owned()),
+        }
+    }
+}
+
+/// The places of grants, by what a principal must have to get them.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    tokens: Vec<Vec<usize>>,
+    gateway_secret: Vec<usize>,
+    anonymous: Vec<usize>,
+    issuers: Vec<IssuerIndex>,
+}
+
+#[derive(Debug, Default)]
+struct IssuerIndex {
+    by_claim: HashMap<ClaimPath, HashMap<Box<str>, Vec<usize>>>,
+    by_name: HashMap<Box<str>, Vec<usize>>,
+    /// Grants with nothing exact to look up.
+    rest: Vec<usize>,
+}
+
+impl Index {
+    pub(super) fn new(grants: &[GrantRule], tokens: &[&str], issuers: usize) -> Self {
+        let mut index = Self {
+            tokens: vec![Vec::new(); tokens.len()],
+            issuers: (0..issuers).map(|_| IssuerIndex::default()).collect(),
+            ..Self::default()
+        };
+        let by_name: HashMap<&str, usize> = tokens.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+        for (place, grant) in grants.iter().enumerate() {
+            match &grant.to {
+                Subject::Token(names) => {
+                    for name in names {
+                        if let Some(exact) = name.exact() {
+                            if let Some(held) = by_name.get(exact).and_then(|i| index.tokens.get_mut(*i)) {
+                                held.push(place);
+                            }
+                        } else {
+                            let fitting = tokens.iter().zip(&mut index.tokens).filter(|(token, _)| name.matches(token));
+                            fitting.for_each(|(_, held)| held.push(place));
+                        }
+                    }
+                }
+                Subject::GatewaySecret => index.gateway_secret.push(place),
+                Subject::Anonymous => index.anonymous.push(place),
+                Subject::Issuer { issuer, claims, names } => {
+                    if let Some(of) = index.issuers.get_mut(*issuer) {
+                        of.add(place, claims, names);
+                    }
+                }
+            }
+        }
+        index.tokens.iter_mut().for_each(Vec::dedup);
+        index
+    }
+
+    pub(super) fn token(&self, token: usize) -> Vec<usize> {
+        self.tokens.get(token).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn gateway_secret(&self) -> Vec<usize> {
+        self.gateway_secret.clone()
+    }
+
+    pub(super) fn anonymous(&self) -> Vec<usize> {
+        self.anonymous.clone()
+    }
+
+    /// The places of a principal's grants, in the order of the file.
+    pub(super) fn of(&self, principal: &Principal, grants: &[GrantRule]) -> Vec<usize> {
+        let mut places = match principal.identity() {
+            Identity::Token(token) => return self.token(token),
+            Identity::GatewaySecret => return self.gateway_secret(),
+            Identity::Anonymous => return self.anonymous(),
+            Identity::Issuer(issuer) => self.issuers.get(issuer).map(|i| i.candidates(principal)).unwrap_or_default(),
+        };
+        places.sort_unstable();
+        places.dedup();
+        places.retain(|place| grants.get(*place).is_some_and(|g| g.to.failing(principal).is_none()));
+        places
+    }
+}
+
+impl IssuerIndex {
+    fn add(&mut self, place: usize, claims: &[(ClaimPath, Vec<crate::glob::Glob>)], names: &[crate::glob::Glob]) {
+        let exact = |globs: &[crate::glob::Glob]| {
+            globs.iter().map(|g| g.exact().map(Box::from)).collect::<Option<Vec<Box<str>>>>()
+        };
+        if let Some(values) = exact(names).filter(|v| !v.is_empty()) {
+            for value in values {
+                self.by_name.entry(value).or_default().push(place);
+            }
+            return;
+        }
+        for (path, globs) in claims {
+            if let Some(values) = exact(globs) {
+                let of = self.by_claim.entry(path.clone()).or_default();
+                for value in values {
+                    of.entry(value).or_default().push(place);
+                }
+                return;
+            }
+        }
+        self.rest.push(place);
+    }
+
+    fn candidates(&self, principal: &Principal) -> Vec<usize> {
+        let mut places = self.rest.clone();
+        places.extend(self.by_name.get(principal.name()).into_iter().flatten());
+        for (path, values) in &self.by_claim {
+            for text in principal.claim(path) {
+                places.extend(values.get(text.as_str()).into_iter().flatten());
+            }
+        }
+        places
+    }
+}

@@ -1,0 +1,118 @@
+//! What a principal holds: scopes, and the say over the gateway's own headers.
+
+use super::grants::Circumstances;
+use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules};
+use crate::headers::Governed;
+use crate::scope::ScopeSet;
+use http::HeaderValue;
+use std::sync::Arc;
+
+/// The most a principal may do, with its header value ready.
+#[derive(Debug, Clone)]
+pub(super) struct Ceiling {
+    pub(super) scopes: Arc<ScopeSet>,
+    pub(super) header: HeaderValue,
+}
+
+impl Ceiling {
+    pub(super) fn new(scopes: ScopeSet) -> Self {
+        // A scope's name holds visible ASCII only, so this cannot fail; and if it did, nothing is
+        // granted.
+        let header = HeaderValue::from_str(&scopes.to_header()).unwrap_or(HeaderValue::from_static(""));
+        Self { scopes: Arc::new(scopes), header }
+    }
+}
+
+/// What applies to one principal's request.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) ceiling: Ceiling,
+    pub(super) excess: Excess,
+    rules: HeaderRules,
+}
+
+impl Terms {
+    /// Adds up what a principal's own table says and its grants; of several that speak of a header
+    /// or of an excess, the first in the file decides.
+    pub(super) fn sum<'a>(
+        own: &ScopeSet,
+        grants: impl Iterator<Item = &'a GrantRule>,
+        excess: Excess,
+        defaults: &HeaderRules,
+    ) -> Self {
+        let mut scopes = own.clone();
+        let mut rules = HeaderRules::default();
+        let mut first_excess = None;
+        for grant in grants {
+            scopes = scopes.union(&grant.scopes);
+            first_excess = first_excess.or(grant.excess);
+            rules.fill_from(&grant.headers);
+        }
+        rules.fill_from(defaults);
+        Self { ceiling: Ceiling::new(scopes), excess: first_excess.unwrap_or(excess), rules }
+    }
+
+    pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {
+        let (rule, default) = match governed {
+            Governed::AgentId => (&self.rules.agent_id, &HeaderRule::Pass),
+            Governed::Model => (&self.rules.model, &HeaderRule::Admin),
+            Governed::SessionKey => (&self.rules.session_key, &HeaderRule::Pass),
+            Governed::MessageChannel => (&self.rules.message_channel, &HeaderRule::Pass),
+        };
+        rule.as_ref().unwrap_or(default)
+    }
+}
+
+impl HeaderRules {
+    fn fill_from(&mut self, other: &Self) {
+        let fill = |own: &mut Option<HeaderRule>, other: &Option<HeaderRule>| {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        };
+        fill(&mut self.agent_id, &other.agent_id);
+        fill(&mut self.model, &other.model);
+        fill(&mut self.session_key, &other.session_key);
+        fill(&mut self.message_channel, &other.message_channel);
+    }
+}
+
+/// What one principal holds under one policy, as far as it does not depend on the request.
+#[derive(Debug)]
+pub struct Holding {
+    /// What its own table, or its token's claims, give it.
+    pub(super) own: ScopeSet,
+    /// The places of its grants.
+    pub(super) grants: Vec<usize>,
+    /// The sum, where no grant has a condition.
+    pub(super) always: Option<Terms>,
+}
+
+impl Holding {
+    pub(super) fn new(
+        own: ScopeSet,
+        places: Vec<usize>,
+        grants: &[GrantRule],
+        excess: Excess,
+        rules: &HeaderRules,
+    ) -> Self {
+        let mut held = places.iter().filter_map(|p| grants.get(*p));
+        let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, excess, rules));
+        Self { own, grants: places, always }
+    }
+
+    /// What applies to a request in these circumstances.
+    pub(super) fn terms(
+        &self,
+        grants: &[GrantRule],
+        at: Circumstances<'_>,
+        excess: Excess,
+        rules: &HeaderRules,
+    ) -> std::borrow::Cow<'_, Terms> {
+        if let Some(always) = &self.always {
+            return std::borrow::Cow::Borrowed(always);
+        }
+        let held = self.grants.iter().filter_map(|p| grants.get(*p)).filter(|g| g.when.failing(at).is_none());
+        std::borrow::Cow::Owned(Terms::sum(&self.own, held, excess, rules))
+    }
+}
