@@ -148,7 +148,6 @@ fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The governed headers that were sent, and how many others claim what they may not.
-#[expect(clippy::type_complexity, reason = "one use")]
 fn survey(headers: &HeaderMap) -> (Result<Vec<(Governed, HeaderValue)>, Refusal>, usize) {
     let mut governed = Ok(Vec::new());
     let mut forged = 0;

@@ -50,7 +50,7 @@ fn a_gateway_that_restarts_is_waited_for() {
 /// Answers one request, closes, and stops listening.
 fn once(listener: &TcpListener) {
     let (mut stream, _) = listener.accept().unwrap();
-    let mut bytes = [0; 65536];
+    let mut bytes = [0; 8192];
     let _ = stream.read(&mut bytes);
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
 }
@@ -65,7 +65,7 @@ fn a_gateway_that_breaks_off_costs_a_get_nothing_and_a_post_is_not_sent_twice() 
         // that is read and dropped.
         for (i, stream) in listener.incoming().take(3).enumerate() {
             let mut stream = stream.unwrap();
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 8192];
             let n = stream.read(&mut bytes).unwrap();
             seen.push(String::from_utf8_lossy(&bytes[..n]).lines().next().unwrap_or_default().to_owned());
             if i < 2 {
@@ -90,7 +90,7 @@ fn a_slow_answer_is_not_cut() {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut bytes = [0; 65536];
+        let mut bytes = [0; 8192];
         let _ = stream.read(&mut bytes);
         std::thread::sleep(Duration::from_secs(7));
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");

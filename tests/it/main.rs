@@ -2,6 +2,8 @@
 //!
 //! One binary, so that Pingora is linked once. Where to put a new test: by what it is about, in the
 //! module of that name; a bug that was fixed gets a test named after it.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+#![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
 mod cli;
 mod config;

@@ -62,7 +62,7 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>) {
     };
     let mut all = Vec::new();
     let mut answered = 0;
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 8192];
     while let Ok(n) = stream.read(&mut buffer) {
         if n == 0 {
             return;
