@@ -1,17 +1,21 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
-use crate::config::{Config, Fixed};
+use crate::admin::{Admin, Door};
+use crate::config::{Config, Fixed, ListenAddress};
+use crate::files::Sighting;
 use crate::issuers::Issuers;
 use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
+use crate::reload::{self, Reload, Reloader, Wishes};
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How often connections that overstay are looked for.
@@ -35,6 +39,19 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+/// Where a configuration came from, if it can be read again.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, as it is in force.
+    pub text: String,
+    /// Every file whose change matters.
+    pub files: Vec<Sighting>,
+    /// Whether this is the last good text, because the present one is broken.
+    pub from_last_good: bool,
+}
+
 /// A process that is ready to serve: its sockets are bound, its policy compiled.
 pub struct App {
     fixed: Fixed,
@@ -42,6 +59,16 @@ pub struct App {
     listeners: Vec<Listener>,
     connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Proxy>>,
+    live: Option<LiveConfig>,
+}
+
+/// What a process has whose configuration can be read again.
+struct LiveConfig {
+    reloader: Arc<Reloader>,
+    reload: Reload,
+    wishes: Wishes,
+    files: Vec<Sighting>,
+    doors: Vec<(Listener, Door)>,
 }
 
 /// How a stop went.
@@ -54,17 +81,19 @@ pub enum Stopped {
 }
 
 impl App {
-    /// Binds and compiles. Must be called within a tokio runtime.
+    /// Binds and compiles. Must be called within a tokio runtime. Without a provenance nothing is
+    /// reloaded and no admin socket is opened.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left half-started.
-    pub async fn build(config: Config) -> Result<Self, StartError> {
+    pub async fn build(config: Config, from: Option<Provenance>) -> Result<Self, StartError> {
         let Config { fixed, live } = config;
         let listeners = fixed.listeners.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Upstream::new(fixed.gateway.clone()).await?;
         let issuers = Arc::new(Issuers::new(&fixed.state_dir));
         let slots = issuers.adopt(&live.issuers);
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&live, &slots, 1)));
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
         for issuer in issuers.ready().await {
             tracing::warn!(
                 issuer = &*issuer,
@@ -76,9 +105,24 @@ impl App {
             head: fixed.head_timeout,
             rest: fixed.keepalive,
         }));
+        let live = from.map(|from| {
+            let reloader = Reloader::new(
+                &from.path,
+                fixed.clone(),
+                policy.clone(),
+                issuers.clone(),
+                connections.clone(),
+                from.from_last_good,
+            );
+            if !from.from_last_good {
+                reloader.keep(&from.text);
+            }
+            let (reload, wishes) = reload::channel();
+            LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
+        });
         let proxy = Proxy::new(policy.clone(), upstream, issuers, fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
-        Ok(Self { fixed, policy, listeners, connections, proxy })
+        Ok(Self { fixed, policy, listeners, connections, proxy, live })
     }
 
     /// The addresses as bound.
@@ -92,15 +136,29 @@ impl App {
         self.policy.clone()
     }
 
+    /// A way to ask for reloads, where there is a file to read again.
+    #[must_use]
+    pub fn reload(&self) -> Option<Reload> {
+        self.live.as_ref().map(|live| live.reload.clone())
+    }
+
     /// Serves until `stop` asks for an end, drains, and returns. A second word on `stop` ends the
     /// drain at once.
-    pub async fn serve(self, mut stop: tokio::sync::mpsc::Receiver<()>) -> Stopped {
+    pub async fn serve(self, mut stop: mpsc::Receiver<()>) -> Stopped {
         let (stopping, stopped) = watch::channel(false);
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, self.connections.clone(), self.proxy.clone(), stopped.clone()));
         }
-        let sweeper = tokio::spawn(sweep(self.connections.clone()));
+        let mut background = JoinSet::new();
+        background.spawn(sweep(self.connections.clone()));
+        if let Some(live) = self.live {
+            let admin = Arc::new(Admin::new(live.reload, live.reloader.clone()));
+            for (listener, door) in live.doors {
+                background.spawn(answer(listener, door, admin.clone()));
+            }
+            background.spawn(live.reloader.follow(live.files, live.wishes));
+        }
         let _ = stop.recv().await;
 
         let _ = stopping.send(true);
@@ -108,12 +166,26 @@ impl App {
         let (_, busy) = self.connections.count();
         tracing::info!(open_requests = busy, "stopping: no new connections, open requests may end");
         let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
-        sweeper.abort();
+        // Aborted tasks drop their sockets' files.
+        background.shutdown().await;
         outcome
     }
 }
 
-async fn drain(connections: &Connections, patience: Duration, stop: &mut tokio::sync::mpsc::Receiver<()>) -> Stopped {
+fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
+    if let Some(dir) = fixed.admin.socket.parent() {
+        std::fs::create_dir_all(dir)
+            .map_err(|e| std::io::Error::new(e.kind(), format!("{} cannot be made: {e}", dir.display())))?;
+    }
+    let socket = ListenAddress::Unix { path: fixed.admin.socket.clone(), mode: fixed.admin.mode };
+    let mut doors = vec![(Listener::bind(&socket)?, Door::Socket)];
+    if let Some(address) = fixed.admin.address {
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Port));
+    }
+    Ok(doors)
+}
+
+async fn drain(connections: &Connections, patience: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         connections.end_resting();
@@ -171,6 +243,18 @@ async fn serve(
             drop(proxy.process_new(stream, &stopped).await);
         })
         .await;
+}
+
+async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw(), door))),
+            Err(error) => {
+                tracing::error!(listener = %listener, %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 async fn sweep(connections: Arc<Connections>) {

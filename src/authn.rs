@@ -6,6 +6,7 @@
 mod claims;
 mod issuer;
 pub mod jwt;
+mod suppose;
 
 pub use issuer::Verified;
 

@@ -1,7 +1,13 @@
 //! The command line: verbs, exit codes, and the only place that prints to standard output.
 
+mod asking;
 mod check;
 mod demo;
+mod explain;
+mod generate;
+mod man5;
+mod policy;
+mod reload;
 mod run;
 mod token;
 
@@ -26,11 +32,21 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was foun
 enum Verb {
     /// Serve: stand in front of the gateway until told to stop
     Run(ConfigFile),
+    /// Have the running process read its configuration again, and wait for the verdict
+    Reload(asking::Running),
     /// Say everything that is wrong with a configuration
     Check(check::Args),
+    /// Say who a caller would be, what they may do, and why
+    Explain(Box<explain::Args>),
+    /// Compare policies, and run a policy's own tests
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Make and look after named bearer tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Make manual pages, completions, and the schema of the configuration file
+    #[command(subcommand, hide = true)]
+    Generate(generate::Verb),
     /// Show it all on this machine, with a stand-in for the gateway
     Demo(demo::Args),
 }
@@ -81,7 +97,11 @@ pub fn main() -> Exit {
     };
     match cli.verb {
         Verb::Run(at) => run::run(&at.config),
+        Verb::Reload(at) => reload::reload(&at),
         Verb::Check(args) => check::check(&args),
+        Verb::Explain(args) => explain::explain(&args),
+        Verb::Policy(verb) => policy::policy(&verb),
+        Verb::Generate(verb) => generate::generate(&verb),
         Verb::Token(verb) => token::token(verb),
         Verb::Demo(args) => demo::demo(&args),
     }

@@ -9,6 +9,7 @@ mod read;
 pub mod surroundings;
 mod validate;
 
+use crate::files::Sighting;
 use crate::glob::Glob;
 use crate::route::{Pattern, Route};
 use crate::scope::{Scope, ScopeSet};
@@ -18,12 +19,14 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use surroundings::Surroundings;
+use surroundings::{Remembering, Surroundings};
 
 /// A validated configuration.
 #[derive(Debug)]
@@ -53,8 +56,41 @@ pub struct Fixed {
     pub head_timeout: Duration,
     /// How long a connection may rest between requests.
     pub keepalive: Duration,
+    /// Where the process is asked and told things.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
+}
+
+impl Fixed {
+    /// The keys in which another configuration differs: those that need a restart.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("[[listen]]", self.listeners == other.listeners),
+            ("[gateway] url and timeouts", self.gateway == other.gateway),
+            ("[server] threads", self.threads == other.threads),
+            ("[server] state_dir", self.state_dir == other.state_dir),
+            ("[server] drain", self.drain == other.drain),
+            ("[server] max_connections", self.max_connections == other.max_connections),
+            ("[server] head_timeout", self.head_timeout == other.head_timeout),
+            ("[server] keepalive", self.keepalive == other.keepalive),
+            ("[admin]", self.admin == other.admin),
+            ("[log]", self.log == other.log),
+        ];
+        pairs.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+}
+
+/// Where the process is asked and told things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The unix socket; its mode says who may change anything.
+    pub socket: PathBuf,
+    /// The socket's mode.
+    pub mode: u32,
+    /// A loopback address for reading.
+    pub address: Option<SocketAddr>,
 }
 
 /// A listening address.
@@ -117,7 +153,7 @@ pub enum LogFormat {
 }
 
 /// What a reload changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Live {
     /// How this proxy authenticates itself to the gateway.
     pub gateway_auth: GatewayAuth,
@@ -141,6 +177,8 @@ pub struct Live {
     pub headers: HeaderRules,
     /// How many verified JWTs are remembered.
     pub jwt_cache: usize,
+    /// What the policy must do.
+    pub trials: Vec<Trial>,
 }
 
 impl Live {
@@ -159,6 +197,7 @@ impl Live {
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
             jwt_cache: 0,
+            trials: Vec::new(),
         }
     }
 }
@@ -397,6 +436,48 @@ pub enum Subject {
     },
 }
 
+/// Somebody to suppose.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Supposition {
+    /// The holder of a named token.
+    Token(String),
+    /// A client that holds the gateway's own secret.
+    GatewaySecret,
+    /// Somebody without a credential.
+    Anonymous,
+    /// The holder of a JWT of a named issuer that says this. What every token must say (`iss`,
+    /// `aud`, `exp`, `sub`) is filled in where it is missing.
+    Claims {
+        /// The issuer's name here.
+        issuer: String,
+        /// What the token says.
+        claims: Map<String, Value>,
+    },
+}
+
+/// One test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// What it is called.
+    pub name: String,
+    /// Who asks.
+    pub who: Supposition,
+    /// With which method.
+    pub method: Method,
+    /// For which path.
+    pub path: String,
+    /// With which scopes header; `None`: without.
+    pub requested: Option<ScopeSet>,
+    /// From which address.
+    pub peer: Option<IpAddr>,
+    /// What must come of it: `allow`, `deny`, or a refusal's code.
+    pub expect: String,
+    /// The scopes that must be sent.
+    pub sends: Option<ScopeSet>,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
 /// A configuration file that was read: its text, what is wrong with it, and what it says if
 /// nothing serious is.
 #[derive(Debug)]
@@ -407,6 +488,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What it says; `None` if there is an error among the problems.
     pub config: Option<Config>,
+    /// The files it was read from, as they looked before.
+    pub files: Vec<Sighting>,
 }
 
 impl Loaded {
@@ -414,6 +497,13 @@ impl Loaded {
     #[must_use]
     pub fn render(&self) -> String {
         self.problems.iter().map(|p| self.source.render(p) + "\n").collect()
+    }
+
+    /// Notes an error that was found later than by reading.
+    pub fn fail(&mut self, code: &'static str, span: Range<usize>, message: String, hint: &str) {
+        let hint = hint.to_owned();
+        self.problems.push(Problem { severity: Severity::Error, code, message, hint, span: Some(span) });
+        self.config = None;
     }
 
     /// How many errors and how many warnings.
@@ -429,18 +519,22 @@ impl Loaded {
 /// # Errors
 /// When the file itself cannot be read.
 pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loaded> {
+    let before = Sighting::of(path);
     let text = std::fs::read_to_string(path)?;
-    Ok(parse(Source { name: path.display().to_string(), text }, surroundings))
+    let mut loaded = parse(Source { name: path.display().to_string(), text }, surroundings);
+    loaded.files.push(before);
+    Ok(loaded)
 }
 
 /// Validates a configuration text.
 #[must_use]
 pub fn parse(source: Source, surroundings: &dyn Surroundings) -> Loaded {
     let mut problems = Problems::default();
+    let surroundings = Remembering::new(surroundings);
     let config = read::read(&source.text, &mut problems)
-        .and_then(|file| validate::validate(&file, &source, surroundings, &mut problems));
+        .and_then(|file| validate::validate(&file, &source, &surroundings, &mut problems));
     let config = if problems.any_error() { None } else { config };
-    Loaded { source, problems: problems.into_sorted(), config }
+    Loaded { source, problems: problems.into_sorted(), config, files: surroundings.into_files() }
 }
 
 /// Whether a text can be the name of a token: 1 to 64 letters, digits and `. _ - @`.

@@ -1,8 +1,36 @@
-//! Files that are whole or not there.
+//! Files: written whole or not at all, and recognised when they changed.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A file, and what it looked like from outside before it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its path.
+    pub path: PathBuf,
+    stamp: Stamp,
+}
+
+/// Device, inode, length, times of change. `None`: not there.
+type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+
+impl Sighting {
+    /// Looks at a file. Whoever wants to know whether it changes looks before reading it.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let stamp = std::fs::metadata(path)
+            .ok()
+            .map(|m| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()));
+        Self { path: path.to_owned(), stamp }
+    }
+
+    /// Whether the file looks different now.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        Self::of(&self.path) != *self
+    }
+}
 
 /// Writes a file so that a reader, or a crash, meets the old content or the new and nothing between.
 ///

@@ -16,6 +16,8 @@
 //! values in, values out. Pingora appears in `proxy` and `listener` alone, processes and signals in
 //! `app`, the command line in `cli`.
 
+pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod authn;
 pub mod cli;
@@ -30,9 +32,12 @@ pub mod policy;
 pub mod proxy;
 pub mod record;
 pub mod refusal;
+pub mod reload;
 pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod standin;
+pub mod state;
 pub mod target;
 pub mod telemetry;
+pub mod watch;

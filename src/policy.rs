@@ -4,13 +4,15 @@
 //! first byte to its last log line. Only this module makes a [`Grant`].
 
 mod cache;
+pub mod explain;
 pub mod grants;
 mod holding;
+pub mod trial;
 
 pub use holding::Holding;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal};
-use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules, Live};
+use crate::config::{Excess, HeaderRule, Live, Supposition};
 use crate::headers::{self, Governed};
 use crate::keys::KeySlot;
 use crate::refusal::Refusal;
@@ -32,13 +34,11 @@ pub struct Policy {
     authenticator: Authenticator,
     cache: Cache,
     routes: RouteTable,
-    grants: Vec<GrantRule>,
+    live: Arc<Live>,
     index: Index,
     tokens: Vec<Arc<Holding>>,
     gateway_secret: Arc<Holding>,
     anonymous: Arc<Holding>,
-    excess: Excess,
-    headers: HeaderRules,
     credential: Option<HeaderValue>,
     nothing: Ceiling,
 }
@@ -116,9 +116,16 @@ pub struct Request<'a> {
 }
 
 impl Policy {
+    /// Compiles the live configuration for a dry run: no key of any issuer is there.
+    #[must_use]
+    pub fn rehearse(live: Live) -> Self {
+        let slots: Vec<Arc<KeySlot>> = live.issuers.iter().map(|_| Arc::default()).collect();
+        Self::compile(live, &slots, 0)
+    }
+
     /// Compiles the live configuration; `slots` are where the issuers' keys are, in its order.
     #[must_use]
-    pub fn compile(live: &Live, slots: &[Arc<KeySlot>], generation: u64) -> Self {
+    pub fn compile(live: Live, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
         let holding = |own: ScopeSet, places: Vec<usize>| {
@@ -126,7 +133,7 @@ impl Policy {
         };
         Self {
             generation,
-            authenticator: Authenticator::new(live, slots),
+            authenticator: Authenticator::new(&live, slots),
             cache: Cache::new(live.jwt_cache),
             routes: RouteTable::new(live.routes.clone(), Need::Scope(live.unlisted_routes.clone())),
             tokens: live.tokens.iter().enumerate().map(|(i, t)| holding(t.scopes.clone(), index.token(i))).collect(),
@@ -135,11 +142,9 @@ impl Policy {
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
             ),
-            grants: live.grants.clone(),
             index,
-            excess: live.excess,
-            headers: live.headers.clone(),
             credential: headers::credential(&live.gateway_auth),
+            live: Arc::new(live),
             nothing: Ceiling::new(ScopeSet::empty()),
         }
     }
@@ -148,6 +153,26 @@ impl Policy {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What the policy was compiled from.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Every route.
+    #[must_use]
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// Who somebody would be, and what they would hold.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that a true proof of the same would get.
+    pub fn suppose(&self, who: &Supposition, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+        self.authenticator.suppose(who, peer, now).map(|p| self.proven(p))
     }
 
     /// Who proves whom.
@@ -209,8 +234,8 @@ impl Policy {
         };
         let holding = holding.unwrap_or_else(|| {
             let own = principal.verified().map(|v| v.scopes.clone()).unwrap_or_default();
-            let places = self.index.of(&principal, &self.grants);
-            Arc::new(Holding::new(own, places, &self.grants, self.excess, &self.headers))
+            let places = self.index.of(&principal, &self.live.grants);
+            Arc::new(Holding::new(own, places, &self.live.grants, self.live.excess, &self.live.headers))
         });
         Proven { principal, holding }
     }
@@ -230,7 +255,7 @@ impl Policy {
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
-        let terms = proven.holding.terms(&self.grants, at, self.excess, &self.headers);
+        let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
         let mut grant = match request.requested {
             None => Grant::under(&terms.ceiling, Some(&proven.principal)),
             Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),

@@ -126,6 +126,47 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every code there is, for metrics that begin at 0 and for tests of policies.
+    pub const CODES: &'static [&'static str] = &[
+        "ambiguous_target",
+        "ambiguous_framing",
+        "malformed_head",
+        "head_too_large",
+        "expectation_failed",
+        "invalid_scopes_header",
+        "invalid_credential_form",
+        "credential_missing",
+        "credential_scheme",
+        "credential_unknown",
+        "token_expired",
+        "token_not_yet_valid",
+        "token_address",
+        "missing_scope",
+        "scope_not_granted",
+        "header_not_allowed",
+        "cross_origin",
+        "method_not_served",
+        "upgrade_not_served",
+        "gateway_restarting",
+        "gateway_unreachable",
+        "gateway_broken",
+        "gateway_timeout",
+        "client_broken",
+        "draining",
+        "internal",
+        "jwt_malformed",
+        "jwt_issuer",
+        "jwt_algorithm",
+        "jwt_key_unknown",
+        "jwt_signature",
+        "jwt_keys_unavailable",
+        "jwt_type",
+        "jwt_claim",
+        "jwt_audience",
+        "jwt_expired",
+        "jwt_not_yet_valid",
+    ];
+
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -118,7 +118,7 @@ impl Trusted {
         }
     }
 
-    fn name(&self, claims: &Map<String, Value>) -> Result<String, JwtFault> {
+    pub(crate) fn name(&self, claims: &Map<String, Value>) -> Result<String, JwtFault> {
         let verified = claims.get("email_verified") == Some(&Value::Bool(true));
         self.issuer
             .name_claims

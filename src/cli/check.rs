@@ -1,8 +1,12 @@
 //! `check`: everything that is wrong with a configuration, before it is used.
 
 use super::{ConfigFile, Exit, complain, say};
+use crate::config::diagnostic::{Severity, Source};
 use crate::config::surroundings::System;
 use crate::config::{self, Config, Loaded};
+use crate::policy::{Policy, trial};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -12,26 +16,32 @@ pub(super) struct Args {
     /// Fail on warnings too
     #[arg(long)]
     deny_warnings: bool,
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn check(args: &Args) -> Exit {
-    let loaded = match load(&args.file.config) {
-        Ok(loaded) => loaded,
+    let loaded = match load(&args.file.config).map(rehearse) {
+        Ok((loaded, _)) => loaded,
         Err(exit) => return exit,
     };
     let (errors, warnings) = loaded.counts();
+    let wrong = errors > 0 || (args.deny_warnings && warnings > 0);
+    if args.json {
+        say(as_json(&loaded, !wrong).to_string());
+        return if wrong { Exit::Config } else { Exit::Ok };
+    }
     if !loaded.problems.is_empty() {
         complain(loaded.render().trim_end());
     }
-    if errors > 0 || (args.deny_warnings && warnings > 0) {
-        complain(format!("{}: {}", args.file.config.display(), tally(errors, warnings)));
+    let name = args.file.config.display();
+    if wrong {
+        complain(format!("{name}: {}", tally(errors, warnings)));
         return Exit::Config;
     }
-    say(format!(
-        "{}: ok{}",
-        args.file.config.display(),
-        if warnings > 0 { format!(", {}", tally(0, warnings)) } else { String::new() }
-    ));
+    let tail = if warnings > 0 { format!(", {}", tally(0, warnings)) } else { String::new() };
+    say(format!("{name}: ok{tail}"));
     Exit::Ok
 }
 
@@ -44,6 +54,22 @@ fn tally(errors: usize, warnings: usize) -> String {
     }
 }
 
+fn as_json(loaded: &Loaded, ok: bool) -> Value {
+    let problems: Vec<Value> = loaded
+        .problems
+        .iter()
+        .map(|p| {
+            let (line, column) = p.span.as_ref().map(|s| loaded.source.position(s.start)).unzip();
+            json!({
+                "severity": if p.severity == Severity::Error { "error" } else { "warning" },
+                "code": p.code, "message": p.message, "help": p.hint,
+                "file": loaded.source.name, "line": line, "column": column,
+            })
+        })
+        .collect();
+    json!({ "ok": ok, "problems": problems })
+}
+
 /// Reads a configuration file, or says why that cannot be done.
 pub(super) fn load(path: &Path) -> Result<Loaded, Exit> {
     config::load(path, &System).map_err(|error| {
@@ -53,15 +79,30 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Exit> {
     })
 }
 
-/// Reads a configuration file that must be right; what is wrong is said.
-pub(super) fn load_valid(path: &Path) -> Result<Config, Exit> {
-    let loaded = load(path)?;
-    let text = loaded.render();
-    if !text.is_empty() {
-        complain(text.trim_end());
+/// Runs the policy's own tests, if the file is right so far; what fails is noted among the problems.
+/// Returns the policy they ran on.
+pub(super) fn rehearse(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
+    let Some(Config { fixed, live }) = loaded.config.take() else { return (loaded, None) };
+    let policy = Policy::rehearse(live);
+    let failures = trial::failures(&policy, Timestamp::now());
+    if failures.is_empty() {
+        // The tests leave the policy as it was: give it back for who wants to go on with it.
+        loaded.config = Some(Config { fixed, live: policy.live().clone() });
+        return (loaded, Some(policy));
     }
-    loaded.config.ok_or_else(|| {
-        complain(format!("{}: the configuration is wrong; nothing was started", path.display()));
-        Exit::Config
-    })
+    for (span, message) in failures {
+        loaded.fail("test-failed", span, message, "mend the policy, or the test");
+    }
+    (loaded, None)
+}
+
+/// Reads a configuration that must be right, and compiles it for a dry run.
+pub(super) fn load_policy(path: &Path) -> Result<(Source, Policy), Exit> {
+    let (loaded, policy) = rehearse(load(path)?);
+    if let Some(policy) = policy {
+        return Ok((loaded.source, policy));
+    }
+    complain(loaded.render().trim_end());
+    complain(format!("{}: the configuration is wrong", path.display()));
+    Err(Exit::Config)
 }

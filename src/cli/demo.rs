@@ -75,7 +75,7 @@ async fn show(args: &Args) -> Result<(), Failure> {
         args.port,
         token::table("reader", &reader, &["operator.read".to_owned()], None)
     );
-    let app = App::build(staged(&text, &secret)?).await?;
+    let app = App::build(staged(&text, &secret)?, None).await?;
     let Some(proxy) = app.listeners().find_map(crate::listener::Listener::tcp_address) else {
         return Err("nothing is listened on".into());
     };

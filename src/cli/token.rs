@@ -1,6 +1,8 @@
 //! `token`: named bearer tokens.
 
-use super::{Exit, complain, say};
+mod edit;
+
+use super::{ConfigFile, Exit, check, complain, say};
 use crate::scope::{KNOWN, Scope};
 use crate::secret::TokenHash;
 
@@ -16,7 +18,39 @@ pub(super) enum Verb {
         /// Until when it is valid, for example 2027-01-31T00:00:00Z
         #[arg(long, value_name = "MOMENT")]
         expires: Option<jiff::Timestamp>,
+        /// Write the table into the configuration instead of printing it
+        #[arg(long)]
+        write: bool,
+        #[command(flatten)]
+        file: ConfigFile,
     },
+    /// List the named tokens
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print the list as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a token a new secret; the old one stays good for a while
+    Rotate {
+        /// The token's name
+        name: String,
+        /// How long the old secret stays good, for example 24h
+        #[arg(long, value_name = "SPAN", default_value = "24h")]
+        overlap: jiff::SignedDuration,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Take a token out of the configuration
+    Revoke {
+        /// The token's name
+        name: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Say whose token is on standard input, and whether it is good
+    Check(ConfigFile),
 }
 
 /// What every token begins with, so that secret scanners and people recognise one.
@@ -24,11 +58,23 @@ pub(super) const PREFIX: &str = "scs_";
 
 pub(super) fn token(verb: Verb) -> Exit {
     match verb {
-        Verb::New { name, scopes, expires } => new(&name, &scopes, expires),
+        Verb::New { name, scopes, expires, write, file } => new(&name, &scopes, expires, write.then_some(&file)),
+        Verb::List { file, json } => list(&file, json),
+        Verb::Rotate { name, overlap, file } => edited(&file, |document| {
+            let secret = generate().map_err(|e| e.to_string())?;
+            edit::rotate(document, &name, &hash(&secret), jiff::Timestamp::now() + overlap)?;
+            Ok(Some(secret))
+        }),
+        Verb::Revoke { name, file } => edited(&file, |document| edit::revoke(document, &name).map(|()| None)),
+        Verb::Check(file) => check_one(&file),
     }
 }
 
-fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>) -> Exit {
+fn hash(secret: &str) -> String {
+    TokenHash::of(secret.as_bytes()).to_hex()
+}
+
+fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&ConfigFile>) -> Exit {
     if !crate::config::is_name(name) {
         complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
         return Exit::Usage;
@@ -48,6 +94,13 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>) -> Exit 
             Ok(_) => {}
         }
     }
+    if let Some(file) = write {
+        return edited(file, |document| {
+            let secret = generate().map_err(|e| e.to_string())?;
+            edit::add(document, name, &hash(&secret), scopes, expires)?;
+            Ok(Some(secret))
+        });
+    }
     let Ok(secret) = generate() else {
         complain("error: the system's random numbers cannot be had");
         return Exit::System;
@@ -57,6 +110,89 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>) -> Exit 
     complain("\nPaste into the configuration file:\n");
     say(table(name, &secret, scopes, expires));
     Exit::Ok
+}
+
+/// Edits the configuration, and prints the secret that came of it only once the edit is on disk.
+fn edited(
+    file: &ConfigFile,
+    change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<Option<String>, String>,
+) -> Exit {
+    match edit::edit(&file.config, change) {
+        Ok(secret) => {
+            if let Some(secret) = secret {
+                complain("The token, shown this once; give it to the client:");
+                say(secret);
+            }
+            complain(format!("{} is written; a running process takes it over by itself", file.config.display()));
+            Exit::Ok
+        }
+        Err(message) => {
+            complain(format!("error: {message}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn list(file: &ConfigFile, json: bool) -> Exit {
+    let live = match check::load_policy(&file.config) {
+        Ok((_, policy)) => policy.live().clone(),
+        Err(exit) => return exit,
+    };
+    if json {
+        let all: Vec<_> = live
+            .tokens
+            .iter()
+            .map(|t| {
+                let scopes: Vec<&str> = t.scopes.iter().map(Scope::as_str).collect();
+                let cidrs: Vec<String> = t.cidrs.iter().map(ToString::to_string).collect();
+                serde_json::json!({"name": &*t.name, "scopes": scopes, "not_before": t.not_before, "expires": t.expires, "cidrs": cidrs, "place": &*t.place})
+            })
+            .collect();
+        say(serde_json::Value::from(all).to_string());
+        return Exit::Ok;
+    }
+    for token in &live.tokens {
+        let expires = token.expires.map(|at| format!("  until {at}")).unwrap_or_default();
+        say(format!("{:<24} {}{expires}  ({})", token.name, token.scopes, token.place));
+    }
+    Exit::Ok
+}
+
+fn check_one(file: &ConfigFile) -> Exit {
+    let mut text = String::new();
+    if let Err(error) = std::io::Read::read_to_string(&mut std::io::stdin(), &mut text) {
+        complain(format!("error: standard input: {error}"));
+        return Exit::NoInput;
+    }
+    let secret = text.trim();
+    if secret.starts_with(PREFIX) && !is_whole(secret) {
+        complain("this began as a token of scopeshim and is not whole: its checksum is wrong");
+        return Exit::Failed;
+    }
+    let live = match check::load_policy(&file.config) {
+        Ok((_, policy)) => policy.live().clone(),
+        Err(exit) => return exit,
+    };
+    let Some(token) = live.tokens.iter().find(|t| t.hash == TokenHash::of(secret.as_bytes())) else {
+        complain("no token of this configuration");
+        return Exit::Failed;
+    };
+    let now = jiff::Timestamp::now();
+    if token.expires.is_some_and(|at| now >= at) || token.not_before.is_some_and(|at| now < at) {
+        complain(format!("the token `{}` ({}), which is not valid now", token.name, token.place));
+        return Exit::Failed;
+    }
+    say(format!("the token `{}` ({}): {}", token.name, token.place, token.scopes));
+    Exit::Ok
+}
+
+/// Whether a token's checksum is that of the rest of it.
+fn is_whole(secret: &str) -> bool {
+    secret
+        .len()
+        .checked_sub(6)
+        .and_then(|at| secret.split_at_checked(at))
+        .is_some_and(|(body, sum)| checksum(body) == sum)
 }
 
 /// The table of a token, as it stands in a configuration file.
@@ -102,8 +238,7 @@ mod tests {
         let (a, b) = (generate().unwrap(), generate().unwrap());
         assert_ne!(a, b);
         assert_eq!(a.len(), PREFIX.len() + 43 + 6);
-        let (body, sum) = a.split_at(a.len() - 6);
-        assert_eq!(checksum(body), sum);
+        assert!(is_whole(&a) && !is_whole(&a.replace("scs_", "scs_x")) && !is_whole("scs_"));
         assert!(a.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_'));
     }
 }

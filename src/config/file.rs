@@ -84,6 +84,8 @@ pub struct File {
     pub gateway: Option<At<Gateway>>,
     /// The process. Restart to change.
     pub server: Server,
+    /// Where the process is asked and told things. Restart to change.
+    pub admin: Admin,
     /// What is written to standard error. Restart to change.
     pub log: Log,
     /// Rules for every caller. Live.
@@ -100,6 +102,9 @@ pub struct File {
     pub grant: Vec<At<Grant>>,
     /// Routes that the gateway serves beside those known here. Live.
     pub route: Vec<At<RouteTable>>,
+    /// What the policy must do: run by `check` and at every reload. A policy that fails its own
+    /// tests does not come into force.
+    pub test: Vec<At<Test>>,
 }
 
 /// One listening socket.
@@ -158,6 +163,19 @@ pub struct Server {
     pub head_timeout: Option<At<String>>,
     /// How long a connection may rest between requests. Default `"60s"`.
     pub keepalive: Option<At<String>>,
+}
+
+/// Where the process is asked and told things: never the port that clients use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// A unix socket, for `scopeshim reload` and `status`; whoever may open it may change things.
+    /// Default: `$RUNTIME_DIRECTORY/admin.sock`, else `admin.sock` in the state directory.
+    pub socket: Option<At<String>>,
+    /// The socket's mode, as octal text. Default `"0600"`.
+    pub socket_mode: Option<At<String>>,
+    /// A loopback address for reading: metrics, health, status. Default: none.
+    pub address: Option<At<String>>,
 }
 
 /// What is written to standard error.
@@ -330,6 +348,44 @@ pub struct Grant {
     pub message_channel: Option<At<HeaderRule>>,
 }
 
+/// What the policy must do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// What the test is called.
+    pub name: At<String>,
+    /// Who asks.
+    #[serde(rename = "as")]
+    pub who: At<As>,
+    /// The method and the path, for example `POST /v1/chat/completions`.
+    pub request: At<String>,
+    /// The client's `x-openclaw-scopes`; absent: not sent.
+    pub scopes_header: Option<At<String>>,
+    /// The client's address. Default `127.0.0.1`.
+    pub from: Option<At<String>>,
+    /// `allow`, `deny`, or a refusal's code such as `missing_scope`.
+    pub expect: At<String>,
+    /// The scopes that must be sent to the gateway.
+    pub sends: Option<Vec<At<String>>>,
+}
+
+/// Who asks, in a test: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct As {
+    /// The holder of a named token.
+    pub token: Option<At<String>>,
+    /// A client that holds the gateway's own secret.
+    pub gateway_secret: Option<bool>,
+    /// Somebody without a credential.
+    pub anonymous: Option<bool>,
+    /// The holder of a JWT of this issuer.
+    pub issuer: Option<At<String>>,
+    /// With `issuer`: what the JWT says; `iss`, `aud`, `exp` and `sub` are filled in.
+    #[serde(default)]
+    pub claims: BTreeMap<String, serde_json::Value>,
+}
+
 /// To whom something is granted. One identity source; `*` in a text stands for anything.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -387,6 +443,19 @@ pub struct Token {
     pub expires: Option<At<Moment>>,
     /// The addresses it may be used from. Default: any.
     pub cidrs: Option<Vec<At<String>>>,
+    /// The token it takes the place of, for as long as both are accepted. `scopeshim token rotate`
+    /// writes it.
+    pub previous: Option<At<Previous>>,
+}
+
+/// A token that was rotated.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// SHA-256 of the old token.
+    pub sha256: At<String>,
+    /// Until when it is accepted.
+    pub until: At<Moment>,
 }
 
 /// One route that the gateway serves beside those known here.

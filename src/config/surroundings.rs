@@ -1,5 +1,6 @@
 //! What a configuration refers to outside its file: secrets, directories, the moment.
 
+use crate::files::Sighting;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,13 @@ pub trait Surroundings {
     /// # Errors
     /// A sentence for the person who must mend it.
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault>;
+    /// Reads a file that is no secret.
+    ///
+    /// # Errors
+    /// The system's.
+    fn text_file(&self, path: &Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
     /// The present.
@@ -59,6 +67,54 @@ impl Surroundings for System {
 
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// Surroundings that remember which files were asked for.
+pub struct Remembering<'a> {
+    around: &'a dyn Surroundings,
+    files: std::cell::RefCell<Vec<Sighting>>,
+}
+
+impl<'a> Remembering<'a> {
+    /// Remembers what is asked of `around`.
+    #[must_use]
+    pub fn new(around: &'a dyn Surroundings) -> Self {
+        Self { around, files: std::cell::RefCell::default() }
+    }
+
+    /// The files that were asked for.
+    #[must_use]
+    pub fn into_files(self) -> Vec<Sighting> {
+        self.files.into_inner()
+    }
+}
+
+impl Surroundings for Remembering<'_> {
+    fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
+        self.files.borrow_mut().push(Sighting::of(path));
+        self.around.secret_file(path)
+    }
+    fn text_file(&self, path: &Path) -> std::io::Result<String> {
+        self.files.borrow_mut().push(Sighting::of(path));
+        self.around.text_file(path)
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        self.around.variable(name)
+    }
+    fn now(&self) -> Timestamp {
+        self.around.now()
+    }
+}
+
+/// The unix socket of the process where the configuration names none.
+#[must_use]
+pub fn default_admin_socket(surroundings: &dyn Surroundings, state_dir: &Path) -> PathBuf {
+    // systemd's RuntimeDirectory=, which may name several.
+    let runtime = surroundings.variable("RUNTIME_DIRECTORY").unwrap_or_default();
+    match runtime.split(':').find(|d| !d.is_empty()) {
+        Some(dir) => Path::new(dir).join("admin.sock"),
+        None => state_dir.join("admin.sock"),
     }
 }
 

@@ -6,12 +6,13 @@ mod issuers;
 mod live;
 mod routes;
 mod tokens;
+mod trials;
 mod values;
 
 use super::diagnostic::{Problems, Source};
 use super::file::{self, At, File};
-use super::surroundings::{Surroundings, default_state_dir};
-use super::{Config, Fixed, GatewayAddress, GatewayAuth, ListenAddress, Log, LogFormat};
+use super::surroundings::{Surroundings, default_admin_socket, default_state_dir};
+use super::{Admin, Config, Fixed, GatewayAddress, GatewayAuth, ListenAddress, Log, LogFormat};
 use crate::secret::Secret;
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
@@ -43,9 +44,11 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
     let listeners: Vec<ListenAddress> = file.listen.iter().filter_map(|l| listener(l, problems)).collect();
     let server = &file.server;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let state_dir = server.state_dir.as_ref().map_or_else(|| default_state_dir(around), |dir| absolute(dir, problems));
     let fixed = Fixed {
+        admin: admin(&file.admin, &state_dir, around, problems),
+        state_dir,
         threads: count(server.threads.as_ref(), processors.min(4), 1, 256, problems),
-        state_dir: server.state_dir.as_ref().map_or_else(|| default_state_dir(around), |dir| absolute(dir, problems)),
         drain: duration(server.drain.as_ref(), Duration::from_secs(30), Duration::ZERO, problems),
         max_connections: count(server.max_connections.as_ref(), 10_000, 1, 1_000_000, problems),
         head_timeout: duration(
@@ -64,13 +67,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
 
 fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<ListenAddress> {
     let address = &listen.get().address;
-    let mode = listen.get().mode.as_ref().and_then(|mode| {
-        let parsed = u32::from_str_radix(mode.get(), 8).ok().filter(|m| *m <= 0o777);
-        if parsed.is_none() {
-            problems.error("mode", mode.span(), "a file mode is octal text", "for example `mode = \"0660\"`");
-        }
-        parsed
-    });
+    let mode = listen.get().mode.as_ref().and_then(|m| file_mode(m, problems));
     if let Some(path) = address.get().strip_prefix("unix:") {
         if !path.starts_with('/') {
             problems.error(
@@ -101,6 +98,37 @@ fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<Listen
         );
     }
     resolved.map(ListenAddress::Tcp)
+}
+
+fn file_mode(mode: &At<String>, problems: &mut Problems) -> Option<u32> {
+    let parsed = u32::from_str_radix(mode.get(), 8).ok().filter(|m| *m <= 0o777);
+    if parsed.is_none() {
+        problems.error("mode", mode.span(), "a file mode is octal text", "for example `mode = \"0660\"`");
+    }
+    parsed
+}
+
+fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Surroundings, problems: &mut Problems) -> Admin {
+    let address = table.address.as_ref().and_then(|at| {
+        let address = at.get().to_socket_addrs().ok().and_then(|mut all| all.next());
+        if !address.is_some_and(|a| a.ip().is_loopback()) {
+            problems.error(
+                "admin-address",
+                at.span(),
+                format!("`{}` is not a loopback address", at.get()),
+                "for example `127.0.0.1:18791`; from elsewhere, reach it by a tunnel",
+            );
+        }
+        address
+    });
+    Admin {
+        socket: table
+            .socket
+            .as_ref()
+            .map_or_else(|| default_admin_socket(around, state_dir), |s| absolute(s, problems)),
+        mode: table.socket_mode.as_ref().and_then(|m| file_mode(m, problems)).unwrap_or(0o600),
+        address,
+    }
 }
 
 fn gateway(file: &File, problems: &mut Problems) -> Option<GatewayAddress> {

@@ -104,14 +104,18 @@ impl Index {
             issuers: (0..issuers).map(|_| IssuerIndex::default()).collect(),
             ..Self::default()
         };
-        let by_name: HashMap<&str, usize> = tokens.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+        // Two entries of one name: a token and the one it takes the place of.
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::with_capacity(tokens.len());
+        for (i, name) in tokens.iter().enumerate() {
+            by_name.entry(name).or_default().push(i);
+        }
         for (place, grant) in grants.iter().enumerate() {
             match &grant.to {
                 Subject::Token(names) => {
                     for name in names {
                         if let Some(exact) = name.exact() {
-                            if let Some(held) = by_name.get(exact).and_then(|i| index.tokens.get_mut(*i)) {
-                                held.push(place);
+                            for i in by_name.get(exact).into_iter().flatten() {
+                                index.tokens.get_mut(*i).into_iter().for_each(|held| held.push(place));
                             }
                         } else {
                             let fitting = tokens.iter().zip(&mut index.tokens).filter(|(token, _)| name.matches(token));

@@ -1,15 +1,14 @@
 //! From a request's head to a grant, or to the reason why there is none.
 
 use super::ctx::Ctx;
-use crate::headers::{self, Governed, Kind, REQUEST_ID};
+use crate::admission::{self, contains_token};
+use crate::headers::REQUEST_ID;
 use crate::issuers::Issuers;
 use crate::policy::{Proven, Request};
 use crate::refusal::{JwtFault, Refusal};
-use crate::route::{Need, Route};
-use crate::scope::ScopeSet;
 use crate::target::Path;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Version};
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -36,26 +35,24 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     nominations(&head.headers)?;
     let route = ctx.policy.route(&head.method, path).clone();
     ctx.record.route = Some(route.clone());
-    method(&head.method, &route)?;
-    expectation(&head.headers)?;
+    admission::method(&head.method, &route)?;
+    admission::expectation(&head.headers)?;
     if head.headers.get_all(UPGRADE).iter().any(|v| contains_token(v.as_bytes(), b"websocket")) {
         return Err(Refusal::Upgrade);
     }
-    let (governed, forged) = survey(&head.headers);
-    ctx.record.forged = forged;
+    ctx.record.forged = admission::forged(&head.headers);
     if let Some(grant) = ctx.policy.unproven(&route) {
         ctx.grant(grant);
         return Ok(());
     }
     let proven = authenticate(&head.headers, ctx, issuers).await?;
-    ctx.requested = requested(&head.headers)?;
-    ctx.governed = governed?;
+    ctx.asked = admission::asked(&head.headers)?;
     let request = Request {
         method: &head.method,
         path,
         route: &route,
-        requested: ctx.requested.as_ref(),
-        governed: &ctx.governed,
+        requested: ctx.asked.requested.as_ref(),
+        governed: &ctx.asked.governed,
         peer: ctx.peer(),
         now: Timestamp::now(),
     };
@@ -78,9 +75,7 @@ async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, issuers: &Issuers) -> 
     let proven = proven?;
     ctx.record.principal = Some(proven.principal.name().to_owned());
     ctx.record.source = Some(proven.principal.identity().source());
-    if proven.principal.identity().is_ambient() && is_cross_origin(headers) {
-        return Err(Refusal::CrossOrigin);
-    }
+    admission::same_origin(&proven, headers)?;
     Ok(proven)
 }
 
@@ -136,63 +131,6 @@ fn raw_has_length(raw: &[u8]) -> bool {
     })
 }
 
-fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
-    let health = matches!(route.need, Need::Health(_)) && !matches!(*method, Method::GET | Method::HEAD);
-    // TRACE would echo the gateway's credential to the client.
-    if health || matches!(*method, Method::TRACE | Method::CONNECT) { Err(Refusal::Method) } else { Ok(()) }
-}
-
-fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
-    let met = headers.get_all(EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if met { Ok(()) } else { Err(Refusal::Expectation) }
-}
-
-/// The governed headers that were sent, and how many others claim what they may not.
-fn survey(headers: &HeaderMap) -> (Result<Vec<(Governed, HeaderValue)>, Refusal>, usize) {
-    let mut governed = Ok(Vec::new());
-    let mut forged = 0;
-    for name in headers.keys() {
-        match headers::kind(name.as_str()) {
-            Kind::Governed(which) => {
-                let mut values = headers.get_all(name).iter();
-                match (&mut governed, values.next(), values.next()) {
-                    (Ok(all), Some(value), None) => all.push((which, value.clone())),
-                    _ => {
-                        governed =
-                            Err(Refusal::HeaderDenied { header: which.name(), why: "it was sent more than once" });
-                    }
-                }
-            }
-            Kind::Forged => forged += 1,
-            Kind::Free | Kind::Ours => {}
-        }
-    }
-    (governed, forged)
-}
-
-/// What `x-openclaw-scopes` asks for; `None` when it was not sent at all (law 3).
-fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
-    if !headers.contains_key(headers::SCOPES) {
-        return Ok(None);
-    }
-    let lines = headers.get_all(headers::SCOPES).iter().map(HeaderValue::as_bytes);
-    ScopeSet::parse_lines(lines).map(Some).map_err(Refusal::ScopesHeader)
-}
-
-/// Whether a browser sent this for a page of another origin. Asked only of callers whose identity
-/// is their place: a page could borrow it, where it cannot borrow a bearer token.
-fn is_cross_origin(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return !matches!(site.as_bytes(), b"same-origin" | b"none");
-    }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    let own = |scheme: &[u8]| origin.as_bytes().strip_prefix(scheme).is_some_and(|o| o.eq_ignore_ascii_case(host));
-    host.is_empty() || !(own(b"http://") || own(b"https://"))
-}
-
 /// A request number of the client's own, if it is fit for a log.
 fn well_formed_id(headers: &HeaderMap) -> Option<&str> {
     let mut ids = headers.get_all(REQUEST_ID).iter();
@@ -203,11 +141,6 @@ fn well_formed_id(headers: &HeaderMap) -> Option<&str> {
     let fit = (1..=64).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     fit.then_some(id)
-}
-
-/// Whether a comma list holds a token, letters compared without case.
-fn contains_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -246,16 +179,6 @@ mod tests {
         assert!(!ok(&[("content-length", "2, 2")], b""));
         assert!(!ok(&[("content-length", "+2")], b""));
         assert!(framing(&map(&[("transfer-encoding", "chunked")]), Version::HTTP_10, b"").is_err());
-    }
-
-    #[test]
-    fn a_page_of_another_origin_is_seen() {
-        assert!(!is_cross_origin(&map(&[("host", "127.0.0.1:18790")])));
-        assert!(!is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://a:1")])));
-        assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://b:1")])));
-        assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "null")])));
-        assert!(is_cross_origin(&map(&[("host", "a:1"), ("sec-fetch-site", "cross-site")])));
-        assert!(is_cross_origin(&map(&[("origin", "http://a:1")])));
     }
 
     #[test]

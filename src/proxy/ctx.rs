@@ -1,12 +1,11 @@
 //! What Pingora carries from phase to phase of one request.
 
 use super::upstream::Attempts;
-use crate::headers::Governed;
+use crate::admission::Asked;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
 use crate::route::{Need, Route};
-use crate::scope::ScopeSet;
 use crate::target::Path;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -31,9 +30,8 @@ pub struct Ctx {
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) record: Record,
     pub(super) grant: Option<Grant>,
-    /// What the client's scopes header asked for.
-    pub(super) requested: Option<ScopeSet>,
-    pub(super) governed: Vec<(Governed, HeaderValue)>,
+    /// What the client asked for.
+    pub(super) asked: Asked,
     pub(super) attempts: Attempts,
     /// The body that takes the place of the gateway's, on a health route.
     pub(super) verdict: Option<Bytes>,
@@ -52,8 +50,7 @@ impl Ctx {
             connection,
             record,
             grant: None,
-            requested: None,
-            governed: Vec::new(),
+            asked: Asked::default(),
             attempts: Attempts::default(),
             verdict: None,
         }
@@ -89,8 +86,7 @@ impl Ctx {
             connection.judged_again(Arc::new(OpenStream {
                 grant: grant.clone(),
                 route: route.clone(),
-                requested: self.requested.clone(),
-                governed: self.governed.clone(),
+                asked: self.asked.clone(),
                 method: self.record.method.clone(),
                 path: self.record.path.clone(),
                 peer: self.peer(),
@@ -119,8 +115,7 @@ impl Ctx {
 struct OpenStream {
     grant: Grant,
     route: Arc<Route>,
-    requested: Option<ScopeSet>,
-    governed: Vec<(Governed, HeaderValue)>,
+    asked: Asked,
     method: Method,
     path: String,
     peer: Option<IpAddr>,
@@ -137,8 +132,8 @@ impl OpenRequest for OpenStream {
             method: &self.method,
             path,
             route: policy.route(&self.method, path),
-            requested: self.requested.as_ref(),
-            governed: &self.governed,
+            requested: self.asked.requested.as_ref(),
+            governed: &self.asked.governed,
             peer: self.peer,
             now,
         };

@@ -11,6 +11,7 @@ mod gateway;
 mod headers;
 mod hostile;
 mod life;
+mod reload;
 mod scopes;
 mod streams;
 mod support;

@@ -5,6 +5,7 @@ use super::headers;
 use super::issuers::issuers;
 use super::routes::route;
 use super::tokens::tokens;
+use super::trials::trials;
 use super::values::{choice, cidrs, count, scope, scopes};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File};
@@ -80,6 +81,7 @@ pub(super) fn live(
         unlisted_routes,
         excess,
         headers,
+        trials: trials(file, problems),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
     })
 }

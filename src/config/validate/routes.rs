@@ -77,20 +77,22 @@ pub(super) fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Optio
     Some(Route { label: "custom", methods, pattern: pattern?, need: need? })
 }
 
+/// Whether a value is a path that a request could have.
 pub(super) fn judged(path: &At<String>, problems: &mut Problems) -> bool {
-    match Path::judge(path.get().as_bytes()) {
-        Ok(judged) if judged.as_str() == path.get() => true,
+    judged_path(path.get(), path, problems)
+}
+
+/// The same of a path within a value.
+pub(super) fn judged_path(path: &str, at: &At<String>, problems: &mut Problems) -> bool {
+    match Path::judge(path.as_bytes()) {
+        Ok(judged) if judged.as_str() == path => true,
         Ok(_) => {
-            problems.error("route", path.span(), "a route has no query", "remove everything from `?` on");
+            problems.error("route", at.span(), "a route has no query", "remove everything from `?` on");
             false
         }
         Err(fault) => {
-            problems.error(
-                "route",
-                path.span(),
-                format!("no request could match: {fault}"),
-                "write the plain path, for example `/hooks/wake`",
-            );
+            let hint = "write the plain path, for example `/hooks/wake`";
+            problems.error("route", at.span(), format!("no request could match: {fault}"), hint);
             false
         }
     }

@@ -3,7 +3,7 @@
 use super::values::{cidrs, moment, scopes};
 use crate::config::Token;
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::file::{self, File};
+use crate::config::file::{self, At, File};
 use crate::config::surroundings::Surroundings;
 use crate::secret::TokenHash;
 use jiff::SignedDuration;
@@ -33,25 +33,7 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, pr
                 "give each its own name",
             );
         }
-        let hash = TokenHash::from_hex(table.sha256.get());
-        match hash {
-            None => problems.error(
-                "sha256",
-                table.sha256.span(),
-                "this is not a SHA-256: 64 hexadecimal digits are needed",
-                "`scopeshim token new` prints it; the token itself does not belong here",
-            ),
-            Some(hash) => {
-                if let Some(other) = hashes.insert(hash, name) {
-                    problems.error(
-                        "duplicate-token",
-                        table.sha256.span(),
-                        format!("`{name}` and `{other}` are the same token"),
-                        "make a token for each",
-                    );
-                }
-            }
-        }
+        let hash = fingerprint(&table.sha256, name, &mut hashes, problems);
         let not_before = moment(table.not_before.as_ref(), problems);
         let expires = moment(table.expires.as_ref(), problems);
         lint_expiry(table, expires, around, problems);
@@ -75,20 +57,47 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, pr
                 "leave `cidrs` out if any address is meant",
             );
         }
-        if let Some(hash) = hash {
-            let place = source.place(&at.span());
-            tokens.push(Token {
-                name: Arc::from(name.as_str()),
-                hash,
-                scopes,
-                not_before,
-                expires,
-                cidrs: nets,
-                place: Arc::from(place),
-            });
+        let place: Arc<str> = Arc::from(source.place(&at.span()));
+        let token = |hash, expires| Token {
+            name: Arc::from(name.as_str()),
+            hash,
+            scopes: scopes.clone(),
+            not_before,
+            expires,
+            cidrs: nets.clone(),
+            place: place.clone(),
+        };
+        tokens.extend(hash.map(|hash| token(hash, expires)));
+        if let Some(previous) = &table.previous {
+            let old = fingerprint(&previous.get().sha256, name, &mut hashes, problems);
+            let until = moment(Some(&previous.get().until), problems);
+            let until = [until, expires].into_iter().flatten().min();
+            tokens.extend(old.map(|hash| token(hash, until)));
         }
     }
     tokens
+}
+
+fn fingerprint<'a>(
+    at: &At<String>,
+    name: &'a str,
+    hashes: &mut HashMap<TokenHash, &'a str>,
+    problems: &mut Problems,
+) -> Option<TokenHash> {
+    let Some(hash) = TokenHash::from_hex(at.get()) else {
+        problems.error(
+            "sha256",
+            at.span(),
+            "this is not a SHA-256: 64 hexadecimal digits are needed",
+            "`scopeshim token new` prints it; the token itself does not belong here",
+        );
+        return None;
+    };
+    if let Some(other) = hashes.insert(hash, name) {
+        let message = format!("`{name}` and `{other}` are the same token");
+        problems.error("duplicate-token", at.span(), message, "make a token for each");
+    }
+    Some(hash)
 }
 
 fn lint_expiry(

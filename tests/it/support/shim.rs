@@ -91,6 +91,11 @@ impl Shim {
         self.child.id()
     }
 
+    /// Its directory, for another process on the same configuration.
+    pub fn take_dir(&mut self) -> TempDir {
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("config.toml")
     }

@@ -28,7 +28,7 @@ pub(super) fn source(
             Some(path) => (format!("{base}{path}"), false),
             None => (format!("{base}/.well-known/openid-configuration"), true),
         };
-        return remote(url, discovery, issuer, None, source, problems);
+        return remote(url, discovery, issuer, None, source, around, problems);
     };
     let table = keys.get();
     let discovery = table.discovery.as_ref().filter(|d| *d.get());
@@ -49,16 +49,24 @@ pub(super) fn source(
         return None;
     }
     if let Some(url) = &table.url {
-        return remote(url.get().clone(), false, url, Some(table), source, problems);
+        return remote(url.get().clone(), false, url, Some(table), source, around, problems);
     }
     if discovery.is_some() {
-        return remote(format!("{base}/.well-known/openid-configuration"), true, issuer, Some(table), source, problems);
+        return remote(
+            format!("{base}/.well-known/openid-configuration"),
+            true,
+            issuer,
+            Some(table),
+            source,
+            around,
+            problems,
+        );
     }
     if let Some(file) = &table.secret_file {
         return secret(file, source, around, problems);
     }
     let (file, pem) = table.jwks_file.as_ref().map(|f| (f, false)).or(table.pem_file.as_ref().map(|f| (f, true)))?;
-    let text: Arc<str> = text(file, source, problems)?.into();
+    let text: Arc<str> = text(file, source, around, problems)?.into();
     if let Err(fault) = if pem { KeySet::pem(&text) } else { KeySet::jwks(&text) } {
         problems.error(
             "keys",
@@ -77,6 +85,7 @@ fn remote(
     at: &At<String>,
     table: Option<&file::Keys>,
     source: &Source,
+    around: &dyn Surroundings,
     problems: &mut Problems,
 ) -> Option<KeySource> {
     let parsed = url.parse::<http::Uri>().ok();
@@ -106,7 +115,7 @@ fn remote(
     }
     let ca = match table.and_then(|t| t.ca_file.as_ref()) {
         None => None,
-        Some(file) => Some(text(file, source, problems)?.into()),
+        Some(file) => Some(text(file, source, around, problems)?.into()),
     };
     let proxy = table.and_then(|t| t.proxy.as_ref());
     if let Some(proxy) = proxy
@@ -157,9 +166,9 @@ fn secret(file: &At<String>, source: &Source, around: &dyn Surroundings, problem
     }
 }
 
-fn text(file: &At<String>, source: &Source, problems: &mut Problems) -> Option<String> {
+fn text(file: &At<String>, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Option<String> {
     let path = beside(source, file);
-    match std::fs::read_to_string(&path) {
+    match around.text_file(&path) {
         Ok(text) => Some(text),
         Err(error) => {
             problems.error(

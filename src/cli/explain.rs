@@ -1,0 +1,232 @@
+//! `explain`: who would this be, what may they do, and why. Offline, by the code of the data path.
+
+use super::{ConfigFile, Exit, check, complain, say};
+use crate::admission;
+use crate::config::{KeySource, Supposition};
+use crate::issuers::Issuers;
+use crate::keys::{KeySet, KeySlot};
+use crate::policy::explain::Explanation;
+use crate::policy::{Policy, Proven, Request};
+use crate::refusal::Refusal;
+use crate::target::Path as Target;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  scopeshim explain --as token:open-webui POST /v1/chat/completions\n  \
+scopeshim explain --jwt - GET /v1/models < token.txt\n  \
+scopeshim explain --as issuer:keycloak --claims claims.json -H 'x-openclaw-scopes: operator.read' GET /v1/models")]
+pub(super) struct Args {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// A file that holds the bearer token or JWT; `-` reads it from standard input
+    #[arg(long, value_name = "FILE", visible_alias = "jwt", conflicts_with_all = ["who", "claims"])]
+    token: Option<PathBuf>,
+    /// Whom to suppose: token:NAME, gateway-secret, anonymous, issuer:NAME
+    #[arg(long = "as", value_name = "WHO")]
+    who: Option<String>,
+    /// With `--as issuer:NAME`: a JSON file with the claims; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+    /// A header the client sends; may be given several times. For a credential use --token
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    from: IpAddr,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    json: bool,
+    /// The method
+    method: Method,
+    /// The path, with its query if there is one
+    path: String,
+}
+
+pub(super) fn explain(args: &Args) -> Exit {
+    let (_, policy) = match check::load_policy(&args.file.config) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    match explained(args, policy) {
+        Ok(explanation) => {
+            if args.json {
+                say(serde_json::to_string_pretty(&explanation).unwrap_or_default());
+            } else {
+                say(text(&explanation, args));
+            }
+            if explanation.outcome == "allow" { Exit::Ok } else { Exit::Failed }
+        }
+        Err(message) => {
+            complain(format!("error: {message}"));
+            Exit::Usage
+        }
+    }
+}
+
+fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
+    let mut headers = HeaderMap::new();
+    for line in &args.headers {
+        let (name, value) =
+            line.split_once(':').ok_or_else(|| format!("`{line}` is no header: write `name: value`"))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| format!("`{name}`: {e}"))?;
+        headers.append(name, HeaderValue::from_str(value.trim()).map_err(|e| format!("`{line}`: {e}"))?);
+    }
+    let policy = with_keys(policy, args.token.is_some())?;
+    if let Some(file) = &args.token {
+        let token = read(file)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| "the token holds what no header can".to_owned())?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let path = Target::judge(args.path.as_bytes())
+        .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
+    let now = Timestamp::now();
+    let peer = Some(args.from);
+    let asked = admission::asked(&headers);
+    let who = match supposed(args)? {
+        Some(who) => policy.suppose(&who, peer, now),
+        None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
+    };
+    let who = who.and_then(|proven| judged(proven, &headers, &args.method, &policy, path));
+    let (who, asked) = match asked {
+        Ok(asked) => (who, asked),
+        Err(refusal) => (who.and(Err(refusal)), admission::Asked::default()),
+    };
+    let route = policy.route(&args.method, path).clone();
+    let request = Request {
+        method: &args.method,
+        path,
+        route: &route,
+        requested: asked.requested.as_ref(),
+        governed: &asked.governed,
+        peer,
+        now,
+    };
+    Ok(policy.explain(&who, request))
+}
+
+/// The judgements on a head that come before the policy's.
+fn judged(
+    proven: Proven,
+    headers: &HeaderMap,
+    method: &Method,
+    policy: &Policy,
+    path: Target<'_>,
+) -> Result<Proven, Refusal> {
+    admission::method(method, policy.route(method, path))?;
+    admission::expectation(headers)?;
+    admission::same_origin(&proven, headers)?;
+    Ok(proven)
+}
+
+/// A JWT is verified with the issuer's true keys: from its file, or as the last run kept them.
+fn with_keys(policy: Policy, needed: bool) -> Result<Policy, String> {
+    if !needed || policy.live().issuers.is_empty() {
+        return Ok(policy);
+    }
+    let live = policy.live().clone();
+    let slots = live
+        .issuers
+        .iter()
+        .map(|issuer| {
+            let keys = match &issuer.keys {
+                KeySource::Jwks(text) => KeySet::jwks(text).map_err(|e| e.to_string())?,
+                KeySource::Pem(text) => KeySet::pem(text).map_err(|e| e.to_string())?,
+                KeySource::Secret(secret) => KeySet::secret(secret),
+                KeySource::Remote { .. } => return fetched(issuer),
+            };
+            Ok(Arc::new(KeySlot::fixed(keys)))
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    Ok(Policy::compile(live, &slots, 0))
+}
+
+fn fetched(issuer: &crate::config::Issuer) -> Result<Arc<KeySlot>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        // Nothing is kept: an explanation leaves no trace.
+        let nowhere = std::env::temp_dir().join(format!("scopeshim-explain-{}", std::process::id()));
+        let issuers = Issuers::new(&nowhere);
+        let slots = issuers.adopt(std::slice::from_ref(issuer));
+        issuers.ready().await;
+        let _ = std::fs::remove_dir_all(nowhere);
+        slots.into_iter().next().ok_or_else(|| "no keys".to_owned())
+    })
+}
+
+fn supposed(args: &Args) -> Result<Option<Supposition>, String> {
+    let Some(who) = &args.who else { return Ok(None) };
+    Ok(Some(match who.split_once(':') {
+        Some(("token", name)) => Supposition::Token(name.to_owned()),
+        Some(("issuer", name)) => {
+            let claims = match &args.claims {
+                None => Map::new(),
+                Some(file) => match serde_json::from_str(&read(file)?) {
+                    Ok(Value::Object(claims)) => claims,
+                    _ => return Err("the claims are no JSON object".to_owned()),
+                },
+            };
+            Supposition::Claims { issuer: name.to_owned(), claims }
+        }
+        None if who == "gateway-secret" => Supposition::GatewaySecret,
+        None if who == "anonymous" => Supposition::Anonymous,
+        _ => return Err(format!("`{who}` is nobody: write token:NAME, gateway-secret, anonymous or issuer:NAME")),
+    }))
+}
+
+/// A secret comes from a file or standard input, never from an argument that others can see.
+fn read(file: &Path) -> Result<String, String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        return std::io::stdin().read_to_string(&mut text).map(|_| text).map_err(|e| format!("standard input: {e}"));
+    }
+    std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+fn text(e: &Explanation, args: &Args) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    line(format!("{} {}", args.method, args.path));
+    match &e.principal {
+        Some(who) => {
+            let place = who.place.as_ref().map(|p| format!(", {p}")).unwrap_or_default();
+            line(format!("  who       {} (by {}{place})", who.name, who.source));
+        }
+        None => line("  who       nobody was proven".to_owned()),
+    }
+    line(format!("  route     {} needs {}", e.route, e.needs));
+    for source in &e.sources {
+        let scopes = if source.scopes.is_empty() { "nothing" } else { &source.scopes };
+        match &source.but {
+            None => line(format!("  gives     {scopes}  <- {}", source.place)),
+            Some(why) => line(format!("  would     {scopes}  <- {}, but {why}", source.place)),
+        }
+    }
+    match e.requested.as_deref() {
+        None => line("  asks      for its default: the scopes header is absent".to_owned()),
+        Some("") => line("  asks      for nothing: the scopes header is empty".to_owned()),
+        Some(requested) => line(format!("  asks      for {requested}")),
+    }
+    match (e.status, &e.message) {
+        (Some(status), Some(message)) => line(format!("  outcome   {status} {}: {message}", e.outcome)),
+        _ => line("  outcome   allowed".to_owned()),
+    }
+    for (name, value) in &e.headers {
+        line(format!("  sends     {name}: {value}"));
+    }
+    if let Some(change) = &e.change {
+        line(format!("  to allow  {change}"));
+    }
+    out.trim_end().to_owned()
+}

@@ -1,0 +1,169 @@
+//! `policy diff` and `policy test`.
+
+use super::{ConfigFile, Exit, check, complain, say};
+use crate::config::Supposition;
+use crate::policy::trial;
+use crate::policy::{Policy, Request};
+use crate::route::{Need, Pattern};
+use crate::scope::ScopeSet;
+use crate::target::Path as Target;
+use http::Method;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Say which principals gain or lose which scopes on which routes
+    Diff {
+        /// The configuration as it is
+        old: PathBuf,
+        /// The configuration as it would be
+        new: PathBuf,
+    },
+    /// Run the policy's own tests: the `[[test]]` tables
+    Test(ConfigFile),
+}
+
+pub(super) fn policy(verb: &Verb) -> Exit {
+    match verb {
+        Verb::Diff { old, new } => diff(old, new),
+        Verb::Test(at) => test(&at.config),
+    }
+}
+
+fn test(path: &std::path::Path) -> Exit {
+    let loaded = match check::load(path) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let (errors, _) = loaded.counts();
+    let Some(config) = loaded.config else {
+        complain(loaded.render().trim_end());
+        complain(format!("{}: {errors} errors; no test was run", path.display()));
+        return Exit::Config;
+    };
+    let policy = Policy::rehearse(config.live);
+    let all = policy.live().trials.len();
+    let failures = trial::failures(&policy, Timestamp::now());
+    for (span, message) in &failures {
+        complain(format!("{}: {message}", loaded.source.place(span)));
+    }
+    say(format!("{} passed, {} failed", all - failures.len(), failures.len()));
+    if failures.is_empty() { Exit::Ok } else { Exit::Failed }
+}
+
+/// What every principal that can be named may do, by principal and route.
+type Table = BTreeMap<(String, String), String>;
+
+fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
+    let (old, new) = match (check::load_policy(old), check::load_policy(new)) {
+        (Ok((_, old)), Ok((_, new))) => (old, new),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
+    };
+    let everybody: std::collections::BTreeMap<String, Supposition> =
+        principals(&old).into_iter().chain(principals(&new)).collect();
+    let requests: std::collections::BTreeMap<String, (Method, String)> =
+        requests(&old).into_iter().chain(requests(&new)).collect();
+    let (before, after) = (table(&old, &everybody, &requests), table(&new, &everybody, &requests));
+    let mut changes = 0;
+    for (key, was) in &before {
+        let is = after.get(key).map_or("", String::as_str);
+        if was != is {
+            changes += 1;
+            say(format!("{}  {}\n    - {was}\n    + {is}", key.0, key.1));
+        }
+    }
+    if changes == 0 {
+        say("nobody gains or loses anything");
+        return Exit::Ok;
+    }
+    say(format!("\n{changes} changes"));
+    Exit::Failed
+}
+
+/// Everybody the policy names: tokens, the gateway's secret, anonymous, and for each issuer a bearer
+/// of nothing and one of each claim that a grant speaks of.
+fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
+    let live = policy.live();
+    let mut all: Vec<(String, Supposition)> =
+        live.tokens.iter().map(|t| (format!("token {}", t.name), Supposition::Token(t.name.to_string()))).collect();
+    all.push(("gateway-secret".to_owned(), Supposition::GatewaySecret));
+    all.push(("anonymous".to_owned(), Supposition::Anonymous));
+    for issuer in &live.issuers {
+        let bearer = |claims: serde_json::Map<String, serde_json::Value>| Supposition::Claims {
+            issuer: issuer.name.to_string(),
+            claims,
+        };
+        all.push((format!("issuer {} (no claims)", issuer.name), bearer(serde_json::Map::new())));
+        for scope in [crate::scope::READ, crate::scope::WRITE, crate::scope::ADMIN] {
+            let Some(claim) = issuer.scope_claims.first() else { continue };
+            let claims = [(claim.0.to_string(), serde_json::Value::from(scope))].into_iter().collect();
+            all.push((format!("issuer {} ({} {scope})", issuer.name, claim.0), bearer(claims)));
+        }
+    }
+    for grant in &live.grants {
+        if let crate::config::Subject::Issuer { issuer, claims, names } = &grant.to
+            && let Some(issuer) = live.issuers.get(*issuer)
+        {
+            let mut said: serde_json::Map<String, serde_json::Value> = claims
+                .iter()
+                .filter_map(|(path, globs)| Some((path.0.to_string(), globs.first()?.as_str().into())))
+                .collect();
+            if let (Some(name), Some(claim)) = (names.first(), issuer.name_claims.last()) {
+                said.insert(claim.path.0.to_string(), name.as_str().into());
+            }
+            let words: Vec<String> =
+                said.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+            let who = Supposition::Claims { issuer: issuer.name.to_string(), claims: said };
+            all.push((format!("issuer {} ({})", issuer.name, words.join(" ")), who));
+        }
+    }
+    all
+}
+
+/// One request for each route.
+fn requests(policy: &Policy) -> Vec<(String, (Method, String))> {
+    let mut all = Vec::new();
+    for route in policy.routes().iter().filter(|r| matches!(r.need, Need::Scope(_) | Need::Public)) {
+        let method = route.methods.first().cloned().unwrap_or(Method::GET);
+        let path = match &route.pattern {
+            Pattern::Exact(path) => path.to_string(),
+            Pattern::Prefix(prefix) => format!("{prefix}x"),
+            Pattern::Segment { before, after } => format!("{before}x{after}"),
+        };
+        all.push((format!("{method} {path}"), (method, path)));
+    }
+    all
+}
+
+fn table(
+    policy: &Policy,
+    everybody: &BTreeMap<String, Supposition>,
+    requests: &BTreeMap<String, (Method, String)>,
+) -> Table {
+    let now = Timestamp::now();
+    let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let mut table = Table::new();
+    for (name, who) in everybody {
+        for (shown, (method, path)) in requests {
+            let Ok(path) = Target::judge(path.as_bytes()) else { continue };
+            let route = policy.route(method, path).clone();
+            let request = Request { method, path, route: &route, requested: None, governed: &[], peer, now };
+            let outcome = match policy.unproven(&route) {
+                Some(_) => "public".to_owned(),
+                None => match policy.suppose(who, peer, now).and_then(|proven| policy.decide(&proven, request)) {
+                    Ok(grant) => format!("allowed with {}", in_words(grant.effective())),
+                    Err(refusal) => format!("refused: {}", refusal.code()),
+                },
+            };
+            table.insert((name.clone(), shown.clone()), outcome);
+        }
+    }
+    table
+}
+
+fn in_words(scopes: &ScopeSet) -> String {
+    if scopes.is_empty() { "no scopes".to_owned() } else { scopes.to_header() }
+}

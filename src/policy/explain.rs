@@ -1,0 +1,193 @@
+//! Why a request is decided as it is: the same decision, with its reasons.
+
+use super::grants::Circumstances;
+use super::{Grant, Policy, Proven, Request};
+use crate::authn::Identity;
+use crate::headers;
+use crate::refusal::Refusal;
+use crate::route::Need;
+use crate::scope::{Scope, ScopeSet};
+use serde::Serialize;
+
+/// A decision and its reasons.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// Who it is taken for; `None` where nobody was proven.
+    pub principal: Option<Who>,
+    /// The route's name.
+    pub route: &'static str,
+    /// What the route needs, in words.
+    pub needs: String,
+    /// What gives scopes, and what nearly would.
+    pub sources: Vec<Given>,
+    /// Each scope that the principal holds for this request, and where it is from.
+    pub granted: Vec<Reason>,
+    /// What the scopes header asks for; `None` when it is absent.
+    pub requested: Option<String>,
+    /// The scopes that would be sent.
+    pub effective: Option<String>,
+    /// `allow`, or the refusal's code.
+    pub outcome: &'static str,
+    /// The status that a refusal has.
+    pub status: Option<u16>,
+    /// The refusal in words.
+    pub message: Option<String>,
+    /// The header lines the gateway gets from this proxy, the secret masked.
+    pub headers: Vec<(String, String)>,
+    /// The smallest change of the policy that would allow it.
+    pub change: Option<String>,
+}
+
+/// A principal.
+#[derive(Debug, Clone, Serialize)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    /// What proved it.
+    pub source: &'static str,
+    /// Where its own table stands, `file:line`.
+    pub place: Option<String>,
+}
+
+/// Something in the policy that gives scopes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Given {
+    /// Where it stands, or what it is.
+    pub place: String,
+    /// The scopes it gives.
+    pub scopes: String,
+    /// Why it does not apply; `None` when it does.
+    pub but: Option<String>,
+}
+
+/// A scope and why the principal holds it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reason {
+    /// The scope.
+    pub scope: String,
+    /// Where it is from.
+    pub from: Vec<String>,
+}
+
+impl Policy {
+    /// Decides, and says why. It is [`Policy::decide`] that decides.
+    #[must_use]
+    pub fn explain(&self, who: &Result<Proven, Refusal>, request: Request<'_>) -> Explanation {
+        let needs = match &request.route.need {
+            Need::Scope(scope) => scope.to_string(),
+            Need::Public => "nothing: it is public".to_owned(),
+            Need::Health(_) => "nothing: it is a health probe".to_owned(),
+        };
+        let sources = who.as_ref().map(|p| self.sources(p, request)).unwrap_or_default();
+        let decided = match self.unproven(request.route) {
+            Some(grant) => Ok(grant),
+            None => who.clone().and_then(|proven| self.decide(&proven, request)),
+        };
+        let (outcome, refusal) = match &decided {
+            Ok(_) => ("allow", None),
+            Err(refusal) => (refusal.code(), Some(refusal)),
+        };
+        Explanation {
+            principal: who.as_ref().ok().map(|p| Who {
+                name: p.principal.name().to_owned(),
+                source: p.principal.identity().source(),
+                place: self.place(p),
+            }),
+            route: request.route.label,
+            needs,
+            granted: granted(&sources),
+            sources,
+            requested: request.requested.map(ScopeSet::to_header),
+            effective: decided.as_ref().ok().map(|g| g.effective().to_header()),
+            outcome,
+            status: refusal.map(Refusal::status),
+            message: refusal.map(ToString::to_string),
+            headers: decided.as_ref().map(|g| self.lines(g)).unwrap_or_default(),
+            change: refusal.map(|r| self.change(who.as_ref().ok(), r)),
+        }
+    }
+
+    fn place(&self, proven: &Proven) -> Option<String> {
+        match proven.principal.identity() {
+            Identity::Token(token) => self.live.tokens.get(token).map(|t| t.place.to_string()),
+            Identity::Issuer(issuer) => self.live.issuers.get(issuer).map(|i| i.place.to_string()),
+            Identity::GatewaySecret | Identity::Anonymous => None,
+        }
+    }
+
+    fn sources(&self, proven: &Proven, request: Request<'_>) -> Vec<Given> {
+        let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
+        let own = match proven.principal.identity() {
+            Identity::Token(_) => format!("its own table, {}", self.place(proven).unwrap_or_default()),
+            Identity::GatewaySecret => "[gateway_secret]".to_owned(),
+            Identity::Anonymous => "[anonymous]".to_owned(),
+            Identity::Issuer(_) => "its token's claims".to_owned(),
+        };
+        let mut sources = vec![Given { place: own, scopes: proven.holding.own.to_header(), but: None }];
+        for grant in &self.live.grants {
+            let but = grant.to.failing(&proven.principal).or_else(|| grant.when.failing(at).map(ToOwned::to_owned));
+            // Grants to somebody else altogether are no near miss.
+            if but.as_deref() != Some("it is to another identity source") {
+                sources.push(Given {
+                    place: format!("[[grant]], {}", grant.place),
+                    scopes: grant.scopes.to_header(),
+                    but,
+                });
+            }
+        }
+        sources
+    }
+
+    fn lines(&self, grant: &Grant) -> Vec<(String, String)> {
+        headers::outbound(grant, self.credential())
+            .map(|(name, value)| {
+                let shown = if value.is_sensitive() {
+                    "Bearer ***".to_owned()
+                } else {
+                    String::from_utf8_lossy(value.as_bytes()).into_owned()
+                };
+                (name.to_string(), shown)
+            })
+            .collect()
+    }
+
+    /// The smallest change that would allow what was refused.
+    fn change(&self, who: Option<&Proven>, refusal: &Refusal) -> String {
+        let whom = || match who.map(|p| (p, p.principal.identity())) {
+            Some((p, Identity::Token(_))) => {
+                format!("`scopes` of the token `{}` ({})", p.principal.name(), self.place(p).unwrap_or_default())
+            }
+            Some((_, Identity::GatewaySecret)) => "`scopes` of [gateway_secret]".to_owned(),
+            Some((_, Identity::Anonymous)) => "`scopes` of [anonymous]".to_owned(),
+            Some((p, Identity::Issuer(_))) => {
+                let issuer = p.principal.verified().map(|v| v.issuer.to_string()).unwrap_or_default();
+                format!(
+                    "`scopes` of a [[grant]] with `to = {{ issuer = \"{issuer}\", subject = \"{}\" }}`",
+                    p.principal.name()
+                )
+            }
+            None => "the policy".to_owned(),
+        };
+        match refusal {
+            Refusal::ScopeMissing { needed, held: false } => format!("add \"{needed}\" to {}", whom()),
+            Refusal::ScopeExcess { excess } => {
+                let names: Vec<String> = excess.iter().map(|s| format!("\"{s}\"")).collect();
+                format!("add {} to {}, or have the client ask for less", names.join(", "), whom())
+            }
+            other => other.advice().to_owned(),
+        }
+    }
+}
+
+fn granted(sources: &[Given]) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for source in sources.iter().filter(|s| s.but.is_none()) {
+        for scope in ScopeSet::parse_lines([source.scopes.as_bytes()]).unwrap_or_default().iter().map(Scope::as_str) {
+            match reasons.iter_mut().find(|r| r.scope == scope) {
+                Some(reason) => reason.from.push(source.place.clone()),
+                None => reasons.push(Reason { scope: scope.to_owned(), from: vec![source.place.clone()] }),
+            }
+        }
+    }
+    reasons
+}
