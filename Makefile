@@ -6,7 +6,7 @@ GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # What `make test` runs end to end: the release of most reports, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.9.6
 
-.PHONY: help demo build test check e2e clean setup-build setup-test
+.PHONY: help demo build test check e2e generate clean setup-build setup-test
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
@@ -30,6 +30,9 @@ check: setup-build ## what must pass before a commit
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+
+generate: setup-build ## what is made from the code: schema
+	cargo run --locked --quiet -- generate schema > packaging/config.schema.json
 
 clean: ## everything that was built
 	cargo clean

@@ -6,8 +6,7 @@ use crate::config::{KeySource, Supposition};
 use crate::issuers::Issuers;
 use crate::keys::{KeySet, KeySlot};
 use crate::policy::explain::Explanation;
-use crate::policy::{Policy, Proven, Request};
-use crate::refusal::Refusal;
+use crate::policy::{Policy, Request};
 use crate::target::Path as Target;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -96,12 +95,13 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         Some(who) => policy.suppose(&who, peer, now),
         None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
     };
-    let who = who.and_then(|proven| judged(proven, &headers, &args.method, &policy, path));
+    let route = policy.route(&args.method, path).clone();
+    let head = admission::method(&args.method, &route).and_then(|()| admission::expectation(&headers));
+    let who = who.and_then(|proven| admission::same_origin(&proven, &headers).map(|()| proven));
     let (who, asked) = match asked {
         Ok(asked) => (who, asked),
         Err(refusal) => (who.and(Err(refusal)), admission::Asked::default()),
     };
-    let route = policy.route(&args.method, path).clone();
     let request = Request {
         method: &args.method,
         path,
@@ -111,21 +111,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         peer,
         now,
     };
-    Ok(policy.explain(&who, request))
-}
-
-/// The judgements on a head that come before the policy's.
-fn judged(
-    proven: Proven,
-    headers: &HeaderMap,
-    method: &Method,
-    policy: &Policy,
-    path: Target<'_>,
-) -> Result<Proven, Refusal> {
-    admission::method(method, policy.route(method, path))?;
-    admission::expectation(headers)?;
-    admission::same_origin(&proven, headers)?;
-    Ok(proven)
+    Ok(policy.explain(head, &who, request))
 }
 
 /// A JWT is verified with the issuer's true keys: from its file, or as the last run kept them.

@@ -70,19 +70,25 @@ pub struct Reason {
 }
 
 impl Policy {
-    /// Decides, and says why. It is [`Policy::decide`] that decides.
+    /// Decides, and says why. It is [`Policy::decide`] that decides; `head` is what was judged before
+    /// anybody was asked who they are.
     #[must_use]
-    pub fn explain(&self, who: &Result<Proven, Refusal>, request: Request<'_>) -> Explanation {
+    pub fn explain(
+        &self,
+        head: Result<(), Refusal>,
+        who: &Result<Proven, Refusal>,
+        request: Request<'_>,
+    ) -> Explanation {
         let needs = match &request.route.need {
             Need::Scope(scope) => scope.to_string(),
             Need::Public => "nothing: it is public".to_owned(),
             Need::Health(_) => "nothing: it is a health probe".to_owned(),
         };
         let sources = who.as_ref().map(|p| self.sources(p, request)).unwrap_or_default();
-        let decided = match self.unproven(request.route) {
+        let decided = head.and_then(|()| match self.unproven(request.route) {
             Some(grant) => Ok(grant),
             None => who.clone().and_then(|proven| self.decide(&proven, request)),
-        };
+        });
         let (outcome, refusal) = match &decided {
             Ok(_) => ("allow", None),
             Err(refusal) => (refusal.code(), Some(refusal)),

@@ -23,7 +23,7 @@ impl Trial {
             peer: self.peer,
             now,
         };
-        let explained = policy.explain(&policy.suppose(&self.who, self.peer, now), request);
+        let explained = policy.explain(Ok(()), &policy.suppose(&self.who, self.peer, now), request);
         let fits = match self.expect.as_str() {
             "deny" => explained.outcome != "allow",
             code => explained.outcome == code,

@@ -7,7 +7,10 @@
 
 mod cli;
 mod config;
+mod example;
 mod gateway;
+mod golden;
+mod grants;
 mod headers;
 mod hostile;
 mod life;
@@ -15,3 +18,4 @@ mod reload;
 mod scopes;
 mod streams;
 mod support;
+mod tokens;

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub struct Capture {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Capture {
@@ -16,14 +17,15 @@ impl Capture {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let kept = seen.clone();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (kept, kept_heads) = (seen.clone(), heads.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let kept = kept.clone();
-                std::thread::spawn(move || serve(stream, &kept));
+                let (kept, heads) = (kept.clone(), kept_heads.clone());
+                std::thread::spawn(move || serve(stream, &kept, &heads));
             }
         });
-        Self { address, seen }
+        Self { address, seen, heads }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -37,10 +39,7 @@ impl Capture {
 
     /// The header lines, lower-cased names, of the last head received.
     pub fn last(&self) -> Vec<(String, String)> {
-        let seen = self.seen();
-        let all = seen.last().cloned().unwrap_or_default();
-        let head = all.rsplit("HTTP/1.1\r\n").next().unwrap_or_default();
-        let head = head.split("\r\n\r\n").next().unwrap_or_default();
+        let head = self.heads.lock().unwrap().last().cloned().unwrap_or_default();
         head.lines()
             .filter_map(|l| l.split_once(':'))
             .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
@@ -53,7 +52,7 @@ impl Capture {
     }
 }
 
-fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>) {
+fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>, all_heads: &Mutex<Vec<String>>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let index = {
         let mut kept = kept.lock().unwrap();
@@ -62,6 +61,7 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>) {
     };
     let mut all = Vec::new();
     let mut answered = 0;
+    let mut begins = 0;
     let mut buffer = [0; 8192];
     while let Ok(n) = stream.read(&mut buffer) {
         if n == 0 {
@@ -73,6 +73,10 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>) {
         kept.lock().unwrap()[index] = text;
         if heads > answered {
             answered = heads;
+            // One request at a time: what came since the last answer is this one.
+            let request = String::from_utf8_lossy(&all[begins..]).into_owned();
+            begins = all.len();
+            all_heads.lock().unwrap().push(request.split("\r\n\r\n").next().unwrap_or_default().to_owned());
             let _ =
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
         }
