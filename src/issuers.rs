@@ -20,6 +20,8 @@ const FRESH: (Duration, Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(24 * 3600), Duration::from_secs(900));
 /// The pause after a fetch that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
+/// The first pause while there are no keys at all; each one after it is twice as long.
+const WITHOUT_KEYS: Duration = Duration::from_millis(500);
 /// The floor between two fetches for unknown keys: nobody who sends made-up key names gets below it.
 const FLOOR: Duration = Duration::from_secs(10);
 /// How long the start waits for keys.
@@ -149,14 +151,13 @@ impl Issuers {
         status
     }
 
-    /// Asks an issuer for its present keys, because a token names one that is not known. True if
-    /// they changed. At most one request is under way, and [`FLOOR`] lies between two.
-    pub async fn refresh(&self, issuer: &str) -> bool {
+    /// Asks an issuer for its present keys, because a token names one that is not known. At most one
+    /// request is under way, and [`FLOOR`] lies between two.
+    pub async fn refresh(&self, issuer: &str) {
         let source = self.all.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned();
-        let Some(source) = source.filter(|s| s.fetcher.is_some()) else { return false };
-        let before = source.slot.version();
-        source.fetch(&self.state_dir, FLOOR).await;
-        source.slot.version() != before
+        if let Some(source) = source {
+            source.fetch(&self.state_dir, FLOOR).await;
+        }
     }
 }
 
@@ -198,9 +199,10 @@ impl Source {
 /// Fetches for as long as the issuer is known.
 async fn keep_fresh(source: std::sync::Weak<Source>, state_dir: PathBuf) {
     let mut first = true;
+    let mut pause = WITHOUT_KEYS;
     loop {
         let Some(strong) = source.upgrade() else { return };
-        let next = strong.fetch(&state_dir, Duration::ZERO).await;
+        let mut next = strong.fetch(&state_dir, Duration::ZERO).await;
         // The keys of the last run are better than none, and not better than fresh ones.
         if std::mem::take(&mut first)
             && strong.slot.keys().is_none()
@@ -208,6 +210,10 @@ async fn keep_fresh(source: std::sync::Weak<Source>, state_dir: PathBuf) {
         {
             tracing::warn!(issuer = &*strong.issuer, keys = keys.len(), "using the keys of the last run");
             strong.slot.put(keys, Timestamp::UNIX_EPOCH);
+        }
+        if strong.slot.keys().is_none() {
+            next = pause;
+            pause = (pause * 2).min(AFTER_FAILURE);
         }
         drop(strong);
         tokio::time::sleep(next).await;

@@ -53,6 +53,9 @@ pub enum KeyFault {
     /// No key in it can verify anything here.
     #[error("none of its {0} keys can verify a signature here")]
     NoneUsable(usize),
+    /// It is an RSA key of fewer than 2048 bits.
+    #[error("an RSA key of fewer than 2048 bits")]
+    Short,
     /// It is no public key in PEM.
     #[error("this is not a public key in PEM")]
     Pem,
@@ -75,10 +78,14 @@ impl KeySet {
     /// Reads one public key in PEM: RSA, P-256, P-384 or Ed25519.
     ///
     /// # Errors
-    /// [`KeyFault::Pem`].
+    /// [`KeyFault::Pem`], or [`KeyFault::Short`].
     pub fn pem(text: &str) -> Result<Self, KeyFault> {
         let pem = text.as_bytes();
         let (key, algorithms) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+            let modulus = key.try_get_as_bytes().ok().and_then(modulus).ok_or(KeyFault::Pem)?;
+            if significant(modulus) < MIN_RSA {
+                return Err(KeyFault::Short);
+            }
             (key, RSA.to_vec())
         } else if let Ok(key) = DecodingKey::from_ec_pem(pem) {
             // An uncompressed point has 1 + 2 × 32 bytes on P-256, 1 + 2 × 48 on P-384.
@@ -153,7 +160,7 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     let family: Vec<Algorithm> = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
             let modulus = URL_SAFE_NO_PAD.decode(&rsa.n).ok()?;
-            if modulus.len() < MIN_RSA {
+            if significant(&modulus) < MIN_RSA {
                 return None;
             }
             RSA.to_vec()
@@ -173,6 +180,32 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
     Some(Key { id: common.key_id.as_deref().map(Into::into), algorithms, verifier: key })
+}
+
+/// How long a number is without the zeros in front.
+fn significant(number: &[u8]) -> usize {
+    number.iter().skip_while(|byte| **byte == 0).count()
+}
+
+/// The first number of an RSAPublicKey in DER (RFC 8017 §A.1.1). In a private key that is its version,
+/// which is a short one.
+fn modulus(der: &[u8]) -> Option<&[u8]> {
+    element(0x02, element(0x30, der)?)
+}
+
+/// The content of the element of this type that stands first.
+fn element(tag: u8, der: &[u8]) -> Option<&[u8]> {
+    let (found, rest) = der.split_first()?;
+    let (length, rest) = rest.split_first()?;
+    let (length, rest) = match length {
+        0..=0x7f => (usize::from(*length), rest),
+        0x81..=0x83 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
+            (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), rest)
+        }
+        _ => return None,
+    };
+    (*found == tag).then(|| rest.get(..length))?
 }
 
 /// A JWK's name for an algorithm.
@@ -276,6 +309,18 @@ mod tests {
             format!("{EC}}}"),
         ];
         assert_eq!(set(&keys).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_refused_in_every_clothing() {
+        let short = include_str!("../tests/it/rfc8725/rsa-1024.pem");
+        assert_eq!(KeySet::pem(short).unwrap_err(), KeyFault::Short);
+        let padded = URL_SAFE_NO_PAD.encode([[0; 128], [0xab; 128]].concat());
+        let jwk = format!(r#"{{"kty":"RSA","n":"{padded}","e":"AQAB"}}"#);
+        assert_eq!(set(&[jwk]).unwrap_err(), KeyFault::NoneUsable(1));
+        assert_eq!(modulus(&[0x30, 0x82, 0xff, 0xff, 2, 1, 1]), None);
+        assert_eq!(modulus(&[0x30, 3, 2, 0x84, 1]), None);
+        assert_eq!(modulus(&[0x30, 6, 2, 0x81, 2, 5, 6, 7]), Some(&[5, 6][..]));
     }
 
     #[test]

@@ -68,8 +68,9 @@ async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, issuers: &Issuers) -> 
     let mut proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
     if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
         && let Some(issuer) = policy.authenticator().issuer_of(credential)
-        && issuers.refresh(issuer).await
     {
+        // Judged again whatever came of it: another request may have brought the key just before.
+        issuers.refresh(issuer).await;
         proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
     }
     let proven = proven?;

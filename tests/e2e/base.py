@@ -178,6 +178,10 @@ class Context:
             self.memory[key] = clients.sdk(language, side.url, token, self.gateway.node)
         return self.memory[key]
 
+    def at_end(self, stop):
+        """Called when the column is over."""
+        self._stack.callback(stop)
+
     def logs(self):
         parts = []
         if self._gateway:

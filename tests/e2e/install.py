@@ -1,4 +1,4 @@
-"""Fill the cache: gateway releases, node binaries and the two OpenAI SDKs.
+"""Fill the cache: gateway releases, node binaries, the two OpenAI SDKs, makers of tokens.
 
 Every entry is built in a temporary folder beside its final place and renamed
 when it is complete, so an interrupted run never leaves half an entry behind.
@@ -62,12 +62,26 @@ def node(major):
 
 def openai_python():
     """A python interpreter that can import openai."""
-    return _entry("openai-py", _install_openai_python, relocatable=False) / "bin" / "python"
+    return _python("openai-py", ["openai"], "openai")
 
 
 def openai_js():
     """A folder whose node_modules holds the openai package."""
     return _entry("openai-js", lambda d: _npm(d, ["openai"]))
+
+
+def pyjwt():
+    """A python interpreter that can import jwt and cryptography."""
+    return _python("pyjwt", ["pyjwt", "cryptography"], "jwt, cryptography")
+
+
+def jose():
+    """A folder whose node_modules holds the packages jose and oidc-provider."""
+    return _entry("jose", lambda d: _npm(d, ["jose", "oidc-provider"]))
+
+
+def _python(name, packages, modules):
+    return _entry(name, lambda d: _install_python(d, packages, modules), relocatable=False) / "bin" / "python"
 
 
 def _entry(name, build, relocatable=True):
@@ -139,10 +153,10 @@ def _install_node(folder, major):
     _check([folder / "bin" / "node", "--version"], folder, 30)
 
 
-def _install_openai_python(folder):
+def _install_python(folder, packages, modules):
     venv.create(folder, with_pip=True, clear=True)
-    _check([folder / "bin/python", "-m", "pip", "install", "--quiet", "openai"], folder, INSTALL_SECONDS)
-    _check([folder / "bin/python", "-c", "import openai"], folder, 120)
+    _check([folder / "bin/python", "-m", "pip", "install", "--quiet", *packages], folder, INSTALL_SECONDS)
+    _check([folder / "bin/python", "-c", f"import {modules}"], folder, 120)
 
 
 def _npm(folder, packages, overrides=None, scripts=False):
@@ -174,4 +188,4 @@ if __name__ == "__main__":
     for wanted in sys.argv[1:]:
         where = gateway(wanted)
         print(wanted, where, node_for(where))
-    print(openai_js(), openai_python())
+    print(openai_js(), openai_python(), pyjwt(), jose())

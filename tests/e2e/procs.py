@@ -116,13 +116,13 @@ def disown(process):
     _running[:] = [item for item in _running if item.process is not process]
 
 
-def run(command, env, seconds):
-    """A command to its end, its output taken; killed when the time is over or the run is."""
+def run(command, env, seconds, said=""):
+    """A command to its end, what is said to it, its output taken; killed when the time is over or the run is."""
     process = subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     adopt(process)
     try:
-        out, err = process.communicate(timeout=seconds)
+        out, err = process.communicate(said, timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()

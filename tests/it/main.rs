@@ -3,6 +3,7 @@
 //! One binary, so that Pingora is linked once. Where to put a new test: by what it is about, in the
 //! module of that name; a bug that was fixed gets a test named after it.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+#![expect(clippy::needless_pass_by_value, reason = "`json!` is handed over as it is made")]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
 mod cli;
@@ -13,9 +14,12 @@ mod golden;
 mod grants;
 mod headers;
 mod hostile;
+mod jwt;
 mod life;
 mod reload;
+mod rfc8725;
 mod scopes;
 mod streams;
 mod support;
 mod tokens;
+mod wycheproof;

@@ -2,10 +2,15 @@
 
 mod capture;
 mod client;
+mod issuer;
+mod judge;
 mod shim;
+pub mod signer;
 
 pub use capture::Capture;
 pub use client::Client;
+pub use issuer::{Issuer, Mood};
+pub use judge::{ISS, Judge};
 pub use shim::{Shim, scopeshim};
 
 use scopeshim::standin::StandIn;

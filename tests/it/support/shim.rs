@@ -33,10 +33,20 @@ impl Shim {
 
     /// A proxy with this `auth`.
     pub fn with(gateway: SocketAddr, auth: &str, tables: &str) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), gateway, auth, tables)
+    }
+
+    /// A proxy with these files, readable by their owner alone, beside its configuration.
+    pub fn start_with_files(gateway: SocketAddr, files: &[(&str, &str)], tables: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let secret = dir.path().join("gateway.token");
-        std::fs::write(&secret, SECRET).unwrap();
-        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, text) in files {
+            write_private(&dir.path().join(name), text);
+        }
+        Self::in_dir(dir, gateway, "kind = \"token\", file = \"gateway.token\"", tables)
+    }
+
+    fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str) -> Self {
+        write_private(&dir.path().join("gateway.token"), SECRET);
         let text = format!(
             "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\n\n{tables}"
         );
@@ -74,13 +84,21 @@ impl Shim {
             }
             let ended = child.try_wait().unwrap();
             assert!(
-                ended.is_none() && begun.elapsed() < Duration::from_secs(10),
+                ended.is_none() && begun.elapsed() < Duration::from_secs(20),
                 "did not start: {:?}",
                 log.lock().unwrap()
             );
             std::thread::sleep(Duration::from_millis(5));
         };
         Self { child, address, log, dir }
+    }
+
+    /// Ends it at once and starts it anew on the same directory.
+    pub fn restart(mut self) -> Self {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Self::spawn(dir)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -135,6 +153,11 @@ impl Shim {
         }
         None
     }
+}
+
+fn write_private(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 impl Drop for Shim {
