@@ -3,16 +3,27 @@
 //! Never the port that clients use. What changes anything goes by the socket alone, and the socket's
 //! file mode says who may.
 
+mod status;
+
+pub use status::Status;
+
+use crate::issuers::Issuers;
+use crate::listener::Connections;
+use crate::metrics::State;
+use crate::policy::Policy;
 use crate::reload::{Reload, Reloader, Verdict};
+use crate::watchtower::Watchtower;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,12 +33,35 @@ use tokio::sync::Semaphore;
 const CONNECTIONS: usize = 32;
 /// How long one connection may last.
 const LIFETIME: Duration = Duration::from_secs(60);
+/// The page for people; everything it needs is in it.
+const PAGE: &str = include_str!("admin/page.html");
+/// It loads nothing, and asks nobody but the address it came from.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Everything that is asked for an answer.
+#[derive(Debug)]
+pub struct Asked {
+    /// For reloads.
+    pub reload: Reload,
+    /// For how the configuration stands.
+    pub reloader: Arc<Reloader>,
+    /// For the policy in force.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// For the connections.
+    pub connections: Arc<Connections>,
+    /// For the issuers' keys.
+    pub issuers: Arc<Issuers>,
+    /// For metrics and refusals.
+    pub tower: Arc<Watchtower>,
+    /// The gateway's address.
+    pub gateway: String,
+}
 
 /// What the process can be asked.
 #[derive(Debug)]
 pub struct Admin {
-    reload: Reload,
-    reloader: Arc<Reloader>,
+    asked: Asked,
     room: Arc<Semaphore>,
 }
 
@@ -43,8 +77,8 @@ pub enum Door {
 impl Admin {
     /// Answers for this process.
     #[must_use]
-    pub fn new(reload: Reload, reloader: Arc<Reloader>) -> Self {
-        Self { reload, reloader, room: Arc::new(Semaphore::new(CONNECTIONS)) }
+    pub fn new(asked: Asked) -> Self {
+        Self { asked, room: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 
     /// Serves one connection.
@@ -56,35 +90,82 @@ impl Admin {
         let Ok(_room) = self.room.clone().acquire_owned().await else { return };
         let service = service_fn(move |request: Request<Incoming>| {
             let this = self.clone();
-            async move { Ok::<_, Infallible>(this.answer(request.method(), request.uri().path(), door).await) }
+            async move { Ok::<_, Infallible>(this.answer(&request, door).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(LIFETIME, connection).await;
     }
 
-    async fn answer(&self, method: &Method, path: &str, door: Door) -> Response<Full<Bytes>> {
-        match (method, path) {
+    async fn answer(&self, request: &Request<Incoming>, door: Door) -> Response<Full<Bytes>> {
+        if door == Door::Port && !is_named_locally(request.headers()) {
+            return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
+        }
+        match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/livez") => json_answer(200, &json!({"ok": true})),
-            (&Method::GET | &Method::HEAD, "/status") => json_answer(200, &self.status()),
-            (&Method::POST, "/reload") if door == Door::Socket => match self.reload.now().await {
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
+            (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
+            (&Method::GET | &Method::HEAD, "/" | "/status") => self.status(request.headers()),
+            (&Method::POST, "/reload") if door == Door::Socket => match self.asked.reload.now().await {
                 Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &told(&verdict)),
                 None => json_answer(503, &json!({"error": "the process is ending"})),
             },
             (&Method::POST, "/reload") => {
                 json_answer(403, &json!({"error": "reloads are asked for on the unix socket"}))
             }
-            _ => {
-                json_answer(404, &json!({"error": "there is nothing here", "paths": ["/livez", "/status", "/reload"]}))
-            }
+            _ => json_answer(
+                404,
+                &json!({"error": "there is nothing here", "paths": ["/status", "/metrics", "/livez", "/readyz", "/reload"]}),
+            ),
         }
     }
 
-    fn status(&self) -> Value {
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "policy": self.reloader.standing(),
-        })
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let waiting = Status::of(&self.asked).waiting_for;
+        json_answer(
+            if waiting.is_empty() { 200 } else { 503 },
+            &json!({"ready": waiting.is_empty(), "waiting_for": waiting}),
+        )
     }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let standing = self.asked.reloader.standing();
+        let policy = self.asked.policy.load();
+        let state = State {
+            connections: self.asked.connections.count(),
+            generation: standing.generation,
+            reloads: (standing.is_good(), standing.since.as_second(), standing.reloads.0, standing.reloads.1),
+            issuers: self
+                .asked
+                .issuers
+                .status()
+                .into_iter()
+                .map(|s| (s.issuer.to_string(), s.keys, s.confirmed.map_or(0, jiff::Timestamp::as_second)))
+                .collect(),
+            next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
+        };
+        answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.tower.metrics().render(&state))
+    }
+
+    fn status(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let wants_page = headers.get(ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("text/html"));
+        if wants_page {
+            let mut page = answer(200, "text/html; charset=utf-8", PAGE);
+            page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+            return page;
+        }
+        json_answer(200, &serde_json::to_value(Status::of(&self.asked)).unwrap_or_default())
+    }
+}
+
+/// Whether a request on the loopback port was made by an address of this machine, and not by a name
+/// that a web page has pointed here.
+fn is_named_locally(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A verdict with its words.
@@ -97,9 +178,31 @@ fn told(verdict: &Verdict) -> Value {
 }
 
 fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    answer(status, "application/json; charset=utf-8", body.to_string())
+}
+
+fn answer(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_names_are_answered_on_the_port() {
+        let named = |host: &str| is_named_locally(&[(HOST, host.parse().unwrap())].into_iter().collect());
+        for good in ["127.0.0.1:18791", "localhost:18791", "localhost", "[::1]:18791", "127.0.0.1"] {
+            assert!(named(good), "{good}");
+        }
+        for bad in ["evil.example:18791", "192.168.1.1:18791", "localhost.evil.example", ""] {
+            assert!(!named(bad), "{bad}");
+        }
+    }
 }

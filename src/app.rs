@@ -1,6 +1,6 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
-use crate::admin::{Admin, Door};
+use crate::admin::{Admin, Asked, Door};
 use crate::config::{Config, Fixed, ListenAddress};
 use crate::files::Sighting;
 use crate::issuers::Issuers;
@@ -8,6 +8,7 @@ use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
+use crate::watchtower::Watchtower;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -59,6 +60,8 @@ pub struct App {
     listeners: Vec<Listener>,
     connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Proxy>>,
+    issuers: Arc<Issuers>,
+    tower: Arc<Watchtower>,
     live: Option<LiveConfig>,
 }
 
@@ -91,6 +94,8 @@ impl App {
         let listeners = fixed.listeners.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Upstream::new(fixed.gateway.clone()).await?;
+        let tower = Arc::new(Watchtower::new().map_err(std::io::Error::other)?);
+        count_panics(tower.clone());
         let issuers = Arc::new(Issuers::new(&fixed.state_dir));
         let slots = issuers.adopt(&live.issuers);
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
@@ -100,11 +105,10 @@ impl App {
                 "no keys of this issuer yet: its tokens are answered 503 until there are"
             );
         }
-        let connections = Arc::new(Connections::new(Limits {
-            connections: fixed.max_connections,
-            head: fixed.head_timeout,
-            rest: fixed.keepalive,
-        }));
+        let connections = Arc::new(Connections::new(
+            Limits { connections: fixed.max_connections, head: fixed.head_timeout, rest: fixed.keepalive },
+            tower.clone(),
+        ));
         let live = from.map(|from| {
             let reloader = Reloader::new(
                 &from.path,
@@ -120,9 +124,9 @@ impl App {
             let (reload, wishes) = reload::channel();
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });
-        let proxy = Proxy::new(policy.clone(), upstream, issuers, fixed.keepalive);
+        let proxy = Proxy::new(policy.clone(), upstream, issuers.clone(), tower.clone(), fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
-        Ok(Self { fixed, policy, listeners, connections, proxy, live })
+        Ok(Self { fixed, policy, listeners, connections, proxy, issuers, tower, live })
     }
 
     /// The addresses as bound.
@@ -153,7 +157,15 @@ impl App {
         let mut background = JoinSet::new();
         background.spawn(sweep(self.connections.clone()));
         if let Some(live) = self.live {
-            let admin = Arc::new(Admin::new(live.reload, live.reloader.clone()));
+            let admin = Arc::new(Admin::new(Asked {
+                reload: live.reload,
+                reloader: live.reloader.clone(),
+                policy: self.policy.clone(),
+                connections: self.connections.clone(),
+                issuers: self.issuers.clone(),
+                tower: self.tower.clone(),
+                gateway: self.fixed.gateway.authority(),
+            }));
             for (listener, door) in live.doors {
                 background.spawn(answer(listener, door, admin.clone()));
             }
@@ -263,4 +275,17 @@ async fn sweep(connections: Arc<Connections>) {
         ticks.tick().await;
         connections.sweep();
     }
+}
+
+/// A panic ends one request and not the process; it is counted, and said.
+fn count_panics(tower: Arc<Watchtower>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        tower.metrics().panicked();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(
+            place,
+            "a fault of this program ended a request: {}",
+            panic.payload_as_str().unwrap_or_default()
+        );
+    }));
 }

@@ -9,6 +9,7 @@ mod man5;
 mod policy;
 mod reload;
 mod run;
+mod status;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +35,10 @@ enum Verb {
     Run(ConfigFile),
     /// Have the running process read its configuration again, and wait for the verdict
     Reload(asking::Running),
+    /// Say how the running process is
+    Status(status::Args),
+    /// Watch the running process
+    Top(status::TopArgs),
     /// Say everything that is wrong with a configuration
     Check(check::Args),
     /// Say who a caller would be, what they may do, and why
@@ -98,6 +103,8 @@ pub fn main() -> Exit {
     match cli.verb {
         Verb::Run(at) => run::run(&at.config),
         Verb::Reload(at) => reload::reload(&at),
+        Verb::Status(args) => status::status(&args),
+        Verb::Top(args) => status::top(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Explain(args) => explain::explain(&args),
         Verb::Policy(verb) => policy::policy(&verb),

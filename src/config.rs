@@ -76,7 +76,7 @@ impl Fixed {
             ("[server] head_timeout", self.head_timeout == other.head_timeout),
             ("[server] keepalive", self.keepalive == other.keepalive),
             ("[admin]", self.admin == other.admin),
-            ("[log]", self.log == other.log),
+            ("[log] format", self.log.format == other.log.format),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }

@@ -11,6 +11,8 @@ pub use ctx::CONNECTION;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::issuers::Issuers;
 use crate::policy::Policy;
+use crate::trace::TraceParent;
+use crate::watchtower::Watchtower;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,12 +32,16 @@ const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the rest of a refused request's body is read, so that the client sees the answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
 /// The proxy in front of one gateway.
 #[derive(Debug)]
 pub struct Proxy {
     policy: Arc<ArcSwap<Policy>>,
     upstream: Upstream,
     issuers: Arc<Issuers>,
+    tower: Arc<Watchtower>,
     /// Seconds a connection may rest between requests.
     keepalive: u64,
 }
@@ -43,8 +49,14 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy that judges by whatever policy is in force when a request comes in.
     #[must_use]
-    pub fn new(policy: Arc<ArcSwap<Policy>>, upstream: Upstream, issuers: Arc<Issuers>, keepalive: Duration) -> Self {
-        Self { policy, upstream, issuers, keepalive: keepalive.as_secs().max(1) }
+    pub fn new(
+        policy: Arc<ArcSwap<Policy>>,
+        upstream: Upstream,
+        issuers: Arc<Issuers>,
+        tower: Arc<Watchtower>,
+        keepalive: Duration,
+    ) -> Self {
+        Self { policy, upstream, issuers, tower, keepalive: keepalive.as_secs().max(1) }
     }
 }
 
@@ -53,7 +65,7 @@ impl ProxyHttp for Proxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::begin(self.policy.load_full())
+        Ctx::begin(self.policy.load_full(), &self.tower)
     }
 
     // The default would add a compression module, which a stream must not meet.
@@ -99,6 +111,10 @@ impl ProxyHttp for Proxy {
         for name in &strip {
             request.remove_header(name);
         }
+        if request.headers.get(TRACEPARENT).is_none_or(|v| TraceParent::parse(v.as_bytes()).is_none()) {
+            // A state belongs to the trace it came with.
+            request.remove_header(TRACESTATE);
+        }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
         for (name, value) in headers::outbound(grant, ctx.policy.credential()) {
@@ -109,10 +125,15 @@ impl ProxyHttp for Proxy {
         }
         request.insert_header(HOST, self.upstream.authority().clone())?;
         request.insert_header(REQUEST_ID, ctx.request_id())?;
-        debug_assert!(
-            request.headers.get_all(headers::SCOPES).iter().count() == 1
-                && request.headers.get_all(AUTHORIZATION).iter().count() <= 1
-        );
+        if let Some(trace) = ctx.record.trace {
+            request.insert_header(TRACEPARENT, trace.to_string())?;
+        }
+        // By construction this cannot be; if it ever is, the request stays here.
+        let lines = |name: &HeaderName| request.headers.get_all(name).iter().count();
+        if lines(&headers::SCOPES) != 1 || lines(&AUTHORIZATION) > 1 {
+            self.tower.metrics().invariant_violated();
+            return Error::e_explain(pingora::ErrorType::InternalError, "not exactly one scopes header");
+        }
         Ok(())
     }
 

@@ -1,8 +1,12 @@
-//! What is remembered of one request, and said of it once at its end.
+//! What is remembered of one request, and said of it once at its end: log line and metric together.
 
+use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::scope::ScopeSet;
+use crate::trace::TraceParent;
+use crate::watchtower::Watchtower;
 use http::Method;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +20,8 @@ pub struct Record {
     pub begun: Instant,
     /// Its number, as answered.
     pub request_id: Arc<str>,
+    /// Its place in a trace.
+    pub trace: Option<TraceParent>,
     /// Its method.
     pub method: Method,
     /// Its path, without the query; empty until judged.
@@ -26,36 +32,41 @@ pub struct Record {
     pub peer: Option<IpAddr>,
     /// The policy that judged it.
     pub generation: u64,
-    /// Who it was taken for, where nothing was granted.
+    /// Who it was taken for.
     pub principal: Option<String>,
     /// By which identity source.
     pub source: Option<&'static str>,
-    /// The scopes sent to the gateway.
-    pub scopes: Option<String>,
+    /// The scopes that were sent to the gateway.
+    pub granted: Option<ScopeSet>,
+    /// The scopes that were asked for.
+    pub requested: Option<ScopeSet>,
     /// Why it was refused.
     pub refusal: Option<Refusal>,
+    /// The change of the policy that would allow it.
+    pub change: Option<String>,
     /// The answer's status; 0 until there is one.
     pub status: u16,
     /// When the gateway's answer began.
     pub first_byte: Option<Instant>,
-    /// Whether the answer is an event stream.
-    pub stream: bool,
-    /// What was tried to be forged: how many headers.
+    /// How many headers claimed what they may not.
     pub forged: usize,
     /// What went wrong on the way, in the transport's words.
     pub cause: Option<String>,
     /// Connections to the gateway tried.
     pub attempts: u32,
+    stream: Option<(&'static str, OpenStream)>,
+    tower: Arc<Watchtower>,
     emitted: bool,
 }
 
 impl Record {
     /// A record that knows nothing yet but its number.
     #[must_use]
-    pub fn begin(request_id: Arc<str>, generation: u64, peer: Option<IpAddr>) -> Self {
+    pub fn begin(tower: Arc<Watchtower>, request_id: Arc<str>, generation: u64, peer: Option<IpAddr>) -> Self {
         Self {
             begun: Instant::now(),
             request_id,
+            trace: None,
             method: Method::GET,
             path: String::new(),
             route: None,
@@ -63,16 +74,25 @@ impl Record {
             generation,
             principal: None,
             source: None,
-            scopes: None,
+            granted: None,
+            requested: None,
             refusal: None,
+            change: None,
             status: 0,
             first_byte: None,
-            stream: false,
             forged: 0,
             cause: None,
             attempts: 0,
+            stream: None,
+            tower,
             emitted: false,
         }
+    }
+
+    /// The metrics it counts in.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.tower.metrics()
     }
 
     /// Notes who goes, and with what.
@@ -81,7 +101,28 @@ impl Record {
             self.principal = Some(principal.name().to_owned());
             self.source = Some(principal.identity().source());
         }
-        self.scopes = Some(grant.effective().to_header());
+        self.granted = Some(grant.effective().clone());
+    }
+
+    /// The answer is a stream of this kind, and begins.
+    pub fn stream_begins(&mut self, kind: &'static str) {
+        self.stream = Some((kind, self.tower.metrics().stream(kind)));
+        self.say("stream begins");
+    }
+
+    /// Whether the answer is a stream.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    fn decision(&self) -> &'static str {
+        match (&self.refusal, self.status) {
+            (Some(r), _) if r.status() >= 500 && r.status() != 501 => "error",
+            (Some(_), _) => "deny",
+            (None, 0) => "cut",
+            (None, _) => "allow",
+        }
     }
 
     /// Says it, once.
@@ -89,28 +130,53 @@ impl Record {
         if std::mem::replace(&mut self.emitted, true) {
             return;
         }
-        let decision = match (&self.refusal, self.status) {
-            (Some(r), _) if r.status() >= 500 => "error",
-            (Some(_), _) => "deny",
-            (None, 0) => "cut",
-            (None, _) => "allow",
-        };
+        let decision = self.decision();
+        self.tower.metrics().ended(Ended {
+            route: self.route.as_ref().map_or("none", |r| r.label),
+            decision,
+            source: self.source.unwrap_or("none"),
+            status: self.status,
+            refusal: self.refusal.as_ref().map(Refusal::code),
+            duration: self.begun.elapsed(),
+            first_byte: self.first_byte.map(|at| at - self.begun),
+            stream: self.stream.as_ref().map(|(kind, _)| *kind),
+            forged: self.forged,
+            granted: self.granted.as_ref(),
+            requested: self.requested.as_ref(),
+        });
+        if let Some(refusal) = &self.refusal {
+            self.tower.refused(self, refusal);
+        }
+        if decision == "deny" && !self.tower.may_write() {
+            self.tower.metrics().line_suppressed();
+            return;
+        }
+        self.say("request ends");
+    }
+
+    fn say(&self, event: &str) {
+        let trace = self.trace.map(TraceParent::trace_id);
+        let span = self.trace.map(TraceParent::span_id);
         tracing::info!(
             target: "access",
+            event,
             request_id = &*self.request_id,
+            trace_id = trace.as_deref(),
+            span_id = span.as_deref(),
             http.request.method = self.method.as_str(),
             url.path = printable(&self.path),
             http.route = self.route.as_ref().map(|r| r.label),
             http.response.status_code = self.status,
             client.address = self.peer.map(tracing::field::display),
-            decision,
+            decision = self.decision(),
             principal = self.principal.as_deref(),
             source = self.source,
-            scopes = self.scopes.as_deref(),
+            scopes = self.granted.as_ref().map(tracing::field::display),
+            requested = self.requested.as_ref().map(tracing::field::display),
             reason = self.refusal.as_ref().map(Refusal::code),
             detail = self.refusal.as_ref().map(tracing::field::display),
             generation = self.generation,
-            stream = self.stream,
+            stream = self.stream.is_some(),
             forged = self.forged,
             attempts = self.attempts,
             cause = self.cause.as_deref(),

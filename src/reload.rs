@@ -8,6 +8,7 @@ use crate::issuers::Issuers;
 use crate::listener::Connections;
 use crate::policy::{Policy, trial};
 use crate::state::StateDir;
+use crate::telemetry;
 use crate::watch::Watch;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -90,6 +91,14 @@ pub struct Standing {
     pub last: Option<(Timestamp, Verdict)>,
     /// Reloads that came into force, and that did not.
     pub reloads: (u64, u64),
+}
+
+impl Standing {
+    /// Whether the present file is in force.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !self.from_last_good && self.last.as_ref().is_none_or(|(_, verdict)| verdict.is_in_force())
+    }
 }
 
 /// Puts configurations in force.
@@ -238,6 +247,7 @@ impl Reloader {
             return (Verdict::Refused { generation: self.generation(), problems: failed }, Some(files));
         }
         self.policy.store(Arc::new(policy));
+        telemetry::set_level(fixed.log.level);
         let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
         self.keep(&source.text);
         (Verdict::InForce { generation, streams_ended, warnings: text }, Some(files))

@@ -2,11 +2,14 @@
 
 use crate::config::{Log, LogFormat};
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt};
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
+
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Begins logging. A second call changes nothing.
 pub fn start(log: &Log) {
@@ -15,23 +18,31 @@ pub fn start(log: &Log) {
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    // The framework reports every client that hangs up; our access line says it better.
-    let framework = if log.level >= LevelFilter::DEBUG { log.level } else { LevelFilter::OFF };
-    let filter = Targets::new()
-        .with_default(log.level)
-        .with_target("pingora_core", framework)
-        .with_target("pingora_proxy", framework)
-        .with_target("pingora_pool", framework);
+    let (filter, handle) = reload::Layer::new(filter(log.level));
     let layer = if text {
-        fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
+        let colours = std::io::stderr().is_terminal();
+        fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours).boxed()
     } else {
-        fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(std::io::stderr)
-            .boxed()
+        let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        json.with_writer(std::io::stderr).boxed()
     };
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+}
+
+/// Changes the level while the process runs.
+pub fn set_level(level: LevelFilter) {
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(filter(level));
+    }
+}
+
+fn filter(level: LevelFilter) -> Targets {
+    // The framework reports every client that hangs up; our access line says it better.
+    let framework = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    let targets = Targets::new().with_default(level);
+    ["pingora_core", "pingora_proxy", "pingora_pool"]
+        .into_iter()
+        .fold(targets, |t, name| t.with_target(name, framework))
 }

@@ -86,7 +86,7 @@ pub struct File {
     pub server: Server,
     /// Where the process is asked and told things. Restart to change.
     pub admin: Admin,
-    /// What is written to standard error. Restart to change.
+    /// What is written to standard error. The level is live; restart to change the format.
     pub log: Log,
     /// Rules for every caller. Live.
     pub policy: PolicyTable,

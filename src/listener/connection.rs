@@ -4,6 +4,7 @@ use super::{ClientStream, Listener};
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::watchtower::Watchtower;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -38,6 +39,7 @@ pub struct Connection {
     born: Instant,
     cancelled: CancellationToken,
     open: Mutex<Option<Arc<dyn OpenRequest>>>,
+    tower: Arc<Watchtower>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -70,7 +72,7 @@ impl Connection {
 
     /// A head was no request at all; no record was begun for it.
     pub(super) fn malformed(&self, refusal: &Refusal) {
-        let mut record = Record::begin(Arc::from("-"), 0, self.peer);
+        let mut record = Record::begin(self.tower.clone(), Arc::from("-"), 0, self.peer);
         record.status = refusal.status();
         record.refusal = Some(refusal.clone());
         record.emit();
@@ -116,6 +118,7 @@ pub struct Connections {
     next: AtomicU64,
     room: Arc<Semaphore>,
     limits: Limits,
+    tower: Arc<Watchtower>,
 }
 
 /// Takes a connection out of the list when its task ends, however it ends.
@@ -130,12 +133,13 @@ impl Drop for Leave<'_> {
 impl Connections {
     /// None yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, tower: Arc<Watchtower>) -> Self {
         Self {
             open: Mutex::default(),
             next: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(limits.connections)),
             limits,
+            tower,
         }
     }
 
@@ -163,6 +167,7 @@ impl Connections {
             born: Instant::now(),
             cancelled: CancellationToken::new(),
             open: Mutex::default(),
+            tower: self.tower.clone(),
             _permit: permit,
         });
         Ok((stream.watched_by(connection.clone()), connection))

@@ -109,7 +109,7 @@ impl Policy {
             status: refusal.map(Refusal::status),
             message: refusal.map(ToString::to_string),
             headers: decided.as_ref().map(|g| self.lines(g)).unwrap_or_default(),
-            change: refusal.map(|r| self.change(who.as_ref().ok(), r)),
+            change: refusal.map(|r| self.remedy(who.as_ref().ok(), r)),
         }
     }
 
@@ -158,7 +158,8 @@ impl Policy {
     }
 
     /// The smallest change that would allow what was refused.
-    fn change(&self, who: Option<&Proven>, refusal: &Refusal) -> String {
+    #[must_use]
+    pub fn remedy(&self, who: Option<&Proven>, refusal: &Refusal) -> String {
         let whom = || match who.map(|p| (p, p.principal.identity())) {
             Some((p, Identity::Token(_))) => {
                 format!("`scopes` of the token `{}` ({})", p.principal.name(), self.place(p).unwrap_or_default())

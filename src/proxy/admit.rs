@@ -7,6 +7,7 @@ use crate::issuers::Issuers;
 use crate::policy::{Proven, Request};
 use crate::refusal::{JwtFault, Refusal};
 use crate::target::Path;
+use crate::trace::TraceParent;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Version};
 use jiff::Timestamp;
@@ -26,6 +27,8 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     if let Some(id) = well_formed_id(&head.headers) {
         ctx.record.request_id = Arc::from(id);
     }
+    let parent = head.headers.get("traceparent").and_then(|v| TraceParent::parse(v.as_bytes()));
+    ctx.record.trace = Some(parent.map_or_else(TraceParent::begin, TraceParent::child));
     if raw.len() > MAX_HEAD {
         return Err(Refusal::HeadTooLarge { limit: MAX_HEAD, unit: "bytes" });
     }
@@ -47,6 +50,7 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     }
     let proven = authenticate(&head.headers, ctx, issuers).await?;
     ctx.asked = admission::asked(&head.headers)?;
+    ctx.record.requested.clone_from(&ctx.asked.requested);
     let request = Request {
         method: &head.method,
         path,
@@ -56,7 +60,9 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
         peer: ctx.peer(),
         now: Timestamp::now(),
     };
-    let grant = ctx.policy.decide(&proven, request)?;
+    let decided = ctx.policy.decide(&proven, request);
+    ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
+    let grant = decided?;
     ctx.grant(grant);
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
 use crate::route::{Need, Route};
 use crate::target::Path;
+use crate::watchtower::Watchtower;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
@@ -38,13 +39,13 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub(super) fn begin(policy: Arc<Policy>) -> Self {
+    pub(super) fn begin(policy: Arc<Policy>, tower: &Arc<Watchtower>) -> Self {
         let connection = CONNECTION.try_with(Arc::clone).ok();
         if let Some(connection) = &connection {
             connection.request_begins();
         }
         let peer = connection.as_ref().and_then(|c| c.peer());
-        let record = Record::begin(next_request_id(), policy.generation(), peer);
+        let record = Record::begin(tower.clone(), next_request_id(), policy.generation(), peer);
         Self {
             policy,
             connection,
@@ -79,10 +80,11 @@ impl Ctx {
         self.record.first_byte = Some(Instant::now());
         self.record.status = response.status.as_u16();
         let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        self.record.stream = kind.starts_with("text/event-stream");
-        if let (true, Some(connection), Some(grant), Some(route)) =
-            (self.record.stream, &self.connection, &self.grant, self.route())
-        {
+        if !kind.starts_with("text/event-stream") {
+            return;
+        }
+        self.record.stream_begins("sse");
+        if let (Some(connection), Some(grant), Some(route)) = (&self.connection, &self.grant, self.route()) {
             connection.judged_again(Arc::new(OpenStream {
                 grant: grant.clone(),
                 route: route.clone(),

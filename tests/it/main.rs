@@ -6,6 +6,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "`json!` is handed over as it is made")]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
+mod admin;
 mod cli;
 mod config;
 mod example;

@@ -1,0 +1,155 @@
+//! How the process is, in one value: for the page, for `scopeshim status`, for machines.
+
+use super::Asked;
+use crate::issuers::KeyStatus;
+use crate::policy::Policy;
+use crate::reload::Verdict;
+use crate::watchtower::Shown;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How the process is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The version of this program.
+    pub version: &'static str,
+    /// The present moment, as this process sees it.
+    pub now: Timestamp,
+    /// For how long it has been up, in seconds.
+    pub uptime_s: u64,
+    /// The gateway's address.
+    pub gateway: String,
+    /// How this process authenticates itself to the gateway.
+    pub mode: &'static str,
+    /// What it waits for before it is ready; empty when it is.
+    pub waiting_for: Vec<String>,
+    /// What somebody should look at.
+    pub warnings: Vec<String>,
+    /// The policy.
+    pub policy: PolicyStatus,
+    /// The issuers' keys.
+    pub issuers: Vec<IssuerStatus>,
+    /// What is going on.
+    pub traffic: Traffic,
+    /// The last refusals, the newest first.
+    pub refusals: Vec<Shown>,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyStatus {
+    /// Its number.
+    pub generation: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it is the last good one, because the present file is broken.
+    pub from_last_good: bool,
+    /// When the last reload was, if there was one.
+    pub last_reload: Option<Timestamp>,
+    /// Whether that came into force.
+    pub last_reload_ok: bool,
+    /// What it came to, for a person.
+    pub last_reload_text: Option<String>,
+    /// How many named tokens, issuers and grants there are.
+    pub tokens: usize,
+    /// See `tokens`.
+    pub issuers: usize,
+    /// See `tokens`.
+    pub grants: usize,
+    /// The token that expires next, and when.
+    pub next_expiry: Option<(String, Timestamp)>,
+}
+
+/// One issuer's keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct IssuerStatus {
+    /// Its name.
+    pub name: String,
+    /// How many usable keys it has.
+    pub keys: usize,
+    /// How long ago it confirmed them, in seconds; `None`: never, or they do not come over the network.
+    pub age_s: Option<i64>,
+}
+
+/// Counts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Requests that came to their end.
+    pub requests: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Requests being answered.
+    pub in_flight: usize,
+    /// Client connections.
+    pub connections: usize,
+    /// Event streams.
+    pub sse: i64,
+    /// Sockets.
+    pub websockets: i64,
+}
+
+impl Status {
+    pub(super) fn of(asked: &Asked) -> Self {
+        let policy = asked.policy.load();
+        let keys = asked.issuers.status();
+        let standing = asked.reloader.standing();
+        let (connections, in_flight) = asked.connections.count();
+        let (requests, refused) = asked.tower.metrics().totals();
+        let open = asked.tower.metrics().streams_open();
+        let open = |kind: &str| open.iter().find(|(k, _)| *k == kind).map_or(0, |(_, n)| *n);
+        let live = policy.live();
+        let mut warnings = Vec::new();
+        if standing.from_last_good {
+            warnings.push("the configuration file is broken: the last good one is in force".to_owned());
+        } else if !standing.is_good() {
+            warnings.push("the last reload was refused: what was in force before stays so".to_owned());
+        }
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: Timestamp::now(),
+            uptime_s: asked.tower.uptime().as_secs(),
+            gateway: asked.gateway.clone(),
+            mode: live.gateway_auth.mode(),
+            waiting_for: keys
+                .iter()
+                .filter(|k| k.keys == 0)
+                .map(|k| format!("keys of the issuer {}", k.issuer))
+                .collect(),
+            warnings,
+            policy: PolicyStatus {
+                generation: standing.generation,
+                since: standing.since,
+                from_last_good: standing.from_last_good,
+                last_reload: standing.last.as_ref().map(|(at, _)| *at),
+                last_reload_ok: standing.is_good(),
+                last_reload_text: standing.last.as_ref().map(|(_, verdict)| Verdict::describe(verdict)),
+                tokens: live.tokens.len(),
+                issuers: live.issuers.len(),
+                grants: live.grants.len(),
+                next_expiry: next_expiry(&policy).map(|(name, at)| (name.to_owned(), at)),
+            },
+            issuers: keys.into_iter().map(issuer).collect(),
+            traffic: Traffic {
+                requests,
+                refused,
+                in_flight,
+                connections,
+                sse: open("sse"),
+                websockets: open("websocket"),
+            },
+            refusals: asked.tower.refusals(),
+        }
+    }
+}
+
+fn issuer(keys: KeyStatus) -> IssuerStatus {
+    let age = keys.confirmed.filter(|_| keys.remote).map(|at| Timestamp::now().as_second() - at.as_second());
+    IssuerStatus { name: keys.issuer.to_string(), keys: keys.keys, age_s: age }
+}
+
+/// The token that expires next.
+pub(super) fn next_expiry(policy: &Policy) -> Option<(&str, Timestamp)> {
+    let now = Timestamp::now();
+    let coming = policy.live().tokens.iter().filter_map(|t| Some((&*t.name, t.expires?)));
+    coming.filter(|(_, at)| *at > now).min_by_key(|(_, at)| *at)
+}

@@ -1,0 +1,416 @@
+//! Every metric there is: its name, its labels, its buckets. Labels are closed sets; nothing a client
+//! chose ever becomes one.
+
+use crate::refusal::Refusal;
+use crate::scope::{KNOWN, ScopeSet};
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use std::time::Duration;
+
+/// What the routes are called.
+pub const ROUTES: &[&str] = &[
+    "models",
+    "chat_completions",
+    "responses",
+    "embeddings",
+    "tools_invoke",
+    "session_history",
+    "session_kill",
+    "health",
+    "websocket",
+    "custom",
+    "unlisted",
+    "none",
+];
+/// How a request was decided.
+pub const DECISIONS: &[&str] = &["allow", "deny", "error", "cut"];
+/// What proved the caller.
+pub const SOURCES: &[&str] = &["token", "gateway_secret", "issuer", "tailnet", "anonymous", "none"];
+/// What streams there are.
+pub const KINDS: &[&str] = &["sse", "websocket"];
+
+/// The metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    responses: IntCounterVec,
+    refusals: IntCounterVec,
+    granted: IntCounterVec,
+    requested: IntCounterVec,
+    duration: Histogram,
+    first_byte: Histogram,
+    stream_duration: HistogramVec,
+    streams: IntGaugeVec,
+    forged: IntCounter,
+    invariant: IntCounter,
+    suppressed: IntCounter,
+    panics: IntCounter,
+    connections: IntGauge,
+    in_flight: IntGauge,
+    generation: IntGauge,
+    reload_ok: IntGauge,
+    reload_at: IntGauge,
+    reloads: IntCounterVec,
+    issuer_keys: IntGaugeVec,
+    issuer_confirmed: IntGaugeVec,
+    next_expiry: IntGauge,
+}
+
+/// A request at its end, as far as metrics go.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// The route's name.
+    pub route: &'static str,
+    /// How it was decided.
+    pub decision: &'static str,
+    /// What proved the caller.
+    pub source: &'static str,
+    /// The answer's status; 0 when there was none.
+    pub status: u16,
+    /// The refusal's code.
+    pub refusal: Option<&'static str>,
+    /// From the head's end to the answer's.
+    pub duration: Duration,
+    /// From the head's end to the answer's begin.
+    pub first_byte: Option<Duration>,
+    /// Which kind of stream it was, if it was one.
+    pub stream: Option<&'static str>,
+    /// Headers that claimed what they may not.
+    pub forged: usize,
+    /// The scopes that were sent.
+    pub granted: Option<&'a ScopeSet>,
+    /// The scopes that were asked for.
+    pub requested: Option<&'a ScopeSet>,
+}
+
+/// The state of things, set at each scrape.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Open connections, and those busy with a request.
+    pub connections: (usize, usize),
+    /// The policy in force.
+    pub generation: u64,
+    /// Whether the last reload came into force, when the policy did, and how many did and did not.
+    pub reloads: (bool, i64, u64, u64),
+    /// Each issuer: its name, how many keys, when confirmed in seconds since 1970.
+    pub issuers: Vec<(String, usize, i64)>,
+    /// When the next token expires, in seconds since 1970; 0: none does.
+    pub next_expiry: i64,
+}
+
+impl Metrics {
+    /// Registers every metric, every combination of labels at 0.
+    ///
+    /// # Errors
+    /// Never, unless a name here is wrong.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("scopeshim".to_owned()), None)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let all = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(all.clone()))?;
+            Ok(all)
+        };
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let one = IntCounter::new(name, help)?;
+            registry.register(Box::new(one.clone()))?;
+            Ok(one)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let one = IntGauge::new(name, help)?;
+            registry.register(Box::new(one.clone()))?;
+            Ok(one)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            let all = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(all.clone()))?;
+            Ok(all)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| -> Result<Histogram, prometheus::Error> {
+            let one = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+            registry.register(Box::new(one.clone()))?;
+            Ok(one)
+        };
+        // Whole answers: from a model list off the cache to an agent that works for minutes.
+        let answers = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+        // Streams: from a word to a day.
+        let streams = HistogramVec::new(
+            HistogramOpts::new("stream_duration_seconds", "How long event streams and sockets were open.")
+                .buckets(vec![1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0]),
+            &["kind"],
+        )?;
+        registry.register(Box::new(streams.clone()))?;
+        let build = gauges("build_info", "Which build this is; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let metrics = Self {
+            requests: counters(
+                "requests_total",
+                "Requests at their end, by route, decision and what proved the caller.",
+                &["route", "decision", "source"],
+            )?,
+            responses: counters(
+                "responses_total",
+                "Answers, by class of status; none: the client saw no status.",
+                &["class"],
+            )?,
+            refusals: counters(
+                "refusals_total",
+                "Requests that did not pass or could not be carried out, by reason.",
+                &["reason"],
+            )?,
+            granted: counters("scopes_granted_total", "Scopes sent to the gateway.", &["scope"])?,
+            requested: counters(
+                "scopes_requested_total",
+                "Scopes that clients asked for by x-openclaw-scopes.",
+                &["scope"],
+            )?,
+            duration: histogram(
+                "request_duration_seconds",
+                "How long requests took that were no streams, from the end of the head to the end of the answer.",
+                &answers,
+            )?,
+            first_byte: histogram(
+                "gateway_first_byte_seconds",
+                "How long the gateway took to begin its answer.",
+                &answers,
+            )?,
+            stream_duration: streams,
+            streams: gauges("streams_open", "Event streams and sockets open now.", &["kind"])?,
+            forged: counter(
+                "forged_headers_total",
+                "Request headers that claimed identity, origin or authority and were taken out.",
+            )?,
+            invariant: counter(
+                "invariant_violations_total",
+                "Requests about to leave without exactly one scopes header, which were stopped. Must stay 0.",
+            )?,
+            suppressed: counter(
+                "access_lines_suppressed_total",
+                "Access lines of refused requests that were not written because there were too many.",
+            )?,
+            panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
+            connections: gauge("connections_open", "Client connections open now.")?,
+            in_flight: gauge("requests_in_flight", "Requests being answered now.")?,
+            generation: gauge("policy_generation", "The number of the policy in force, counted from the start.")?,
+            reload_ok: gauge(
+                "config_last_reload_successful",
+                "Whether the last reload of the configuration came into force.",
+            )?,
+            reload_at: gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the policy in force came into force, in seconds since 1970.",
+            )?,
+            reloads: counters("config_reloads_total", "Reloads of the configuration, by result.", &["result"])?,
+            issuer_keys: gauges("issuer_keys", "Usable keys of each issuer.", &["issuer"])?,
+            issuer_confirmed: gauges(
+                "issuer_keys_confirmed_timestamp_seconds",
+                "When each issuer last confirmed its keys, in seconds since 1970; 0: never.",
+                &["issuer"],
+            )?,
+            next_expiry: gauge(
+                "token_next_expiry_timestamp_seconds",
+                "When the next named token expires, in seconds since 1970; 0: none does.",
+            )?,
+            registry: registry.clone(),
+        };
+        metrics.begin_at_zero();
+        Ok(metrics)
+    }
+
+    fn begin_at_zero(&self) {
+        for route in ROUTES {
+            for decision in DECISIONS {
+                for source in SOURCES {
+                    self.requests.with_label_values(&[route, decision, source]);
+                }
+            }
+        }
+        for class in ["1xx", "2xx", "3xx", "4xx", "5xx", "none"] {
+            self.responses.with_label_values(&[class]);
+        }
+        for reason in Refusal::CODES {
+            self.refusals.with_label_values(&[reason]);
+        }
+        for scope in KNOWN.iter().chain(&["other"]) {
+            self.granted.with_label_values(&[scope]);
+            self.requested.with_label_values(&[scope]);
+        }
+        for kind in KINDS {
+            self.streams.with_label_values(&[kind]);
+            self.stream_duration.with_label_values(&[kind]);
+        }
+        for result in ["success", "failure"] {
+            self.reloads.with_label_values(&[result]);
+        }
+    }
+
+    /// A request came to its end.
+    pub fn ended(&self, e: Ended<'_>) {
+        self.requests.with_label_values(&[e.route, e.decision, e.source]).inc();
+        let class = match e.status {
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500.. => "5xx",
+            _ => "none",
+        };
+        self.responses.with_label_values(&[class]).inc();
+        if let Some(code) = e.refusal {
+            self.refusals.with_label_values(&[code]).inc();
+        }
+        match e.stream {
+            Some(kind) => self.stream_duration.with_label_values(&[kind]).observe(e.duration.as_secs_f64()),
+            None => self.duration.observe(e.duration.as_secs_f64()),
+        }
+        if let Some(first_byte) = e.first_byte {
+            self.first_byte.observe(first_byte.as_secs_f64());
+        }
+        self.forged.inc_by(e.forged as u64);
+        count_scopes(&self.granted, e.granted);
+        count_scopes(&self.requested, e.requested);
+    }
+
+    /// A stream is open for as long as the value lives.
+    #[must_use]
+    pub fn stream(&self, kind: &'static str) -> OpenStream {
+        let gauge = self.streams.with_label_values(&[kind]);
+        gauge.inc();
+        OpenStream(gauge)
+    }
+
+    /// A request was stopped that would have left without exactly one scopes header.
+    pub fn invariant_violated(&self) {
+        self.invariant.inc();
+    }
+
+    /// An access line was not written.
+    pub fn line_suppressed(&self) {
+        self.suppressed.inc();
+    }
+
+    /// A fault of this program ended a request.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Requests so far: all, and those refused.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        let sum = |decisions: &[&str]| {
+            let mut sum = 0;
+            for route in ROUTES {
+                for decision in decisions {
+                    for source in SOURCES {
+                        sum += self.requests.with_label_values(&[route, decision, source]).get();
+                    }
+                }
+            }
+            sum
+        };
+        (sum(DECISIONS), sum(&["deny"]))
+    }
+
+    /// Streams open now, by kind.
+    #[must_use]
+    pub fn streams_open(&self) -> Vec<(&'static str, i64)> {
+        KINDS.iter().map(|kind| (*kind, self.streams.with_label_values(&[kind]).get())).collect()
+    }
+
+    /// Everything in the text format 0.0.4.
+    #[must_use]
+    pub fn render(&self, state: &State) -> Vec<u8> {
+        let gauge = |gauge: &IntGauge, value: i64| gauge.set(value);
+        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        gauge(&self.connections, whole(state.connections.0));
+        gauge(&self.in_flight, whole(state.connections.1));
+        gauge(&self.generation, i64::try_from(state.generation).unwrap_or(i64::MAX));
+        gauge(&self.reload_ok, i64::from(state.reloads.0));
+        gauge(&self.reload_at, state.reloads.1);
+        for (result, count) in [("success", state.reloads.2), ("failure", state.reloads.3)] {
+            let counter = self.reloads.with_label_values(&[result]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.issuer_keys.reset();
+        self.issuer_confirmed.reset();
+        for (issuer, keys, confirmed) in &state.issuers {
+            self.issuer_keys.with_label_values(&[issuer]).set(whole(*keys));
+            self.issuer_confirmed.with_label_values(&[issuer]).set(*confirmed);
+        }
+        gauge(&self.next_expiry, state.next_expiry);
+        let mut out = Vec::with_capacity(64 * 1024);
+        let mut families = self.registry.gather();
+        #[cfg(target_os = "linux")]
+        families.extend(process());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        // Writing into memory cannot fail.
+        let _ = TextEncoder::new().encode(&families, &mut out);
+        out
+    }
+}
+
+/// `process_*`, by the names that every dashboard knows.
+#[cfg(target_os = "linux")]
+fn process() -> Vec<prometheus::proto::MetricFamily> {
+    use prometheus::core::Collector as _;
+    prometheus::process_collector::ProcessCollector::for_self().collect()
+}
+
+fn count_scopes(counters: &IntCounterVec, scopes: Option<&ScopeSet>) {
+    for scope in scopes.into_iter().flat_map(ScopeSet::iter) {
+        let label = if scope.is_known() { scope.as_str() } else { "other" };
+        counters.with_label_values(&[label]).inc();
+    }
+}
+
+/// Lowers a gauge when it goes.
+#[derive(Debug)]
+pub struct OpenStream(IntGauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_begins_at_zero_and_nothing_else_can_appear() {
+        let metrics = Metrics::new().unwrap();
+        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let series = |t: &str| t.lines().filter(|l| !l.starts_with('#')).count();
+        assert!(
+            text.contains(r#"scopeshim_requests_total{decision="deny",route="models",source="token"} 0"#),
+            "{text}"
+        );
+        let before = series(&text);
+        metrics.ended(Ended {
+            route: "models",
+            decision: "deny",
+            source: "token",
+            status: 403,
+            refusal: Some("missing_scope"),
+            duration: Duration::from_millis(3),
+            first_byte: None,
+            stream: None,
+            forged: 2,
+            granted: None,
+            requested: Some(&ScopeSet::parse_lines([&b"a,b,operator.read"[..]]).unwrap()),
+        });
+        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        assert_eq!(series(&text), before);
+        assert!(text.contains("scopeshim_scopes_requested_total{scope=\"other\"} 2"));
+    }
+
+    #[test]
+    fn every_refusal_has_its_series() {
+        for refusal in [Refusal::Internal, Refusal::Malformed, Refusal::CredentialMissing, Refusal::Draining] {
+            assert!(Refusal::CODES.contains(&refusal.code()));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! W3C trace context: the caller's trace is kept, or one is begun.
+//!
+//! Source: W3C Trace Context, level 1, §3.2. Anything malformed is as good as absent (§3.2.2.5).
+
+use std::fmt;
+
+/// A trace's place: which trace, and which span of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceParent {
+    trace: u128,
+    span: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    /// Reads a `traceparent`. Of versions to come only the part that is known is read.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        hex(version, 2)?;
+        let trace = hex(trace, 32)?;
+        let span = u64::try_from(hex(span, 16)?).ok()?;
+        let flags = u8::try_from(hex(flags, 2)?).ok()?;
+        (trace != 0 && span != 0).then_some(Self { trace, span, flags })
+    }
+
+    /// A trace that begins here; nobody asked for it to be recorded.
+    #[must_use]
+    pub fn begin() -> Self {
+        let random = || getrandom::u64().unwrap_or(1).max(1);
+        Self { trace: (u128::from(random()) << 64) | u128::from(random()), span: random(), flags: 0 }
+    }
+
+    /// A span of ours within the same trace.
+    #[must_use]
+    pub fn child(self) -> Self {
+        Self { span: getrandom::u64().unwrap_or(1).max(1), ..self }
+    }
+
+    /// The trace's number, 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(self) -> String {
+        format!("{:032x}", self.trace)
+    }
+
+    /// The span's number, 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(self) -> String {
+        format!("{:016x}", self.span)
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+    }
+}
+
+/// Exactly so many lower-case hexadecimal digits.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let fit = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    fit.then(|| u128::from_str_radix(text, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_good_one_is_kept_and_a_child_stays_in_its_trace() {
+        let parent = TraceParent::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(parent.to_string(), GOOD);
+        let child = parent.child();
+        assert_eq!(child.trace_id(), parent.trace_id());
+        assert_ne!(child.span_id(), parent.span_id());
+        assert_eq!(TraceParent::parse(child.to_string().as_bytes()), Some(child));
+    }
+
+    #[test]
+    fn malformed_ones_are_as_good_as_absent() {
+        for bad in [
+            "",
+            "-",
+            "00-",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            &"0".repeat(55),
+        ] {
+            assert_eq!(TraceParent::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert!(TraceParent::parse(b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_left(bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+            let _ = TraceParent::parse(&bytes);
+        }
+    }
+}

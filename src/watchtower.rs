@@ -1,0 +1,141 @@
+//! What a process knows of itself: its metrics, its last refusals, and how much it may write.
+
+use crate::metrics::Metrics;
+use crate::record::Record;
+use crate::refusal::Refusal;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Refusals that are remembered, for whoever asks why.
+const REMEMBERED: usize = 50;
+/// Access lines of refused requests a second; good requests have no such limit.
+const LINES: u64 = 200;
+
+/// One refusal, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// When.
+    pub at: Timestamp,
+    /// Its number.
+    pub request_id: String,
+    /// Its method and path, cut to a bearable length.
+    pub request: String,
+    /// The client's address.
+    pub from: Option<String>,
+    /// Who it was taken for.
+    pub principal: Option<String>,
+    /// By which identity source.
+    pub source: Option<&'static str>,
+    /// The status.
+    pub status: u16,
+    /// The reason's code.
+    pub reason: &'static str,
+    /// The reason in words.
+    pub message: String,
+    /// What would have to change.
+    pub change: String,
+}
+
+/// What a process knows of itself.
+#[derive(Debug)]
+pub struct Watchtower {
+    metrics: Metrics,
+    refusals: Mutex<VecDeque<Shown>>,
+    begun: Instant,
+    /// The present second, and the lines written in it.
+    lines: AtomicU64,
+}
+
+impl Watchtower {
+    /// Nothing has happened yet.
+    ///
+    /// # Errors
+    /// Never, unless a metric's name is wrong.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            metrics: Metrics::new()?,
+            refusals: Mutex::default(),
+            begun: Instant::now(),
+            lines: AtomicU64::new(0),
+        })
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How long the process has been up.
+    #[must_use]
+    pub fn uptime(&self) -> std::time::Duration {
+        self.begun.elapsed()
+    }
+
+    /// The last refusals, the newest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Shown> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+
+    /// Remembers a refusal.
+    pub(crate) fn refused(&self, record: &Record, refusal: &Refusal) {
+        let path: String = record.path.chars().take(120).collect();
+        let shown = Shown {
+            at: Timestamp::now(),
+            request_id: record.request_id.to_string(),
+            request: format!("{} {}", record.method, if path.is_empty() { "(not judged)" } else { &path }),
+            from: record.peer.map(|p| p.to_string()),
+            principal: record.principal.clone(),
+            source: record.source,
+            status: refusal.status(),
+            reason: refusal.code(),
+            message: refusal.to_string(),
+            change: record.change.clone().unwrap_or_else(|| refusal.advice().to_owned()),
+        };
+        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == REMEMBERED {
+            all.pop_front();
+        }
+        all.push_back(shown);
+    }
+
+    /// Whether one more line about a refused request may be written in this second.
+    pub(crate) fn may_write(&self) -> bool {
+        let second = self.begun.elapsed().as_secs() & 0xffff_ffff;
+        let updated = self.lines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+            let (at, written) = (packed >> 32, packed & 0xffff_ffff);
+            if at != second {
+                return Some((second << 32) | 1);
+            }
+            (written < LINES).then_some((at << 32) | (written + 1))
+        });
+        updated.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_storm_of_refusals_is_bounded_in_memory_and_lines() {
+        let tower = Arc::new(Watchtower::new().unwrap());
+        for i in 0..10_000 {
+            let mut record = Record::begin(tower.clone(), Arc::from(format!("{i}")), 1, None);
+            record.refusal = Some(Refusal::CredentialMissing);
+            record.status = 401;
+        }
+        assert_eq!(tower.refusals().len(), REMEMBERED);
+        assert_eq!(tower.refusals()[0].request_id, "9999");
+        let text = String::from_utf8(tower.metrics().render(&crate::metrics::State::default())).unwrap();
+        assert!(text.contains("scopeshim_refusals_total{reason=\"credential_missing\"} 10000"));
+        let suppressed = text.lines().find(|l| l.starts_with("scopeshim_access_lines_suppressed_total")).unwrap();
+        assert!(!suppressed.ends_with(" 0"), "{suppressed}");
+    }
+}
