@@ -6,7 +6,7 @@ GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # What `make test` runs end to end: the release of most reports, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.9.6
 
-.PHONY: help demo build test check e2e generate clean setup-build setup-test
+.PHONY: help demo build test check e2e fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
@@ -31,6 +31,9 @@ e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 202
 	cargo build --locked
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
 
+fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=60 in all
+	@fuzz/run.sh $(or $(SECONDS),60)
+
 generate: setup-build ## what is made from the code: schema
 	cargo run --locked --quiet -- generate schema > packaging/config.schema.json
 
@@ -42,3 +45,6 @@ setup-build:
 
 setup-test:
 	@tests/setup.sh test
+
+setup-fuzz:
+	@tests/setup.sh fuzz

@@ -152,7 +152,7 @@ impl Issuers {
     }
 
     /// Asks an issuer for its present keys, because a token names one that is not known. At most one
-    /// request is under way, and [`FLOOR`] lies between two.
+    /// request is under way, and a floor lies between two.
     pub async fn refresh(&self, issuer: &str) {
         let source = self.all.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned();
         if let Some(source) = source {

@@ -339,5 +339,11 @@ mod tests {
             let _ = KeySet::jwks(&text);
             let _ = KeySet::pem(&text);
         }
+
+        #[test]
+        fn any_bytes_are_measured_or_not(der in prop::collection::vec(any::<u8>(), 0..40)) {
+            let found = modulus(&der);
+            prop_assert!(found.is_none_or(|n| n.len() < der.len()));
+        }
     }
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that what a make target needs is on this machine.
-# usage: tests/setup.sh build|test
+# usage: tests/setup.sh build|test|fuzz
 #
 # On Debian and Ubuntu, as root or with a sudo that asks nothing, what is missing is installed.
 # Elsewhere the missing commands are named, in one line, and the target stops.
@@ -22,6 +22,9 @@ fi
 need cc gcc
 need make make
 need cmake cmake # Pingora's zlib is built with it
+if [ "$1" = fuzz ]; then
+    need c++ g++ # libFuzzer
+fi
 if [ "$1" = test ]; then
     need curl curl
     need python3 python3
