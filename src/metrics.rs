@@ -106,6 +106,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Never, unless a name here is wrong.
+    #[expect(clippy::too_many_lines, reason = "a table, one line a metric")]
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("scopeshim".to_owned()), None)?;
         let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {

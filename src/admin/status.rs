@@ -128,7 +128,7 @@ impl Status {
                 grants: live.grants.len(),
                 next_expiry: next_expiry(&policy).map(|(name, at)| (name.to_owned(), at)),
             },
-            issuers: keys.into_iter().map(issuer).collect(),
+            issuers: keys.iter().map(issuer).collect(),
             traffic: Traffic {
                 requests,
                 refused,
@@ -142,7 +142,7 @@ impl Status {
     }
 }
 
-fn issuer(keys: KeyStatus) -> IssuerStatus {
+fn issuer(keys: &KeyStatus) -> IssuerStatus {
     let age = keys.confirmed.filter(|_| keys.remote).map(|at| Timestamp::now().as_second() - at.as_second());
     IssuerStatus { name: keys.issuer.to_string(), keys: keys.keys, age_s: age }
 }
