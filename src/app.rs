@@ -8,6 +8,7 @@ use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
+use crate::service::{self, Inherited};
 use crate::watchtower::Watchtower;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
@@ -91,7 +92,12 @@ impl App {
     /// [`StartError`]; nothing is left half-started.
     pub async fn build(config: Config, from: Option<Provenance>) -> Result<Self, StartError> {
         let Config { fixed, live } = config;
-        let listeners = fixed.listeners.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let mut inherited = Inherited::take();
+        let bind = |address| Listener::inherit_or_bind(address, &mut inherited);
+        let listeners = fixed.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        for address in inherited.unclaimed() {
+            tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
+        }
         let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Upstream::new(fixed.gateway.clone()).await?;
         let tower = Arc::new(Watchtower::new().map_err(std::io::Error::other)?);
@@ -171,8 +177,12 @@ impl App {
             }
             background.spawn(live.reloader.follow(live.files, live.wishes));
         }
+        background.spawn(service::watchdog());
+        service::ready(&format!("serving; gateway {}", self.fixed.gateway.authority()));
         let _ = stop.recv().await;
 
+        service::stopping(self.fixed.drain);
+        self.connections.drain();
         let _ = stopping.send(true);
         while accepting.join_next().await.is_some() {}
         let (_, busy) = self.connections.count();

@@ -37,6 +37,7 @@ pub mod reload;
 pub mod route;
 pub mod scope;
 pub mod secret;
+pub mod service;
 pub mod standin;
 pub mod state;
 pub mod target;

@@ -12,6 +12,7 @@ pub use connection::{Connection, Connections, Limits, OpenRequest};
 pub use stream::ClientStream;
 
 use crate::config::ListenAddress;
+use crate::service::Inherited;
 use nix::sys::stat::Mode;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -29,7 +30,11 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: Unlink },
+    /// The file goes with the listener, unless the service manager made it.
+    Unix {
+        listener: UnixListener,
+        _file: Option<Unlink>,
+    },
 }
 
 /// Removes a unix socket's file when the listener goes.
@@ -71,6 +76,28 @@ impl Listener {
             Socket::Unix { .. } => name,
         };
         Ok(Self { socket, name })
+    }
+
+    /// Takes over a socket that the service manager has bound to this address, or binds it.
+    ///
+    /// # Errors
+    /// [`BindError`], as of [`Listener::bind`].
+    pub fn inherit_or_bind(address: &ListenAddress, inherited: &mut Inherited) -> Result<Self, BindError> {
+        let failed = |e: std::io::Error| BindError { address: format!("{address:?}"), cause: e.to_string() };
+        if let Some(listener) = inherited.tcp(address) {
+            listener.set_nonblocking(true).map_err(failed)?;
+            let name = listener.local_addr().map(|a| a.to_string()).map_err(failed)?;
+            return Ok(Self { socket: Socket::Tcp(TcpListener::from_std(listener).map_err(failed)?), name });
+        }
+        if let (Some(listener), ListenAddress::Unix { path, .. }) = (inherited.unix(address), address) {
+            listener.set_nonblocking(true).map_err(failed)?;
+            let listener = UnixListener::from_std(listener).map_err(failed)?;
+            return Ok(Self {
+                socket: Socket::Unix { listener, _file: None },
+                name: format!("unix:{}", path.display()),
+            });
+        }
+        Self::bind(address)
     }
 
     /// The address as bound.
@@ -140,7 +167,7 @@ fn bind_unix(path: &Path, mode: u32) -> std::io::Result<Socket> {
     nix::sys::stat::umask(before);
     let listener = bound?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(Socket::Unix { listener, _file: Unlink(path.to_owned()) })
+    Ok(Socket::Unix { listener, _file: Some(Unlink(path.to_owned())) })
 }
 
 fn explain(error: &std::io::Error) -> String {

@@ -7,6 +7,7 @@ use crate::files::Sighting;
 use crate::issuers::Issuers;
 use crate::listener::Connections;
 use crate::policy::{Policy, trial};
+use crate::service;
 use crate::state::StateDir;
 use crate::telemetry;
 use crate::watch::Watch;
@@ -189,7 +190,9 @@ impl Reloader {
                     continue;
                 }
             };
+            service::reloading();
             let (verdict, files) = self.reload();
+            service::ready(&format!("serving; {}", verdict.describe().lines().last().unwrap_or_default()));
             if let Some(files) = files {
                 watch.follow(files);
             }

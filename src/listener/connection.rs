@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::watchtower::Watchtower;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,6 +40,7 @@ pub struct Connection {
     cancelled: CancellationToken,
     open: Mutex<Option<Arc<dyn OpenRequest>>>,
     tower: Arc<Watchtower>,
+    draining: Arc<AtomicBool>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -52,6 +53,12 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// Whether the process is ending, and takes no new request.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// A request's head is complete.
@@ -119,6 +126,7 @@ pub struct Connections {
     room: Arc<Semaphore>,
     limits: Limits,
     tower: Arc<Watchtower>,
+    draining: Arc<AtomicBool>,
 }
 
 /// Takes a connection out of the list when its task ends, however it ends.
@@ -140,11 +148,17 @@ impl Connections {
             room: Arc::new(Semaphore::new(limits.connections)),
             limits,
             tower,
+            draining: Arc::default(),
         }
     }
 
     fn list(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, requests on connections that are open already are refused.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// How many are open, and how many of them are busy with a request.
@@ -168,6 +182,7 @@ impl Connections {
             cancelled: CancellationToken::new(),
             open: Mutex::default(),
             tower: self.tower.clone(),
+            draining: self.draining.clone(),
             _permit: permit,
         });
         Ok((stream.watched_by(connection.clone()), connection))

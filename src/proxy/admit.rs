@@ -29,6 +29,9 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     }
     let parent = head.headers.get("traceparent").and_then(|v| TraceParent::parse(v.as_bytes()));
     ctx.record.trace = Some(parent.map_or_else(TraceParent::begin, TraceParent::child));
+    if ctx.connection.as_ref().is_some_and(|c| c.is_draining()) {
+        return Err(Refusal::Draining);
+    }
     if raw.len() > MAX_HEAD {
         return Err(Refusal::HeadTooLarge { limit: MAX_HEAD, unit: "bytes" });
     }

@@ -20,6 +20,7 @@ mod life;
 mod reload;
 mod rfc8725;
 mod scopes;
+mod service;
 mod streams;
 mod support;
 mod tokens;
