@@ -11,7 +11,7 @@ tool() { # crate, version
         cargo install --quiet --locked --root "$tools" "$1" --version "$2"
     fi
 }
-tool cargo-deb 3.7.0
+tool cargo-deb 3.8.0
 tool cargo-generate-rpm 0.21.1
 
 # The same commit gives the same binary: no path of this machine, no moment of the build.

@@ -25,7 +25,7 @@ const WITHOUT_KEYS: Duration = Duration::from_millis(500);
 /// The floor between two fetches for unknown keys: nobody who sends made-up key names gets below it.
 const FLOOR: Duration = Duration::from_secs(10);
 /// How long the start waits for keys.
-const AT_START: Duration = Duration::from_secs(10);
+const AT_START: Duration = Duration::from_secs(5);
 
 /// All issuers of a process, by name.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Issuers {
         source
     }
 
-    /// Waits until every issuer has keys, for ten seconds at the most. Returns the names of those
+    /// Waits until every issuer has keys, for five seconds at the most. Returns the names of those
     /// that have none.
     pub async fn ready(&self) -> Vec<Arc<str>> {
         let begun = Instant::now();

@@ -35,11 +35,11 @@ pub const KINDS: &[&str] = &["sse", "websocket"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    responses: IntCounterVec,
+    requests: Table,
+    responses: Vec<IntCounter>,
     refusals: IntCounterVec,
-    granted: IntCounterVec,
-    requested: IntCounterVec,
+    granted: Scopes,
+    requested: Scopes,
     duration: Histogram,
     first_byte: Histogram,
     stream_duration: HistogramVec,
@@ -146,27 +146,30 @@ impl Metrics {
         let build = gauges("build_info", "Which build this is; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
-            requests: counters(
+            requests: Table::new(&counters(
                 "requests_total",
                 "Requests at their end, by route, decision and what proved the caller.",
                 &["route", "decision", "source"],
-            )?,
-            responses: counters(
-                "responses_total",
-                "Answers, by class of status; none: the client saw no status.",
-                &["class"],
-            )?,
+            )?),
+            responses: each(
+                &counters(
+                    "responses_total",
+                    "Answers, by class of status; none: the client saw no status.",
+                    &["class"],
+                )?,
+                CLASSES,
+            ),
             refusals: counters(
                 "refusals_total",
                 "Requests that did not pass or could not be carried out, by reason.",
                 &["reason"],
             )?,
-            granted: counters("scopes_granted_total", "Scopes sent to the gateway.", &["scope"])?,
-            requested: counters(
+            granted: Scopes::new(&counters("scopes_granted_total", "Scopes sent to the gateway.", &["scope"])?),
+            requested: Scopes::new(&counters(
                 "scopes_requested_total",
                 "Scopes that clients asked for by x-openclaw-scopes.",
                 &["scope"],
-            )?,
+            )?),
             duration: histogram(
                 "request_duration_seconds",
                 "How long requests took that were no streams, from the end of the head to the end of the answer.",
@@ -221,22 +224,8 @@ impl Metrics {
     }
 
     fn begin_at_zero(&self) {
-        for route in ROUTES {
-            for decision in DECISIONS {
-                for source in SOURCES {
-                    self.requests.with_label_values(&[route, decision, source]);
-                }
-            }
-        }
-        for class in ["1xx", "2xx", "3xx", "4xx", "5xx", "none"] {
-            self.responses.with_label_values(&[class]);
-        }
         for reason in Refusal::CODES {
             self.refusals.with_label_values(&[reason]);
-        }
-        for scope in KNOWN.iter().chain(&["other"]) {
-            self.granted.with_label_values(&[scope]);
-            self.requested.with_label_values(&[scope]);
         }
         for kind in KINDS {
             self.streams.with_label_values(&[kind]);
@@ -249,16 +238,12 @@ impl Metrics {
 
     /// A request came to its end.
     pub fn ended(&self, e: Ended<'_>) {
-        self.requests.with_label_values(&[e.route, e.decision, e.source]).inc();
+        self.requests.get(e.route, e.decision, e.source).into_iter().for_each(IntCounter::inc);
         let class = match e.status {
-            100..=199 => "1xx",
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            400..=499 => "4xx",
-            500.. => "5xx",
-            _ => "none",
+            status @ 100..=599 => usize::from(status / 100 - 1),
+            _ => CLASSES.len() - 1,
         };
-        self.responses.with_label_values(&[class]).inc();
+        self.responses.get(class).into_iter().for_each(IntCounter::inc);
         if let Some(code) = e.refusal {
             self.refusals.with_label_values(&[code]).inc();
         }
@@ -270,8 +255,8 @@ impl Metrics {
             self.first_byte.observe(first_byte.as_secs_f64());
         }
         self.forged.inc_by(e.forged as u64);
-        count_scopes(&self.granted, e.granted);
-        count_scopes(&self.requested, e.requested);
+        self.granted.count(e.granted);
+        self.requested.count(e.requested);
     }
 
     /// A stream is open for as long as the value lives.
@@ -300,16 +285,10 @@ impl Metrics {
     /// Requests so far: all, and those refused.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        let sum = |decisions: &[&str]| {
-            let mut sum = 0;
-            for route in ROUTES {
-                for decision in decisions {
-                    for source in SOURCES {
-                        sum += self.requests.with_label_values(&[route, decision, source]).get();
-                    }
-                }
-            }
-            sum
+        let sum = |decisions: &[&'static str]| {
+            let all =
+                ROUTES.iter().flat_map(|r| decisions.iter().flat_map(move |d| SOURCES.iter().map(move |s| (r, d, s))));
+            all.filter_map(|(r, d, s)| self.requests.get(r, d, s)).map(IntCounter::get).sum()
         };
         (sum(DECISIONS), sum(&["deny"]))
     }
@@ -359,10 +338,47 @@ fn process() -> Vec<prometheus::proto::MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-fn count_scopes(counters: &IntCounterVec, scopes: Option<&ScopeSet>) {
-    for scope in scopes.into_iter().flat_map(ScopeSet::iter) {
-        let label = if scope.is_known() { scope.as_str() } else { "other" };
-        counters.with_label_values(&[label]).inc();
+/// The classes of status.
+const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+/// The counters of these label values, in their order: looked up once, not for every request.
+fn each(counters: &IntCounterVec, values: &[&str]) -> Vec<IntCounter> {
+    values.iter().map(|value| counters.with_label_values(&[value])).collect()
+}
+
+/// The counters of every route, decision and source.
+#[derive(Debug)]
+struct Table(Vec<IntCounter>);
+
+impl Table {
+    fn new(counters: &IntCounterVec) -> Self {
+        let all =
+            ROUTES.iter().flat_map(|r| DECISIONS.iter().flat_map(move |d| SOURCES.iter().map(move |s| [*r, *d, *s])));
+        Self(all.map(|labels| counters.with_label_values(&labels)).collect())
+    }
+
+    fn get(&self, route: &str, decision: &str, source: &str) -> Option<&IntCounter> {
+        let place = |all: &[&str], one: &str| all.iter().position(|a| *a == one);
+        let (route, decision, source) = (place(ROUTES, route)?, place(DECISIONS, decision)?, place(SOURCES, source)?);
+        self.0.get((route * DECISIONS.len() + decision) * SOURCES.len() + source)
+    }
+}
+
+/// The counters of every known scope, and one for the others.
+#[derive(Debug)]
+struct Scopes(Vec<IntCounter>);
+
+impl Scopes {
+    fn new(counters: &IntCounterVec) -> Self {
+        let values: Vec<&str> = KNOWN.iter().copied().chain(["other"]).collect();
+        Self(each(counters, &values))
+    }
+
+    fn count(&self, scopes: Option<&ScopeSet>) {
+        for scope in scopes.into_iter().flat_map(ScopeSet::iter) {
+            let place = KNOWN.iter().position(|known| *known == scope.as_str()).unwrap_or(KNOWN.len());
+            self.0.get(place).into_iter().for_each(IntCounter::inc);
+        }
     }
 }
 

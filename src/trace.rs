@@ -3,6 +3,8 @@
 //! Source: W3C Trace Context, level 1, §3.2. Anything malformed is as good as absent (§3.2.2.5).
 
 use std::fmt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A trace's place: which trace, and which span of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +34,13 @@ impl TraceParent {
     /// A trace that begins here; nobody asked for it to be recorded.
     #[must_use]
     pub fn begin() -> Self {
-        let random = || getrandom::u64().unwrap_or(1).max(1);
-        Self { trace: (u128::from(random()) << 64) | u128::from(random()), span: random(), flags: 0 }
+        Self { trace: (u128::from(number()) << 64) | u128::from(number()), span: number(), flags: 0 }
     }
 
     /// A span of ours within the same trace.
     #[must_use]
     pub fn child(self) -> Self {
-        Self { span: getrandom::u64().unwrap_or(1).max(1), ..self }
+        Self { span: number(), ..self }
     }
 
     /// The trace's number, 32 hexadecimal digits.
@@ -59,6 +60,16 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
     }
+}
+
+/// A number that no other span has. It need not be a secret, so it does not ask the system each time:
+/// a count from a random begin, mixed as SplitMix64 does.
+fn number() -> u64 {
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
+    let mut z = NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)).max(1)
 }
 
 /// Exactly so many lower-case hexadecimal digits.
