@@ -255,6 +255,12 @@ impl Authenticator {
         self.issuers.get(issuer).map(|t| &t.slot)
     }
 
+    /// The number of an issuer's present keys.
+    #[must_use]
+    pub fn keys_of(&self, issuer: &str) -> Option<u64> {
+        self.issuers.iter().find(|t| *t.issuer.name == *issuer).map(|t| t.slot.version())
+    }
+
     /// The name of the issuer that a JWT says it is from, if that is one of ours.
     #[must_use]
     pub fn issuer_of(&self, credential: Credential<'_>) -> Option<&Arc<str>> {

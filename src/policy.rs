@@ -40,6 +40,7 @@ pub struct Policy {
     gateway_secret: Arc<Holding>,
     anonymous: Arc<Holding>,
     credential: Option<HeaderValue>,
+    timed: bool,
     nothing: Ceiling,
 }
 
@@ -144,6 +145,7 @@ impl Policy {
             ),
             index,
             credential: headers::credential(&live.gateway_auth),
+            timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
             live: Arc::new(live),
             nothing: Ceiling::new(ScopeSet::empty()),
         }
@@ -238,6 +240,20 @@ impl Policy {
             Arc::new(Holding::new(own, places, &self.live.grants, self.live.excess, &self.live.headers))
         });
         Proven { principal, holding }
+    }
+
+    /// What a judgement on a principal depends on beside the moment: this policy, and the keys of its
+    /// issuer. The same number, the same judgement.
+    #[must_use]
+    pub fn state(&self, principal: &Principal) -> u64 {
+        let keys = principal.verified().and_then(|v| self.authenticator.keys_of(&v.issuer)).unwrap_or_default();
+        (self.generation << 32) ^ keys
+    }
+
+    /// Whether some grant begins or ends by the clock.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.timed
     }
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.

@@ -2,10 +2,11 @@
 
 use super::upstream::Attempts;
 use crate::admission::Asked;
+use crate::authn::Principal;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
-use crate::route::{Need, Route};
+use crate::route::Route;
 use crate::target::Path;
 use crate::watchtower::Watchtower;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
 use pingora::proxy::Session;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -84,13 +85,15 @@ impl Ctx {
             return;
         }
         self.record.stream_begins("sse");
-        if let (Some(connection), Some(grant), Some(route)) = (&self.connection, &self.grant, self.route()) {
+        if let (Some(connection), Some(grant)) = (&self.connection, &self.grant) {
+            let state = grant.principal().map_or(0, |principal| self.policy.state(principal));
             connection.judged_again(Arc::new(OpenStream {
                 grant: grant.clone(),
-                route: route.clone(),
                 asked: self.asked.clone(),
                 method: self.record.method.clone(),
                 path: self.record.path.clone(),
+                judged: AtomicU64::new(state),
+                until: AtomicI64::new(grant.principal().map_or(i64::MAX, |p| until(p))),
                 peer: self.peer(),
             }));
         }
@@ -116,34 +119,49 @@ impl Ctx {
 #[derive(Debug)]
 struct OpenStream {
     grant: Grant,
-    route: Arc<Route>,
     asked: Asked,
     method: Method,
     path: String,
     peer: Option<IpAddr>,
+    /// The state of policy and keys under which it was last judged.
+    judged: AtomicU64,
+    /// Until when that judgement holds, in milliseconds since 1970.
+    until: AtomicI64,
+}
+
+/// The end of a principal's proof, in milliseconds since 1970.
+fn until(principal: &Principal) -> i64 {
+    principal.valid_until().map_or(i64::MAX, jiff::Timestamp::as_millisecond)
 }
 
 impl OpenRequest for OpenStream {
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
-        let Some(principal) = self.grant.principal() else {
-            return matches!(self.route.need, Need::Scope(_)).then_some("missing_scope");
-        };
         let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
         // What the route needs may have changed as well as what the caller holds.
+        let route = policy.route(&self.method, path);
+        let Some(principal) = self.grant.principal() else {
+            return policy.unproven(route).is_none().then_some("missing_scope");
+        };
+        // Thousands of streams are asked twice a second: most can say at once that nothing changed.
+        let state = policy.state(principal);
+        let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
+        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
+            return None;
+        }
         let request = Request {
             method: &self.method,
             path,
-            route: policy.route(&self.method, path),
+            route,
             requested: self.asked.requested.as_ref(),
             governed: &self.asked.governed,
             peer: self.peer,
             now,
         };
-        policy
-            .confirm(principal, self.peer, now)
-            .and_then(|proven| policy.decide(&proven, request))
-            .err()
-            .map(|refusal| refusal.code())
+        let confirmed = policy.confirm(principal, self.peer, now).and_then(|proven| {
+            self.until.store(until(&proven.principal), Ordering::Relaxed);
+            policy.decide(&proven, request)
+        });
+        confirmed.err().map(|refusal| refusal.code())
     }
 }
 

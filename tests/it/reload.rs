@@ -175,6 +175,19 @@ fn a_stream_ends_when_its_token_expires() {
     eventually("it is logged", || shim.access().iter().any(|l| l["stream"] == true));
 }
 
+#[test]
+fn a_stream_ends_when_a_new_policy_lets_its_token_expire_sooner() {
+    let (_gateway, address) = stand_in(Duration::from_secs(20));
+    let shim = Shim::start(address, &people());
+    let mut client = shim.client();
+    client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {WRITER}")], STREAM);
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    let soon = jiff::Timestamp::now() + Duration::from_secs(2);
+    replace(&shim, &text(&shim).replace("name = \"writer\"", &format!("name = \"writer\"\nexpires = {soon}")));
+    assert!(!client.closes_within(Duration::from_millis(1200)), "it ended too soon");
+    assert!(client.closes_within(Duration::from_secs(4)));
+}
+
 /// What `scopeshim reload` does, without a process.
 fn ask_for_reload(shim: &Shim) -> String {
     let mut socket = std::os::unix::net::UnixStream::connect(shim.dir.path().join("state/admin.sock")).unwrap();
