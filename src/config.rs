@@ -211,6 +211,19 @@ pub enum GatewayAuth {
     Password(Secret),
     /// `gateway.auth.mode = "none"`.
     None,
+    /// `gateway.auth.mode = "trusted-proxy"`.
+    TrustedProxy(Box<TrustedProxy>),
+}
+
+/// What a gateway in mode trusted-proxy is told (contract §4).
+#[derive(Debug, Clone)]
+pub struct TrustedProxy {
+    /// Its `gateway.auth.trustedProxy.userHeader`.
+    pub user_header: HeaderName,
+    /// Its `requiredHeaders`, with the values they are sent with.
+    pub required_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The address given for a client of this machine; never loopback.
+    pub stand_in_address: IpAddr,
 }
 
 impl GatewayAuth {
@@ -219,7 +232,7 @@ impl GatewayAuth {
     pub fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Token(secret) | Self::Password(secret) => Some(secret),
-            Self::None => None,
+            Self::None | Self::TrustedProxy(_) => None,
         }
     }
 
@@ -230,6 +243,7 @@ impl GatewayAuth {
             Self::Token(_) => "token",
             Self::Password(_) => "password",
             Self::None => "none",
+            Self::TrustedProxy(_) => "trusted-proxy",
         }
     }
 }
@@ -397,6 +411,8 @@ pub struct GrantRule {
     pub excess: Option<Excess>,
     /// What becomes of the gateway's headers.
     pub headers: HeaderRules,
+    /// Who these principals are to a gateway in mode trusted-proxy; `None`: their own name.
+    pub gateway_user: Option<HeaderValue>,
     /// Where it stands, `file:line`.
     pub place: Arc<str>,
 }

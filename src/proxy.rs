@@ -102,7 +102,7 @@ impl ProxyHttp for Proxy {
         let strip: Vec<HeaderName> = request
             .headers
             .keys()
-            .filter(|name| match headers::kind(name.as_str()) {
+            .filter(|name| match ctx.policy.proof().kind(name.as_str()) {
                 Kind::Free => ctx.policy.authenticator().carries_token(name),
                 Kind::Governed(_) | Kind::Ours | Kind::Forged => true,
             })
@@ -117,7 +117,7 @@ impl ProxyHttp for Proxy {
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
-        for (name, value) in headers::outbound(grant, ctx.policy.credential()) {
+        for (name, value) in headers::outbound(grant, ctx.policy.proof(), ctx.peer()) {
             request.insert_header(name, value)?;
         }
         if !upstream::is_repeatable(&request.method) {

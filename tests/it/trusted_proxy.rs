@@ -1,0 +1,103 @@
+//! Mode trusted-proxy: what a gateway is told, and what no client can tell it (contract §4).
+
+use crate::support::{Capture, READER, SECRET, Shim, people, scopeshim};
+
+const AUTH: &str = "kind = \"trusted-proxy\", user_header = \"x-home-user\", \
+     required_headers = { \"x-proxy-secret\" = { file = \"gateway.token\" }, \"x-forwarded-proto\" = \"https\" }";
+
+fn tables() -> String {
+    people().replace("[gateway_secret]\n", "")
+}
+
+#[test]
+fn the_gateway_is_told_who_calls_and_nothing_a_client_says() {
+    let capture = Capture::start();
+    let shim = Shim::with(capture.address(), AUTH, &tables());
+    let hostile = [
+        "X-Home-User: admin",
+        "x_home_user: admin",
+        "x.home.user: admin",
+        "X-Proxy-Secret: guess",
+        "x_proxy_secret: guess",
+        "X-Forwarded-For: 203.0.113.9",
+        "X-Forwarded-Proto: http",
+        "X-Real-IP: 203.0.113.9",
+        "Origin: https://elsewhere.example",
+        "Connection: x-home-user, x-proxy-secret",
+    ];
+    let answer = shim.client().ask("GET /v1/models", READER, &hostile, "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for (name, value) in [
+        ("x-openclaw-scopes", "operator.read"),
+        ("x-home-user", "reader"),
+        ("x-proxy-secret", SECRET),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "192.0.2.1"),
+    ] {
+        assert_eq!(capture.values(name), [value], "{name}: {:?}", capture.last());
+    }
+    let known = ["host", "x-request-id", "x-openclaw-scopes", "x-home-user", "x-proxy-secret", "x-forwarded-proto"];
+    for (name, _) in capture.last() {
+        assert!(name == "x-forwarded-for" || known.contains(&name.as_str()), "{name}: {:?}", capture.last());
+    }
+    assert!(!shim.log().concat().contains(SECRET), "a required header's secret is in the log");
+}
+
+#[test]
+fn a_public_route_proves_nothing() {
+    let capture = Capture::start();
+    let shim = Shim::with(capture.address(), AUTH, &tables());
+    assert_eq!(shim.client().ask("GET /healthz", READER, &[], "").status, 200);
+    for name in ["x-home-user", "x-proxy-secret", "x-forwarded-for", "authorization"] {
+        assert!(capture.values(name).is_empty(), "{name}: {:?}", capture.last());
+    }
+    assert_eq!(capture.values("x-openclaw-scopes"), [""]);
+}
+
+#[test]
+fn a_grant_may_say_who_its_principals_are() {
+    let capture = Capture::start();
+    let auth = format!("{AUTH}, stand_in_address = \"198.51.100.7\"");
+    let grant = "[[grant]]\nto = { token = \"read*\" }\ngateway_user = \"sidecar read\"\n";
+    let shim = Shim::with(
+        capture.address(),
+        &auth,
+        &format!("{}{grant}[anonymous]\nscopes = [\"operator.read\"]\n", tables()),
+    );
+    assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
+    assert_eq!(capture.values("x-home-user"), ["sidecar read"]);
+    assert_eq!(capture.values("x-forwarded-for"), ["198.51.100.7"]);
+    assert_eq!(shim.client().ask("GET /v1/models", "", &[], "").status, 200);
+    assert_eq!(capture.values("x-home-user"), ["anonymous"]);
+}
+
+#[test]
+fn what_the_mode_cannot_use_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    for (auth, message) in [
+        ("kind = \"trusted-proxy\", file = \"x\"", "mode `trusted-proxy` has no secret"),
+        ("kind = \"trusted-proxy\", user_header = \"authorization\"", "`authorization` has a meaning of its own"),
+        ("kind = \"trusted-proxy\", user_header = \"a b\"", "is not a header's name"),
+        ("kind = \"trusted-proxy\", stand_in_address = \"127.0.0.1\"", "the gateway takes 127.0.0.1 for no client's"),
+        ("kind = \"trusted-proxy\", stand_in_address = \"home\"", "`home` is not an address"),
+        (
+            "kind = \"trusted-proxy\", required_headers = { x-forwarded-user = \"a\" }",
+            "`x-forwarded-user` is sent already",
+        ),
+        ("kind = \"trusted-proxy\", required_headers = { x-a = {} }", "exactly one place"),
+        ("kind = \"trusted-proxy\", required_headers = { x-openclaw-scopes = \"x\" }", "a meaning of its own"),
+        ("kind = \"none\", user_header = \"x-forwarded-user\"", "go with mode `trusted-proxy`"),
+        ("kind = \"trusted-proksy\"", "did you mean `trusted-proxy`?"),
+    ] {
+        let text = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://127.0.0.1:1\"\nauth = {{ {auth} }}\n{}",
+            tables()
+        );
+        std::fs::write(&config, text).unwrap();
+        let output = scopeshim().arg("check").arg("--config").arg(&config).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{auth}: {said}");
+        assert!(said.contains(message), "{auth}: {said}");
+    }
+}
