@@ -68,7 +68,7 @@ impl Fixed {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let pairs = [
             ("[[listen]]", self.listeners == other.listeners),
-            ("[gateway] url and timeouts", self.gateway == other.gateway),
+            ("[gateway] url, timeouts and canaries", self.gateway == other.gateway),
             ("[server] threads", self.threads == other.threads),
             ("[server] state_dir", self.state_dir == other.state_dir),
             ("[server] drain", self.drain == other.drain),
@@ -118,6 +118,8 @@ pub struct GatewayAddress {
     pub connect_timeout: Duration,
     /// How long a request waits for a gateway that refuses connections.
     pub retry_for: Duration,
+    /// Whether it is asked what it is.
+    pub canaries: bool,
 }
 
 impl GatewayAddress {

@@ -43,6 +43,7 @@ pub struct Policy {
     proof: Proof,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
     taken: HashSet<Arc<str>>,
+    canary_user: HeaderValue,
     nothing: Ceiling,
 }
 
@@ -156,6 +157,7 @@ impl Policy {
             ),
             index,
             taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
+            canary_user: canary_user(&live),
             proof,
             live: Arc::new(live),
             nothing: Ceiling::new(ScopeSet::empty()),
@@ -204,6 +206,12 @@ impl Policy {
     #[must_use]
     pub fn proof(&self) -> &Proof {
         &self.proof
+    }
+
+    /// In whose name this proxy asks its own questions.
+    #[must_use]
+    pub fn canary_user(&self) -> &HeaderValue {
+        &self.canary_user
     }
 
     /// Who is calling, and what do they hold?
@@ -302,6 +310,13 @@ impl Policy {
 fn taken(live: &Live) -> HashSet<Arc<str>> {
     let own = ["anonymous", "gateway-secret"].map(Arc::from);
     live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
+}
+
+/// A principal's name: the gateway may know no others.
+fn canary_user(live: &Live) -> HeaderValue {
+    let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
+    let named = || live.tokens.first().map(|t| headers::user(&t.name));
+    mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
 fn narrowed(terms: &Terms, requested: &ScopeSet) -> Result<Ceiling, Refusal> {

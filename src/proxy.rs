@@ -17,8 +17,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ctx::Ctx;
-use http::HeaderName;
 use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN};
+use http::{HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
@@ -141,7 +141,8 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() {
             return Ok(());
         }
-        self.upstream.answered();
+        let proven = ctx.grant.as_ref().is_some_and(|g| g.principal().is_some());
+        self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
         ctx.answer_begins(response);
         // The gateway's word about its own connection, not about ours.
         response.remove_header("keep-alive");

@@ -130,6 +130,9 @@ pub struct Gateway {
     /// How long a request waits for a gateway that refuses connections, as one that restarts does.
     /// Default `"3s"`.
     pub retry_for: Option<At<String>>,
+    /// Whether a few harmless GETs find out what the gateway is, at start and whenever it comes back.
+    /// Default `true`.
+    pub canaries: Option<At<bool>>,
 }
 
 /// How this proxy authenticates itself to the gateway: the gateway's `gateway.auth.mode`.

@@ -12,6 +12,7 @@ pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for"
 /// What proves this proxy to the gateway, rendered once per policy.
 #[derive(Debug, Default)]
 pub struct Proof {
+    mode: &'static str,
     /// The lines that are the same for every caller.
     lines: Vec<(HeaderName, HeaderValue)>,
     /// In mode trusted-proxy: how callers are named.
@@ -30,7 +31,7 @@ impl Proof {
     /// Renders what a mode sends.
     #[must_use]
     pub fn new(auth: &GatewayAuth) -> Self {
-        let mut proof = Self::default();
+        let mut proof = Self { mode: auth.mode(), ..Self::default() };
         match auth {
             GatewayAuth::None => {}
             GatewayAuth::Token(secret) | GatewayAuth::Password(secret) => {
@@ -48,6 +49,12 @@ impl Proof {
             }
         }
         proof
+    }
+
+    /// The mode's name, as the gateway spells it.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        self.mode
     }
 
     /// Whether the gateway is told who is calling.

@@ -85,6 +85,7 @@ class Gateway:
         config = {
             "gateway": {
                 "mode": "local", "port": self.port, "bind": "loopback", "auth": self.mode.gateway_auth,
+                **self.mode.gateway_extra,
                 "http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}},
             },
             "models": {"providers": {"mock": {

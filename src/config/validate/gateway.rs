@@ -31,6 +31,7 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
     let connect_timeout =
         duration(gateway.connect_timeout.as_ref(), Duration::from_secs(2), Duration::from_millis(1), problems);
     let retry_for = duration(gateway.retry_for.as_ref(), Duration::from_secs(3), Duration::ZERO, problems);
+    let canaries = gateway.canaries.as_ref().is_none_or(|c| *c.get());
     let url = &gateway.url;
     let bad = |problems: &mut Problems, message: &str| {
         problems.error("gateway-url", url.span(), message, "for example `url = \"http://127.0.0.1:18789\"`");
@@ -59,7 +60,7 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
         return bad(problems, "the URL may not hold a user name or a password");
     }
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for })
+    Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for, canaries })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
