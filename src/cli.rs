@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod explain;
 mod generate;
+mod init;
 mod man5;
 mod policy;
 mod reload;
@@ -31,6 +32,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was foun
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Read the gateway's configuration and write a working one of this proxy's
+    Init(init::Args),
     /// Serve: stand in front of the gateway until told to stop
     Run(ConfigFile),
     /// Have the running process read its configuration again, and wait for the verdict
@@ -101,6 +104,7 @@ pub fn main() -> Exit {
         }
     };
     match cli.verb {
+        Verb::Init(args) => init::init(args),
         Verb::Run(at) => run::run(&at.config),
         Verb::Reload(at) => reload::reload(&at),
         Verb::Status(args) => status::status(&args),

@@ -31,6 +31,7 @@ pub mod issuers;
 pub mod keys;
 pub mod listener;
 pub mod metrics;
+pub mod openclaw;
 pub mod policy;
 pub mod proxy;
 pub mod record;

@@ -15,6 +15,7 @@ mod golden;
 mod grants;
 mod headers;
 mod hostile;
+mod init;
 mod jwt;
 mod known;
 mod life;
