@@ -104,6 +104,7 @@ pub(super) fn auth(
             "remove them, or write `kind = \"trusted-proxy\"`",
         );
     }
+    let count = given.len();
     let reader = Reader { source, around };
     match kind {
         Kind::None | Kind::TrustedProxy => {
@@ -126,7 +127,7 @@ pub(super) fn auth(
                 problems.error(
                     "gateway-auth",
                     at.span(),
-                    format!("mode `{}` needs its secret from exactly one place", auth.kind.get()),
+                    format!("mode `{}` needs its secret from one place, {count} are given", auth.kind.get()),
                     "write one of `file = \"/path\"`, `env = \"NAME\"`, `credential = \"name\"`",
                 );
                 return None;
