@@ -3,6 +3,7 @@
 mod asking;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod generate;
 mod init;
@@ -42,6 +43,8 @@ enum Verb {
     Status(status::Args),
     /// Watch the running process
     Top(status::TopArgs),
+    /// Prove the live chain with real requests, and say what to change on which side
+    Doctor(doctor::Args),
     /// Say everything that is wrong with a configuration
     Check(check::Args),
     /// Say who a caller would be, what they may do, and why
@@ -109,6 +112,7 @@ pub fn main() -> Exit {
         Verb::Reload(at) => reload::reload(&at),
         Verb::Status(args) => status::status(&args),
         Verb::Top(args) => status::top(&args),
+        Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Explain(args) => explain::explain(&args),
         Verb::Policy(verb) => policy::policy(&verb),

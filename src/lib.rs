@@ -23,6 +23,7 @@ pub mod authn;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod files;
 pub mod gateway;
 pub mod glob;

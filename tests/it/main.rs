@@ -9,6 +9,7 @@
 mod admin;
 mod cli;
 mod config;
+mod doctor;
 mod example;
 mod gateway;
 mod golden;
