@@ -131,6 +131,10 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
     let said = format!("GET /v1/models as {}: {}", caller.name, brief(&answer));
     match answer {
         Ok(a) if a.status == 200 && !a.is_html() => Outcome::Good(said),
+        // Before 2026.3.24 this path is the web page, whatever is switched on (contract, head).
+        Ok(a) if a.status == 200 && endpoints_enabled(chain) => {
+            Outcome::Good(format!("{said}: this release lists no models"))
+        }
         Ok(a) if a.status == 403 && !may => Outcome::Good(format!("{said}, as the policy says")),
         Ok(a) if a.status == 401 => Outcome::found(error(
             "caller-unknown-to-process",
@@ -151,6 +155,10 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
             "the access log has the line of this request, with its cause",
         )),
     }
+}
+
+fn endpoints_enabled(chain: &Chain) -> bool {
+    matches!(&chain.gateway.state, State::Answers(traits) if traits.endpoints_enabled == Some(true))
 }
 
 /// Is a client that asks for less held to it, whatever the gateway does?
