@@ -171,7 +171,7 @@ impl App {
         }
         let mut background = JoinSet::new();
         background.spawn(sweep(self.connections.clone()));
-        let gateway = self.gateway;
+        let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
         if let Some(live) = self.live {
             let admin = Arc::new(Admin::new(Asked {
@@ -181,7 +181,7 @@ impl App {
                 connections: self.connections.clone(),
                 issuers: self.issuers.clone(),
                 tower: self.tower.clone(),
-                gateway: self.fixed.gateway.authority(),
+                gateway: self.gateway.clone(),
             }));
             for (listener, door) in live.doors {
                 background.spawn(answer(listener, door, admin.clone()));

@@ -45,6 +45,12 @@ impl Gateway {
         Self { address, policy, doubt, findings: ArcSwap::default() }
     }
 
+    /// Its address, `host:port`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address.authority()
+    }
+
     /// What is known now.
     #[must_use]
     pub fn findings(&self) -> Arc<Findings> {

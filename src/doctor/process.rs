@@ -32,22 +32,19 @@ fn judge(status: &Value) -> Outcome {
             "mend the file (`scopeshim check`), then `scopeshim reload`",
         );
     }
-    let verdict = policy.pointer("/last/1");
-    match verdict.and_then(|v| v.get("verdict")).and_then(Value::as_str) {
-        Some("refused") => finding(
-            format!("the last reload was refused; policy {generation} stays in force"),
-            "mend the file (`scopeshim check`), then `scopeshim reload`",
-        ),
-        Some("needs_restart") => {
-            let keys = verdict.and_then(|v| v.get("keys")).and_then(Value::as_array);
-            let keys: Vec<&str> = keys.into_iter().flatten().filter_map(Value::as_str).collect();
-            finding(
-                format!("the file changes {}; policy {generation} stays in force", keys.join(", ")),
-                "restart the process: `systemctl restart scopeshim`",
-            )
-        }
-        _ => Outcome::Good(format!("policy {generation} is in force")),
+    if policy.get("last_reload_ok") == Some(&Value::Bool(false)) {
+        let said = policy.get("last_reload_text").and_then(Value::as_str).unwrap_or("the last reload was refused");
+        let restart = said.contains("needs a restart");
+        return finding(
+            said.trim().to_owned(),
+            if restart {
+                "restart the process: `systemctl restart scopeshim`"
+            } else {
+                "mend the file (`scopeshim check`), then `scopeshim reload`"
+            },
+        );
     }
+    Outcome::Good(format!("policy {generation} is in force"))
 }
 
 #[cfg(test)]
@@ -62,12 +59,13 @@ mod tests {
             Outcome::Found(_, advice) => format!("{} -> {}", advice[0].what, advice[0].change),
             Outcome::Skipped(why) => why,
         };
-        assert_eq!(said(json!({"generation": 3, "last": null})), "policy 3 is in force");
+        assert_eq!(said(json!({"generation": 3, "last_reload_ok": true})), "policy 3 is in force");
         assert!(said(json!({"generation": 1, "from_last_good": true})).contains("scopeshim check"));
-        let refused = json!({"generation": 2, "last": ["2026-01-01T00:00:00Z", {"verdict": "refused"}]});
-        assert!(said(refused).contains("policy 2 stays in force"));
+        let refused =
+            json!({"last_reload_ok": false, "last_reload_text": "the file is wrong; policy 2 stays in force"});
+        assert!(said(refused).ends_with("then `scopeshim reload`"));
         let restart =
-            json!({"generation": 2, "last": ["2026-01-01T00:00:00Z", {"verdict": "needs_restart", "keys": ["[log]"]}]});
-        assert!(said(restart).contains("the file changes [log]"));
+            json!({"last_reload_ok": false, "last_reload_text": "the file changes [log], which needs a restart"});
+        assert!(said(restart).contains("systemctl restart"));
     }
 }

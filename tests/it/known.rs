@@ -1,6 +1,6 @@
 //! What the gateway is, as found out and said.
 
-use crate::support::{Capture, SECRET, Shim, eventually, people, stand_in};
+use crate::support::{Capture, SECRET, Shim, eventually, people, scopeshim, stand_in};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -38,6 +38,12 @@ fn a_gateway_that_ignores_narrowed_scopes_is_warned_of() {
     eventually("the warning", || line(&shim, |l| l["code"] == "mode-cannot-narrow").is_some());
     let warning = line(&shim, |l| l["code"] == "mode-cannot-narrow").unwrap();
     assert_eq!(warning["level"], "WARN");
+    eventually("the status knows it", || {
+        let output = scopeshim().args(["status", "--json", "--config"]).arg(shim.config()).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["gateway_findings"]["state"]["answers"]["enforces_narrowed"] == false
+            && status["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("trusted-proxy"))
+    });
     assert!(warning["change"].as_str().unwrap().contains("trusted-proxy"), "{warning}");
 }
 

@@ -36,7 +36,15 @@ fn the_gateway_is_told_who_calls_and_nothing_a_client_says() {
     ] {
         assert_eq!(capture.values(name), [value], "{name}: {:?}", capture.last());
     }
-    let known = ["host", "x-request-id", "x-openclaw-scopes", "x-home-user", "x-proxy-secret", "x-forwarded-proto"];
+    let known = [
+        "host",
+        "x-request-id",
+        "traceparent",
+        "x-openclaw-scopes",
+        "x-home-user",
+        "x-proxy-secret",
+        "x-forwarded-proto",
+    ];
     for (name, _) in capture.last() {
         assert!(name == "x-forwarded-for" || known.contains(&name.as_str()), "{name}: {:?}", capture.last());
     }
