@@ -1,7 +1,7 @@
 //! Harmless questions whose answers tell what a gateway is: GET only, over the real credential.
 
 use super::findings::{Findings, State, Traits};
-use crate::client::{Answer, Fault, Question, Server, ask};
+use crate::client::{Answer, Question, Server, ask};
 use crate::config::GatewayAddress;
 use crate::headers::{CLIENT_ADDRESS, Proof, SCOPES};
 use http::{HeaderName, HeaderValue};
@@ -21,8 +21,7 @@ pub async fn probe(address: &GatewayAddress, proof: &Proof, user: &HeaderValue) 
     let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), proof, user };
     let state = match canary.traits().await {
         Ok(traits) => State::Answers(traits),
-        Err(Fault::Connect(error)) => State::Unreachable(error.to_string()),
-        Err(fault) => State::Unreachable(fault.to_string()),
+        Err(cause) => State::Unreachable(cause),
     };
     Findings { mode: proof.mode(), state }
 }
@@ -34,12 +33,13 @@ struct Canary<'a> {
 }
 
 impl Canary<'_> {
-    async fn traits(&self) -> Result<Traits, Fault> {
+    /// The error says why it does not answer.
+    async fn traits(&self) -> Result<Traits, String> {
         let mut traits = Traits::default();
         // Away, or starting: not a word about the rest then.
         let alive = self.ask("/healthz", unproven()).await?;
         if alive.status == 503 {
-            return Err(Fault::Broken("it is starting or stopping".to_owned()));
+            return Err("it is starting or stopping".to_owned());
         }
         let there = self.ask(WRITES, unproven()).await?;
         traits.endpoints_enabled = enabled(&there);
@@ -72,8 +72,8 @@ impl Canary<'_> {
         lines
     }
 
-    async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<Answer, Fault> {
-        ask(&self.server, Question::get(path, lines), PATIENCE).await
+    async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<Answer, String> {
+        ask(&self.server, Question::get(path, lines), PATIENCE).await.map_err(|fault| fault.to_string())
     }
 }
 
