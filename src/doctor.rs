@@ -79,7 +79,13 @@ impl Outcome {
         Self::Found(String::new(), vec![advice])
     }
 
-    /// Good, unless there is advice.
+    /// Good, unless there is advice; `claim` holds unless something is wrong.
+    fn claim(claim: &str, advice: Vec<Advice>) -> Self {
+        let wrong = advice.iter().any(|a| a.severity == Severity::Error);
+        Self::of(if wrong { "" } else { claim }, advice)
+    }
+
+    /// Good, unless there is advice; `said` is true in any case.
     fn of(said: impl Into<String>, advice: Vec<Advice>) -> Self {
         if advice.is_empty() { Self::Good(said.into()) } else { Self::Found(said.into(), advice) }
     }

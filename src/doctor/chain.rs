@@ -18,6 +18,9 @@ use std::time::Duration;
 /// For one answer; a cold gateway takes its time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A target that this proxy refuses before anything else, and in words of its own.
+pub(super) const AMBIGUOUS: &str = "/scopeshim//doctor";
+
 pub(super) type Lines = Vec<(HeaderName, HeaderValue)>;
 
 /// The chain as far as it can be seen from here.
@@ -28,6 +31,8 @@ pub(super) struct Chain {
     pub keyless: Vec<Arc<str>>,
     /// Where this proxy is asked.
     pub server: Server,
+    /// Whether it answers there, it and not something else.
+    pub answers: bool,
     /// From where, as this proxy sees it.
     pub peer: Option<IpAddr>,
     /// As whom; or why as nobody.
@@ -60,10 +65,11 @@ impl Chain {
         let keyless = issuers.ready().await;
         let policy = Policy::compile(live, &slots, 0);
         let server = fixed.listeners.first().map_or(Server::Tcp("127.0.0.1".to_owned(), 0), server);
+        let answers = is_ours(&ask(&server, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);
         let gateway = probe(&fixed.gateway, policy.proof(), policy.canary_user()).await;
-        Self { fixed, policy, keyless, server, peer, caller, gateway }
+        Self { fixed, policy, keyless, server, answers, peer, caller, gateway }
     }
 
     /// Asks this proxy, through its first listener.
@@ -99,6 +105,11 @@ impl Caller {
     pub(super) fn with(&self, more: &[(&'static str, &'static str)]) -> Lines {
         self.lines.iter().cloned().chain(lines(more)).collect()
     }
+}
+
+/// Whether an answer to [`AMBIGUOUS`] is this proxy's.
+pub(super) fn is_ours(answer: &Result<Answer, Fault>) -> bool {
+    answer.as_ref().is_ok_and(|a| a.text_at("/error/request_id").is_some())
 }
 
 pub(super) fn lines(all: &[(&'static str, &'static str)]) -> Lines {

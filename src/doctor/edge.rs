@@ -1,15 +1,12 @@
 //! This proxy's own part: it listens, knows its callers, narrows, and lets nothing forged through.
 
 use super::Outcome;
-use super::chain::{Caller, Chain, NoCaller, PATIENCE, lines, server};
+use super::chain::{AMBIGUOUS, Caller, Chain, NoCaller, PATIENCE, is_ours, lines, server};
 use crate::client::{Answer, Fault, Question, Server, ask};
 use crate::gateway::{Advice, Severity, Side, State};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
-
-/// A target that this proxy refuses before anything else, and in words of its own.
-const AMBIGUOUS: &str = "/scopeshim//doctor";
 
 fn error(code: &'static str, side: Side, what: String, why: &'static str, change: impl Into<String>) -> Advice {
     Advice::new(code, Severity::Error, side, what, why, change.into())
@@ -22,7 +19,7 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
     for address in &chain.fixed.listeners {
         let at = server(address);
         let finding = match ask(&at, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
-            Ok(answer) if answer.text_at("/error/request_id").is_some() => None,
+            answer if is_ours(&answer) => None,
             Ok(answer) => Some(error(
                 "listener-taken",
                 Side::Machine,
@@ -72,17 +69,19 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
             "see the log for the cause; check `keys` of the `[[issuer]]` and the way there",
         )
     }));
-    // A stranger: no secret has this form.
-    let stranger = vec![(AUTHORIZATION, HeaderValue::from_static("Bearer scopeshim-doctor-knows-no-token"))];
-    match chain.get("/v1/models", stranger).await {
-        Ok(answer) if answer.status == 401 => {}
-        other => advice.push(error(
-            "stranger-let-in",
-            Side::Proxy,
-            format!("a stranger's token is not refused: {}", brief(&other)),
-            "nobody unproven may pass",
-            "is it this proxy that answers? See the stage `listener`",
-        )),
+    if chain.answers {
+        // No secret has this form.
+        let stranger = vec![(AUTHORIZATION, HeaderValue::from_static("Bearer scopeshim-doctor-knows-no-token"))];
+        let answer = chain.get("/v1/models", stranger).await;
+        if !answer.as_ref().is_ok_and(|a| a.status == 401) {
+            advice.push(error(
+                "stranger-let-in",
+                Side::Proxy,
+                format!("a stranger's token is not refused: {}", brief(&answer)),
+                "nobody unproven may pass",
+                "report this, with the line of this request in the access log",
+            ));
+        }
     }
     if let Err(NoCaller::Refused(refusal)) = &chain.caller {
         advice.push(error(
@@ -93,31 +92,36 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
             refusal.advice(),
         ));
     }
+    let counted = |n: usize, what: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        n => Some(format!("{n} {what}s")),
+    };
+    let named = |there: bool, what: &str| there.then(|| what.to_owned());
     let sources = [
-        (live.tokens.len(), "named tokens"),
-        (live.issuers.len(), "issuers"),
-        (usize::from(live.gateway_secret.is_some()), "the gateway's secret"),
-        (usize::from(live.anonymous.is_some()), "anonymous callers"),
+        counted(live.tokens.len(), "named token"),
+        counted(live.issuers.len(), "issuer"),
+        named(live.gateway_secret.is_some(), "the gateway's secret"),
+        named(live.anonymous.is_some(), "anonymous callers"),
     ];
-    let said: Vec<String> =
-        sources
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| {
-                if what.starts_with("named") || what == "issuers" { format!("{count} {what}") } else { what.to_owned() }
-            })
-            .collect();
-    Outcome::of(format!("{}; strangers are refused", said.join(", ")), advice)
+    Outcome::of(sources.into_iter().flatten().collect::<Vec<_>>().join(", "), advice)
 }
 
 /// The caller to go on with.
 pub(super) fn caller(chain: &Chain) -> Result<&Caller, Outcome> {
+    if !chain.answers {
+        return Err(silent());
+    }
     chain.caller.as_ref().map_err(|why| {
         Outcome::Skipped(match why {
             NoCaller::Unknown => "no client's token is known here: give one in SCOPESHIM_TOKEN".to_owned(),
             NoCaller::Refused(_) => "the token given is refused".to_owned(),
         })
     })
+}
+
+fn silent() -> Outcome {
+    Outcome::Skipped("this proxy does not answer".to_owned())
 }
 
 /// Does a plain request get through?
@@ -184,7 +188,7 @@ pub(super) async fn narrowing(chain: &Chain) -> Outcome {
                 Side::Proxy,
                 format!("{what} is not refused: {}", brief(&answer)),
                 "a client that asks for less must get less",
-                "is it this proxy that answers? See the stage `listener`; if so, report this",
+                "report this, with the line of this request in the access log",
             )
         })
         .collect();
@@ -195,7 +199,7 @@ pub(super) async fn narrowing(chain: &Chain) -> Outcome {
         }
         advice.extend(chain.gateway.advice().into_iter().filter(|a| a.code == "mode-cannot-narrow"));
     }
-    Outcome::of(said, advice)
+    Outcome::claim(said, advice)
 }
 
 /// Does anything that a client claims of itself get through?
@@ -210,6 +214,9 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
         ("x_openclaw_scopes", "operator.admin"),
         ("x.openclaw.scopes", "operator.admin"),
     ];
+    if !chain.answers {
+        return silent();
+    }
     let mut advice = Vec::new();
     let leak = |what: String| {
         error(
@@ -217,7 +224,7 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
             Side::Proxy,
             what,
             "whoever reaches this port could be anybody",
-            "is it this proxy that answers? See the stage `listener`; if so, report this",
+            "report this, with the line of this request in the access log",
         )
     };
     let anonymous = chain.policy.live().anonymous.is_some();
@@ -244,7 +251,7 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
             advice.push(leak(format!("an alias of the scopes header counts: {}", brief(&emptied))));
         }
     }
-    Outcome::of("headers that claim identity, origin or scopes change nothing", advice)
+    Outcome::claim("headers that claim identity, origin or scopes change nothing", advice)
 }
 
 pub(super) fn brief(answer: &Result<Answer, Fault>) -> String {

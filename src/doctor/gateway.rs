@@ -31,7 +31,7 @@ pub(super) fn credential(chain: &Chain) -> Outcome {
     let found = advice(chain, &["gateway-credential", "gateway-attribution", "gateway-locked-out"]);
     match (found.is_empty(), traits.credential_accepted) {
         (true, None) => Outcome::Skipped("no route of this release tells".to_owned()),
-        _ => Outcome::of(format!("the gateway takes it (mode {})", chain.gateway.mode), found),
+        _ => Outcome::claim(&format!("the gateway takes it (mode {})", chain.gateway.mode), found),
     }
 }
 
@@ -43,6 +43,6 @@ pub(super) fn endpoints(chain: &Chain) -> Outcome {
     };
     match traits.endpoints_enabled {
         None => Outcome::Skipped("the gateway does not tell".to_owned()),
-        Some(_) => Outcome::of("the OpenAI endpoints are switched on", advice(chain, &["endpoints-disabled"])),
+        Some(_) => Outcome::claim("the OpenAI endpoints are switched on", advice(chain, &["endpoints-disabled"])),
     }
 }

@@ -101,7 +101,7 @@ fn each_break_is_found_at_its_stage() {
     shim.wait(Duration::from_secs(10)).unwrap();
     let (code, report) = doctor(&config, READER, &[]);
     assert_eq!(code, 1);
-    assert_eq!(stage(&report, "listener")["findings"][0]["code"], "listener-silent", "{report:#}");
+    assert_eq!(codes(&report), ["listener-silent"], "one cause, one finding: {report:#}");
     assert!(stage(&report, "listener")["findings"][0]["change"].as_str().unwrap().contains("scopeshim run"));
 
     let (code, report) = doctor(Path::new("/nonexistent.toml"), "", &[]);
