@@ -3,10 +3,12 @@
 SHELL := /bin/sh
 export PATH := $(PATH):$(HOME)/.cargo/bin
 GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
+# What docs/compatibility.md is made from; 2026.7.35 stands for a release nobody has looked at.
+MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 2026.9.6
 # What `make test` runs end to end: the release of most reports, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.9.6
 
-.PHONY: help demo build test check e2e fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
@@ -36,6 +38,11 @@ fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=6
 
 generate: setup-build ## what is made from the code: schema
 	cargo run --locked --quiet -- generate schema > packaging/config.schema.json
+
+matrix: setup-test ## every release in every mode, and docs/compatibility.md from what was seen (an hour)
+	cargo build --locked
+	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
+	status=$$?; mkdir -p docs; python3 tests/e2e/matrix.py target/matrix.json > docs/compatibility.md; exit $$status
 
 clean: ## everything that was built
 	cargo clean

@@ -7,6 +7,7 @@ mod status;
 
 pub use status::Status;
 
+use crate::gateway::Gateway;
 use crate::issuers::Issuers;
 use crate::listener::Connections;
 use crate::metrics::State;
@@ -54,8 +55,8 @@ pub struct Asked {
     pub issuers: Arc<Issuers>,
     /// For metrics and refusals.
     pub tower: Arc<Watchtower>,
-    /// The gateway's address.
-    pub gateway: String,
+    /// For what is known of the gateway.
+    pub gateway: Arc<Gateway>,
 }
 
 /// What the process can be asked.

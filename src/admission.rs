@@ -1,7 +1,7 @@
 //! What a request's headers ask for, judged without a socket: the part of admission that a dry run
 //! shares with the real one.
 
-use crate::headers::{self, Governed, Kind};
+use crate::headers::{self, Governed, Kind, Proof};
 use crate::policy::Proven;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route};
@@ -28,8 +28,8 @@ pub fn asked(headers: &HeaderMap) -> Result<Asked, Refusal> {
 
 /// How many headers claim what they may not.
 #[must_use]
-pub fn forged(headers: &HeaderMap) -> usize {
-    headers.keys().filter(|name| headers::kind(name.as_str()) == Kind::Forged).count()
+pub fn forged(headers: &HeaderMap, proof: &Proof) -> usize {
+    headers.keys().filter(|name| proof.kind(name.as_str()) == Kind::Forged).count()
 }
 
 /// Refuses what a page of another origin sends for a caller whose identity is their place: a page

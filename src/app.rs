@@ -3,6 +3,7 @@
 use crate::admin::{Admin, Asked, Door};
 use crate::config::{Config, Fixed, ListenAddress};
 use crate::files::Sighting;
+use crate::gateway::Gateway;
 use crate::issuers::Issuers;
 use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
@@ -60,6 +61,7 @@ pub struct App {
     policy: Arc<ArcSwap<Policy>>,
     listeners: Vec<Listener>,
     connections: Arc<Connections>,
+    gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
     issuers: Arc<Issuers>,
     tower: Arc<Watchtower>,
@@ -130,9 +132,10 @@ impl App {
             let (reload, wishes) = reload::channel();
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });
+        let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
         let proxy = Proxy::new(policy.clone(), upstream, issuers.clone(), tower.clone(), fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
-        Ok(Self { fixed, policy, listeners, connections, proxy, issuers, tower, live })
+        Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tower, live })
     }
 
     /// The addresses as bound.
@@ -144,6 +147,12 @@ impl App {
     #[must_use]
     pub fn policy(&self) -> Arc<ArcSwap<Policy>> {
         self.policy.clone()
+    }
+
+    /// The gateway, as it is known.
+    #[must_use]
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.gateway.clone()
     }
 
     /// A way to ask for reloads, where there is a file to read again.
@@ -162,6 +171,8 @@ impl App {
         }
         let mut background = JoinSet::new();
         background.spawn(sweep(self.connections.clone()));
+        let gateway = self.gateway.clone();
+        background.spawn(async move { gateway.watch().await });
         if let Some(live) = self.live {
             let admin = Arc::new(Admin::new(Asked {
                 reload: live.reload,
@@ -170,7 +181,7 @@ impl App {
                 connections: self.connections.clone(),
                 issuers: self.issuers.clone(),
                 tower: self.tower.clone(),
-                gateway: self.fixed.gateway.authority(),
+                gateway: self.gateway.clone(),
             }));
             for (listener, door) in live.doors {
                 background.spawn(answer(listener, door, admin.clone()));

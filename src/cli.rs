@@ -3,8 +3,10 @@
 mod asking;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod generate;
+mod init;
 mod man5;
 mod policy;
 mod reload;
@@ -31,6 +33,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was foun
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Read the gateway's configuration and write a working one of this proxy's
+    Init(init::Args),
     /// Serve: stand in front of the gateway until told to stop
     Run(ConfigFile),
     /// Have the running process read its configuration again, and wait for the verdict
@@ -39,6 +43,8 @@ enum Verb {
     Status(status::Args),
     /// Watch the running process
     Top(status::TopArgs),
+    /// Prove the live chain with real requests, and say what to change on which side
+    Doctor(doctor::Args),
     /// Say everything that is wrong with a configuration
     Check(check::Args),
     /// Say who a caller would be, what they may do, and why
@@ -101,10 +107,12 @@ pub fn main() -> Exit {
         }
     };
     match cli.verb {
+        Verb::Init(args) => init::init(args),
         Verb::Run(at) => run::run(&at.config),
         Verb::Reload(at) => reload::reload(&at),
         Verb::Status(args) => status::status(&args),
         Verb::Top(args) => status::top(&args),
+        Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Explain(args) => explain::explain(&args),
         Verb::Policy(verb) => policy::policy(&verb),

@@ -68,7 +68,7 @@ impl Fixed {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let pairs = [
             ("[[listen]]", self.listeners == other.listeners),
-            ("[gateway] url and timeouts", self.gateway == other.gateway),
+            ("[gateway] url, timeouts and canaries", self.gateway == other.gateway),
             ("[server] threads", self.threads == other.threads),
             ("[server] state_dir", self.state_dir == other.state_dir),
             ("[server] drain", self.drain == other.drain),
@@ -118,6 +118,8 @@ pub struct GatewayAddress {
     pub connect_timeout: Duration,
     /// How long a request waits for a gateway that refuses connections.
     pub retry_for: Duration,
+    /// Whether it is asked what it is.
+    pub canaries: bool,
 }
 
 impl GatewayAddress {
@@ -211,6 +213,19 @@ pub enum GatewayAuth {
     Password(Secret),
     /// `gateway.auth.mode = "none"`.
     None,
+    /// `gateway.auth.mode = "trusted-proxy"`.
+    TrustedProxy(Box<TrustedProxy>),
+}
+
+/// What a gateway in mode trusted-proxy is told (contract §4).
+#[derive(Debug, Clone)]
+pub struct TrustedProxy {
+    /// Its `gateway.auth.trustedProxy.userHeader`.
+    pub user_header: HeaderName,
+    /// Its `requiredHeaders`, with the values they are sent with.
+    pub required_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The address given for a client of this machine; never loopback.
+    pub stand_in_address: IpAddr,
 }
 
 impl GatewayAuth {
@@ -219,7 +234,7 @@ impl GatewayAuth {
     pub fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Token(secret) | Self::Password(secret) => Some(secret),
-            Self::None => None,
+            Self::None | Self::TrustedProxy(_) => None,
         }
     }
 
@@ -230,6 +245,7 @@ impl GatewayAuth {
             Self::Token(_) => "token",
             Self::Password(_) => "password",
             Self::None => "none",
+            Self::TrustedProxy(_) => "trusted-proxy",
         }
     }
 }
@@ -397,6 +413,8 @@ pub struct GrantRule {
     pub excess: Option<Excess>,
     /// What becomes of the gateway's headers.
     pub headers: HeaderRules,
+    /// Who these principals are to a gateway in mode trusted-proxy; `None`: their own name.
+    pub gateway_user: Option<HeaderValue>,
     /// Where it stands, `file:line`.
     pub place: Arc<str>,
 }

@@ -3,10 +3,14 @@
 //! Set or strip, never keep: every name that carries identity, origin or authority is taken out of
 //! every request, however it is spelled, and what the grant says is put in.
 
-use crate::config::GatewayAuth;
+mod proof;
+
+pub use proof::{CLIENT_ADDRESS, Proof, user};
+
 use crate::policy::Grant;
-use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// The header this program is about.
 pub const SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
@@ -55,9 +59,8 @@ pub enum Kind {
     Forged,
 }
 
-/// What kind of header this is. `name` is lower case, as [`HeaderName`] keeps it.
-#[must_use]
-pub fn kind(name: &str) -> Kind {
+/// What kind of header this is in every mode; [`Proof::kind`] knows the mode's own names too.
+fn kind(name: &str) -> Kind {
     match name {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
         _ => {}
@@ -65,12 +68,15 @@ pub fn kind(name: &str) -> Kind {
     if let Some(governed) = Governed::ALL.into_iter().find(|g| g.name() == name) {
         return Kind::Governed(governed);
     }
+    if is_owned(&fold(name)) { Kind::Forged } else { Kind::Free }
+}
+
+/// `_` and `.` and their like as the dash that other parsers fold them into (peers' CVEs, §1j).
+fn fold(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return if is_owned(name) { Kind::Forged } else { Kind::Free };
+        return Cow::Borrowed(name);
     }
-    // `_` and `.` and their like: other parsers fold them into the dash (peers' CVEs, §1j).
-    let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    if is_owned(&folded) { Kind::Forged } else { Kind::Free }
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
 /// Names that carry identity, origin or authority, at this gateway or at another server that may
@@ -129,24 +135,18 @@ fn is_owned(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
-/// The gateway's credential, rendered once per policy.
-#[must_use]
-pub fn credential(auth: &GatewayAuth) -> Option<HeaderValue> {
-    let secret = auth.secret()?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 /// The header lines the gateway gets from us, and in no other way: it takes a grant to make them.
-pub fn outbound(grant: &Grant, credential: Option<&HeaderValue>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+/// `peer` is the client's address, `None` on a unix socket.
+pub fn outbound(
+    grant: &Grant,
+    proof: &Proof,
+    peer: Option<IpAddr>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     // Whoever was not proven gets no authority of ours, only the word that there is none.
-    let credential = credential.filter(|_| grant.principal().is_some()).cloned();
+    let proven = grant.principal().map(|_| proof.lines(grant.gateway_user(), peer)).unwrap_or_default();
     let governed = grant.governed().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
-    [Some((SCOPES, grant.header().clone())), credential.map(|c| (AUTHORIZATION, c))]
-        .into_iter()
-        .flatten()
-        .chain(governed)
+    let governed: Vec<_> = governed.collect();
+    std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(governed)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //! # The layers
 //! Words (`scope`, `secret`, `target`, `route`, `refusal`) know nothing of each other's uses.
 //! `config` turns a file into values that cannot be wrong. `authn`, `policy` and `headers` decide:
-//! values in, values out. Pingora appears in `proxy` and `listener` alone, processes and signals in
+//! values in, values out. `gateway` finds out what stands behind. Pingora appears in `proxy` and `listener` alone, processes and signals in
 //! `app`, the command line in `cli`.
 
 pub mod admin;
@@ -21,14 +21,18 @@ pub mod admission;
 pub mod app;
 pub mod authn;
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod files;
+pub mod gateway;
 pub mod glob;
 pub mod headers;
 pub mod issuers;
 pub mod keys;
 pub mod listener;
 pub mod metrics;
+pub mod openclaw;
 pub mod policy;
 pub mod proxy;
 pub mod record;

@@ -13,7 +13,7 @@ pub use holding::Holding;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal};
 use crate::config::{Excess, HeaderRule, Live, Supposition};
-use crate::headers::{self, Governed};
+use crate::headers::{self, Governed, Proof};
 use crate::keys::KeySlot;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route, RouteTable};
@@ -24,6 +24,7 @@ use grants::{Circumstances, Index};
 use holding::{Ceiling, Terms};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,8 +40,11 @@ pub struct Policy {
     tokens: Vec<Arc<Holding>>,
     gateway_secret: Arc<Holding>,
     anonymous: Arc<Holding>,
-    credential: Option<HeaderValue>,
     timed: bool,
+    proof: Proof,
+    /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
+    taken: HashSet<Arc<str>>,
+    canary_user: HeaderValue,
     nothing: Ceiling,
 }
 
@@ -60,6 +64,7 @@ pub struct Grant {
     effective: Arc<ScopeSet>,
     header: HeaderValue,
     governed: Vec<(Governed, HeaderValue)>,
+    user: Option<HeaderValue>,
 }
 
 impl Grant {
@@ -69,6 +74,7 @@ impl Grant {
             effective: ceiling.scopes.clone(),
             header: ceiling.header.clone(),
             governed: Vec::new(),
+            user: None,
         }
     }
 
@@ -94,6 +100,12 @@ impl Grant {
     #[must_use]
     pub fn governed(&self) -> &[(Governed, HeaderValue)] {
         &self.governed
+    }
+
+    /// Who the caller is to the gateway, where its mode has it told.
+    #[must_use]
+    pub fn gateway_user(&self) -> Option<&HeaderValue> {
+        self.user.as_ref()
     }
 }
 
@@ -129,6 +141,7 @@ impl Policy {
     pub fn compile(live: Live, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
+        let proof = Proof::new(&live.gateway_auth);
         let holding = |own: ScopeSet, places: Vec<usize>| {
             Arc::new(Holding::new(own, places, &live.grants, live.excess, &live.headers))
         };
@@ -144,8 +157,10 @@ impl Policy {
                 index.anonymous(),
             ),
             index,
-            credential: headers::credential(&live.gateway_auth),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
+            taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
+            canary_user: canary_user(&live),
+            proof,
             live: Arc::new(live),
             nothing: Ceiling::new(ScopeSet::empty()),
         }
@@ -191,8 +206,14 @@ impl Policy {
 
     /// What authenticates this proxy to the gateway.
     #[must_use]
-    pub fn credential(&self) -> Option<&HeaderValue> {
-        self.credential.as_ref()
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// In whose name this proxy asks its own questions.
+    #[must_use]
+    pub fn canary_user(&self) -> &HeaderValue {
+        &self.canary_user
     }
 
     /// Who is calling, and what do they hold?
@@ -283,8 +304,35 @@ impl Policy {
             return Err(Refusal::ScopeMissing { needed: needed.clone(), held });
         }
         govern(&terms, request, &mut grant)?;
+        if self.proof.names_callers() {
+            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+        }
         Ok(grant)
     }
+
+    /// A principal's name as the gateway is told it. An issuer chooses its subjects' names freely, so
+    /// one that is a token's here too goes by the issuer's name in front.
+    fn user(&self, principal: &Principal) -> HeaderValue {
+        match principal.verified() {
+            Some(verified) if self.taken.contains(principal.name()) => {
+                headers::user(&format!("{}/{}", verified.issuer, principal.name()))
+            }
+            _ => headers::user(principal.name()),
+        }
+    }
+}
+
+/// The names of principals that no issuer names.
+fn taken(live: &Live) -> HashSet<Arc<str>> {
+    let own = ["anonymous", "gateway-secret"].map(Arc::from);
+    live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
+}
+
+/// A principal's name: the gateway may know no others.
+fn canary_user(live: &Live) -> HeaderValue {
+    let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
+    let named = || live.tokens.first().map(|t| headers::user(&t.name));
+    mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
 fn narrowed(terms: &Terms, requested: &ScopeSet) -> Result<Ceiling, Refusal> {

@@ -17,8 +17,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ctx::Ctx;
-use http::HeaderName;
 use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN};
+use http::{HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
@@ -102,7 +102,7 @@ impl ProxyHttp for Proxy {
         let strip: Vec<HeaderName> = request
             .headers
             .keys()
-            .filter(|name| match headers::kind(name.as_str()) {
+            .filter(|name| match ctx.policy.proof().kind(name.as_str()) {
                 Kind::Free => ctx.policy.authenticator().carries_token(name),
                 Kind::Governed(_) | Kind::Ours | Kind::Forged => true,
             })
@@ -117,7 +117,7 @@ impl ProxyHttp for Proxy {
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
-        for (name, value) in headers::outbound(grant, ctx.policy.credential()) {
+        for (name, value) in headers::outbound(grant, ctx.policy.proof(), ctx.peer()) {
             request.insert_header(name, value)?;
         }
         if !upstream::is_repeatable(&request.method) {
@@ -141,7 +141,8 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() {
             return Ok(());
         }
-        self.upstream.answered();
+        let proven = ctx.grant.as_ref().is_some_and(|g| g.principal().is_some());
+        self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
         ctx.answer_begins(response);
         // The gateway's word about its own connection, not about ours.
         response.remove_header("keep-alive");

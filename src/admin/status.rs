@@ -1,6 +1,7 @@
 //! How the process is, in one value: for the page, for `scopeshim status`, for machines.
 
 use super::Asked;
+use crate::gateway::Findings;
 use crate::issuers::KeyStatus;
 use crate::policy::Policy;
 use crate::reload::Verdict;
@@ -19,6 +20,8 @@ pub struct Status {
     pub uptime_s: u64,
     /// The gateway's address.
     pub gateway: String,
+    /// What the gateway was found to be.
+    pub gateway_findings: Findings,
     /// How this process authenticates itself to the gateway.
     pub mode: &'static str,
     /// What it waits for before it is ready; empty when it is.
@@ -104,11 +107,14 @@ impl Status {
         } else if !standing.is_good() {
             warnings.push("the last reload was refused: what was in force before stays so".to_owned());
         }
+        let found = asked.gateway.findings();
+        warnings.extend(found.advice().into_iter().map(|a| format!("{}: {}", a.what, a.change)));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: Timestamp::now(),
             uptime_s: asked.tower.uptime().as_secs(),
-            gateway: asked.gateway.clone(),
+            gateway: asked.gateway.authority(),
+            gateway_findings: (*found).clone(),
             mode: live.gateway_auth.mode(),
             waiting_for: keys
                 .iter()

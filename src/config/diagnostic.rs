@@ -65,6 +65,12 @@ impl Problems {
         self.0.push(Problem { severity, code, message, hint, span });
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether any of them is an error.
     #[must_use]
     pub fn any_error(&self) -> bool {

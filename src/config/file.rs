@@ -130,13 +130,16 @@ pub struct Gateway {
     /// How long a request waits for a gateway that refuses connections, as one that restarts does.
     /// Default `"3s"`.
     pub retry_for: Option<At<String>>,
+    /// Whether a few harmless GETs find out what the gateway is, at start and whenever it comes back.
+    /// Default `true`.
+    pub canaries: Option<At<bool>>,
 }
 
 /// How this proxy authenticates itself to the gateway: the gateway's `gateway.auth.mode`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayAuth {
-    /// `token`, `password` or `none`.
+    /// `token`, `password`, `none` or `trusted-proxy`.
     pub kind: At<String>,
     /// A file that holds the secret; not readable by others.
     pub file: Option<At<String>>,
@@ -144,6 +147,38 @@ pub struct GatewayAuth {
     pub env: Option<At<String>>,
     /// A systemd credential (`LoadCredential=`) that holds the secret.
     pub credential: Option<At<String>>,
+    /// Mode `trusted-proxy`: the gateway's `trustedProxy.userHeader`, which gets the caller's name.
+    /// Default `x-forwarded-user`.
+    pub user_header: Option<At<String>>,
+    /// Mode `trusted-proxy`: the gateway's `trustedProxy.requiredHeaders` and their values, each a
+    /// text or, for a secret, `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
+    #[serde(default)]
+    pub required_headers: BTreeMap<String, At<RequiredHeader>>,
+    /// Mode `trusted-proxy`: the client address the gateway is told for clients of this machine,
+    /// whose own it refuses; not among the gateway's `trustedProxies`. Default `192.0.2.1`.
+    pub stand_in_address: Option<At<String>>,
+}
+
+/// The value of a required header: a text, or where a secret is.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a text, or one of { file = \"…\" }, { env = \"…\" }, { credential = \"…\" }")]
+pub enum RequiredHeader {
+    /// As it is sent.
+    Text(String),
+    /// From somewhere else.
+    Secret(SecretPlace),
+}
+
+/// Where a secret is: one of these.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretPlace {
+    /// A file; not readable by others.
+    pub file: Option<String>,
+    /// An environment variable.
+    pub env: Option<String>,
+    /// A systemd credential.
+    pub credential: Option<String>,
 }
 
 /// The process.
@@ -346,6 +381,8 @@ pub struct Grant {
     pub session_key: Option<At<HeaderRule>>,
     /// As in `[policy]`, for these principals.
     pub message_channel: Option<At<HeaderRule>>,
+    /// Who they are to a gateway in mode `trusted-proxy`. Default: the principal's own name.
+    pub gateway_user: Option<At<String>>,
 }
 
 /// What the policy must do.

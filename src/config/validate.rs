@@ -1,5 +1,6 @@
 //! [`File`] to [`Config`]: every value judged, every problem noted.
 
+mod gateway;
 mod grants;
 mod headers;
 mod issuers;
@@ -12,8 +13,7 @@ mod values;
 use super::diagnostic::{Problems, Source};
 use super::file::{self, At, File};
 use super::surroundings::{Surroundings, default_admin_socket, default_state_dir};
-use super::{Admin, Config, Fixed, GatewayAddress, GatewayAuth, ListenAddress, Log, LogFormat};
-use crate::secret::Secret;
+use super::{Admin, Config, Fixed, ListenAddress, Log, LogFormat};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) fn validate(
     problems: &mut Problems,
 ) -> Option<Config> {
     let fixed = fixed(file, around, problems);
-    let auth = gateway_auth(file, source, around, problems);
+    let auth = gateway::auth(file, source, around, problems);
     let live = live::live(file, source, around, auth, problems);
     Some(Config { fixed: fixed?, live: live? })
 }
@@ -59,7 +59,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
         ),
         keepalive: duration(server.keepalive.as_ref(), Duration::from_secs(60), Duration::from_secs(1), problems),
         log: log(&file.log, problems),
-        gateway: gateway(file, problems)?,
+        gateway: gateway::address(file, problems)?,
         listeners,
     };
     Some(fixed)
@@ -128,159 +128,6 @@ fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Surroundings, probl
             .map_or_else(|| default_admin_socket(around, state_dir), |s| absolute(s, problems)),
         mode: table.socket_mode.as_ref().and_then(|m| file_mode(m, problems)).unwrap_or(0o600),
         address,
-    }
-}
-
-fn gateway(file: &File, problems: &mut Problems) -> Option<GatewayAddress> {
-    let Some(gateway) = &file.gateway else {
-        problems.error(
-            "no-gateway",
-            None,
-            "no `[gateway]` is there",
-            "add `[gateway]` with `url = \"http://127.0.0.1:18789\"` and `auth = { kind = \"token\", file = \"…\" }`",
-        );
-        return None;
-    };
-    let gateway = gateway.get();
-    let connect_timeout =
-        duration(gateway.connect_timeout.as_ref(), Duration::from_secs(2), Duration::from_millis(1), problems);
-    let retry_for = duration(gateway.retry_for.as_ref(), Duration::from_secs(3), Duration::ZERO, problems);
-    let url = &gateway.url;
-    let bad = |problems: &mut Problems, message: &str| {
-        problems.error("gateway-url", url.span(), message, "for example `url = \"http://127.0.0.1:18789\"`");
-        None
-    };
-    let Ok(uri) = url.get().parse::<http::Uri>() else {
-        return bad(problems, "this is not a URL");
-    };
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return bad(
-                problems,
-                "the gateway is reached in the clear: put this proxy beside it, on the same machine or in the same pod",
-            );
-        }
-        _ => return bad(problems, "the URL must begin with `http://`"),
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return bad(problems, "the URL may not have a path or a query");
-    }
-    let Some(host) = uri.host().filter(|h| !h.is_empty()) else {
-        return bad(problems, "the URL has no host");
-    };
-    if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-        return bad(problems, "the URL may not hold a user name or a password");
-    }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for })
-}
-
-fn gateway_auth(
-    file: &File,
-    source: &Source,
-    around: &dyn Surroundings,
-    problems: &mut Problems,
-) -> Option<GatewayAuth> {
-    let auth = &file.gateway.as_ref()?.get().auth;
-    let kind = &auth.get().kind;
-    let has_secret =
-        choice(Some(kind), false, &[("token", true), ("password", true), ("none", false)], "gateway-auth", problems);
-    let sources = [&auth.get().file, &auth.get().env, &auth.get().credential];
-    let given = sources.iter().filter(|s| s.is_some()).count();
-    if !has_secret {
-        if given > 0 && kind.get() == "none" {
-            problems.error(
-                "gateway-auth",
-                auth.span(),
-                "mode `none` has no secret",
-                "remove the secret, or write `kind = \"token\"`",
-            );
-        }
-        return Some(GatewayAuth::None);
-    }
-    if given != 1 {
-        problems.error(
-            "gateway-auth",
-            auth.span(),
-            format!("mode `{}` needs its secret from one place, {given} are given", kind.get()),
-            "write one of `file = \"/path\"`, `env = \"NAME\"`, `credential = \"name\"`",
-        );
-        return None;
-    }
-    let secret = read_secret(auth.get(), source, around, problems)?;
-    Some(if kind.get() == "password" { GatewayAuth::Password(secret) } else { GatewayAuth::Token(secret) })
-}
-
-fn read_secret(
-    auth: &file::GatewayAuth,
-    source: &Source,
-    around: &dyn Surroundings,
-    problems: &mut Problems,
-) -> Option<Secret> {
-    let (at, path) = if let Some(file) = &auth.file {
-        // A relative path is meant from the file it stands in, wherever the process was started.
-        let base = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-        (file, base.join(file.get()))
-    } else if let Some(name) = &auth.credential {
-        let Some(dir) = around.variable("CREDENTIALS_DIRECTORY") else {
-            problems.error(
-                "secret",
-                name.span(),
-                "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set",
-                "start by systemd with `LoadCredential=`, or use `file`",
-            );
-            return None;
-        };
-        if name.get().contains('/') {
-            problems.error(
-                "secret",
-                name.span(),
-                "a credential's name has no slash",
-                "write the name given to `LoadCredential=`",
-            );
-            return None;
-        }
-        (name, Path::new(&dir).join(name.get()))
-    } else {
-        let name = auth.env.as_ref()?;
-        let Some(value) = around.variable(name.get()) else {
-            problems.error(
-                "secret",
-                name.span(),
-                format!("the environment variable {} is not set", name.get()),
-                "set it, or use `file`",
-            );
-            return None;
-        };
-        return fit(&value, name, problems);
-    };
-    match around.secret_file(&path) {
-        Ok(text) => fit(&text, at, problems),
-        Err(fault) => {
-            problems.error(
-                "secret",
-                at.span(),
-                format!("{} {fault}", path.display()),
-                "write the gateway's secret into it and `chmod 0600` it (or 0640 with the service's group)",
-            );
-            None
-        }
-    }
-}
-
-fn fit(text: &str, at: &At<String>, problems: &mut Problems) -> Option<Secret> {
-    match Secret::parse(text) {
-        Ok(secret) => Some(secret),
-        Err(fault) => {
-            problems.error(
-                "secret",
-                at.span(),
-                fault.to_string(),
-                "put the gateway's own token or password there: `openclaw config get gateway.auth.token`",
-            );
-            None
-        }
     }
 }
 

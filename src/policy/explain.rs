@@ -7,7 +7,9 @@ use crate::headers;
 use crate::refusal::Refusal;
 use crate::route::Need;
 use crate::scope::{Scope, ScopeSet};
+use http::header::AUTHORIZATION;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// A decision and its reasons.
 #[derive(Debug, Clone, Serialize)]
@@ -108,7 +110,7 @@ impl Policy {
             outcome,
             status: refusal.map(Refusal::status),
             message: refusal.map(ToString::to_string),
-            headers: decided.as_ref().map(|g| self.lines(g)).unwrap_or_default(),
+            headers: decided.as_ref().map(|g| self.lines(g, request.peer)).unwrap_or_default(),
             change: refusal.map(|r| self.remedy(who.as_ref().ok(), r)),
         }
     }
@@ -144,11 +146,11 @@ impl Policy {
         sources
     }
 
-    fn lines(&self, grant: &Grant) -> Vec<(String, String)> {
-        headers::outbound(grant, self.credential())
+    fn lines(&self, grant: &Grant, peer: Option<IpAddr>) -> Vec<(String, String)> {
+        headers::outbound(grant, self.proof(), peer)
             .map(|(name, value)| {
                 let shown = if value.is_sensitive() {
-                    "Bearer ***".to_owned()
+                    if name == AUTHORIZATION { "Bearer ***" } else { "***" }.to_owned()
                 } else {
                     String::from_utf8_lossy(value.as_bytes()).into_owned()
                 };

@@ -28,12 +28,14 @@ impl Ceiling {
 pub(super) struct Terms {
     pub(super) ceiling: Ceiling,
     pub(super) excess: Excess,
+    /// Who the principal is to the gateway, if a grant says so.
+    pub(super) gateway_user: Option<HeaderValue>,
     rules: HeaderRules,
 }
 
 impl Terms {
-    /// Adds up what a principal's own table says and its grants; of several that speak of a header
-    /// or of an excess, the first in the file decides.
+    /// Adds up what a principal's own table says and its grants; of several that speak of a header,
+    /// of an excess or of a name, the first in the file decides.
     pub(super) fn sum<'a>(
         own: &ScopeSet,
         grants: impl Iterator<Item = &'a GrantRule>,
@@ -43,13 +45,15 @@ impl Terms {
         let mut scopes = own.clone();
         let mut rules = HeaderRules::default();
         let mut first_excess = None;
+        let mut gateway_user = None;
         for grant in grants {
             scopes = scopes.union(&grant.scopes);
             first_excess = first_excess.or(grant.excess);
+            gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
             rules.fill_from(&grant.headers);
         }
         rules.fill_from(defaults);
-        Self { ceiling: Ceiling::new(scopes), excess: first_excess.unwrap_or(excess), rules }
+        Self { ceiling: Ceiling::new(scopes), excess: first_excess.unwrap_or(excess), gateway_user, rules }
     }
 
     pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {

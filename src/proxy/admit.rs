@@ -46,7 +46,7 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     if head.headers.get_all(UPGRADE).iter().any(|v| contains_token(v.as_bytes(), b"websocket")) {
         return Err(Refusal::Upgrade);
     }
-    ctx.record.forged = admission::forged(&head.headers);
+    ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
     if let Some(grant) = ctx.policy.unproven(&route) {
         ctx.grant(grant);
         return Ok(());

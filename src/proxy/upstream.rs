@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Node closes a resting connection after 5 s (contract §9); ours is gone before.
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -31,6 +32,7 @@ pub struct Upstream {
     begun: Instant,
     /// Milliseconds since `begun` at the last answer, plus one; 0 when there was none.
     last_answer: AtomicU64,
+    doubt: Arc<Notify>,
 }
 
 /// The attempts of one request to connect.
@@ -80,6 +82,7 @@ impl Upstream {
             fresh: AtomicU64::new(0),
             begun: Instant::now(),
             last_answer: AtomicU64::new(0),
+            doubt: Arc::new(Notify::new()),
         })
     }
 
@@ -87,6 +90,12 @@ impl Upstream {
     #[must_use]
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// Rings whenever the gateway is met away, or refusing this proxy's credential.
+    #[must_use]
+    pub fn doubt(&self) -> Arc<Notify> {
+        self.doubt.clone()
     }
 
     /// Where to send a request with this method.
@@ -134,6 +143,7 @@ impl Upstream {
     /// Whether a request whose connection failed may try another.
     pub(super) fn try_again(&self, ctx: &mut Ctx, error: &Error) -> bool {
         self.chosen.fetch_add(1, Ordering::Relaxed);
+        self.doubt.notify_one();
         let since = *ctx.attempts.first_failure.get_or_insert_with(Instant::now);
         if (ctx.attempts.count as usize) < self.addresses.load().len() {
             return true;
@@ -150,8 +160,11 @@ impl Upstream {
         patient
     }
 
-    /// The gateway answered.
-    pub(super) fn answered(&self) {
+    /// The gateway answered; `refused` when it did not take our credential.
+    pub(super) fn answered(&self, refused: bool) {
+        if refused {
+            self.doubt.notify_one();
+        }
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.last_answer.store(now + 1, Ordering::Relaxed);
     }

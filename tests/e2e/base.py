@@ -64,12 +64,13 @@ class Side:
 
 
 class Row:
-    def __init__(self, name):
+    def __init__(self, name, status="ok", why=""):
         self.name = name
-        self.status = "ok"
+        self.status = status
         self.bare = None
         self.through = None
-        self.why = ""
+        self.why = why
+        self.seconds = 0
 
     def both(self, ctx, act, show=clients.Answer.brief):
         """Does the same on the bare gateway and through scopeshim; gives both results."""
@@ -100,7 +101,7 @@ class Context:
     def __init__(self, release, mode_name, binary):
         self.release = release
         self.key = install.release_key(release)
-        self.mode = modes.make(mode_name)
+        self.mode = modes.make(mode_name, release)
         self.binary = binary
         self.memory = {}
         self._folder = tempfile.TemporaryDirectory(prefix="scopeshim-e2e-", ignore_cleanup_errors=True)
@@ -147,7 +148,7 @@ class Context:
         if self._mirror is None:
             upstream = capture.Capture()
             self._stack.callback(upstream.stop)
-            self._mirror = (self._start_shim("mirror", upstream.url).url, upstream)
+            self._mirror = (self._start_shim("mirror", upstream.url, canaries=False).url, upstream)
         return self._mirror
 
     @contextlib.contextmanager
@@ -174,7 +175,7 @@ class Context:
         key = (language, side_name)
         if key not in self.memory:
             side = self.bare if side_name == "bare" else self.through
-            token = (side.owner or [("", "Bearer no-secret-needed")])[0][1].removeprefix("Bearer ")
+            token = dict(side.owner).get("authorization", "Bearer no-secret-needed").removeprefix("Bearer ")
             self.memory[key] = clients.sdk(language, side.url, token, self.gateway.node)
         return self.memory[key]
 
@@ -195,15 +196,15 @@ class Context:
         self._stack.close()
         self._folder.cleanup()
 
-    def _start_shim(self, name, gateway_url, extra=""):
+    def _start_shim(self, name, gateway_url, extra="", canaries=True):
         try:
-            started = shim.Shim(self.binary, self.mode, gateway_url, self.folder / name, extra)
+            started = shim.Shim(self.binary, self.mode, gateway_url, self.folder / name, extra, canaries)
         except RuntimeError as err:
             raise Miss(str(err)) from err
         self._stack.callback(started.stop)
         return started
 
     def _side(self, url):
-        # Mode none has no secret of its own, so there the owner is a named token.
-        owner = self.mode.bare_headers or shim.bearer("owner")
+        # Some modes have no secret that a client could hold, so there the owner is a named token.
+        owner = self.mode.bare_headers if self.mode.secret else shim.bearer("owner")
         return Side(url, owner, shim.bearer("reader"))

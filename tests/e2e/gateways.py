@@ -13,7 +13,7 @@ START_SECONDS = 180
 
 
 class Gateway:
-    def __init__(self, release, mode, model_port, folder):
+    def __init__(self, release, mode, model_port, folder, endpoints=True):
         self.release = release
         self.mode = mode
         self.folder = Path(folder)
@@ -23,23 +23,36 @@ class Gateway:
         self.node = install.node_for(self.installed)
         self.child = None
         self.starts = 0
-        self._write_config(model_port)
+        self._write_config(model_port, endpoints)
 
     @property
     def running(self):
         return self.child is not None and self.child.alive()
 
-    def start(self):
-        state = self.folder / "state"
-        env = {
+    @property
+    def config(self):
+        return self.folder / "openclaw.json"
+
+    @property
+    def _env(self):
+        return {
             "PATH": f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "HOME": str(self.folder), "TMPDIR": str(self.folder / "tmp"), "NO_COLOR": "1",
-            "OPENCLAW_STATE_DIR": str(state), "OPENCLAW_CONFIG_PATH": str(self.folder / "openclaw.json"),
+            "OPENCLAW_STATE_DIR": str(self.folder / "state"), "OPENCLAW_CONFIG_PATH": str(self.config),
             "OPENCLAW_SKIP_CHANNELS": "1",
         }
-        entry = self.installed / "node_modules/openclaw/openclaw.mjs"
+
+    @property
+    def _program(self):
+        return [self.node, self.installed / "node_modules/openclaw/openclaw.mjs"]
+
+    def cli(self, *words):
+        """The release's own command line, as `openclaw WORDS`."""
+        return procs.run([str(part) for part in [*self._program, *words]], self._env, 120)
+
+    def start(self):
         self.starts += 1
-        self.child = procs.Child([self.node, entry, "gateway"], self.folder / "gateway.log", env, self.folder)
+        self.child = procs.Child([*self._program, "gateway"], self.folder / "gateway.log", self._env, self.folder)
         try:
             procs.until(self._ready, START_SECONDS, f"gateway {self.release} ready", every=0.5)
         except procs.Timeout as err:
@@ -78,14 +91,14 @@ class Gateway:
             return False
         return models.status == 200 and ready.status != 503
 
-    def _write_config(self, model_port):
+    def _write_config(self, model_port, endpoints):
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         (self.folder / "ws").mkdir(exist_ok=True)
         free = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
         config = {
             "gateway": {
                 "mode": "local", "port": self.port, "bind": "loopback", "auth": self.mode.gateway_auth,
-                "http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}},
+                **self.mode.gateway_extra,
             },
             "models": {"providers": {"mock": {
                 "baseUrl": f"http://127.0.0.1:{model_port}/v1", "apiKey": "x", "api": "openai-completions",
@@ -94,6 +107,8 @@ class Gateway:
             }}},
             "agents": {"defaults": {"model": {"primary": "mock/mock"}, "workspace": str(self.folder / "ws")}},
         }
-        path = self.folder / "openclaw.json"
-        path.write_text(json.dumps(config, indent=1))
-        path.chmod(0o600)
+        if endpoints:
+            enabled = {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}
+            config["gateway"]["http"] = {"endpoints": enabled}
+        self.config.write_text(json.dumps(config, indent=1))
+        self.config.chmod(0o600)

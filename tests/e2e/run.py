@@ -22,7 +22,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default="target/debug/scopeshim")
     parser.add_argument("--gateways", default="2026.3.28 2026.6.11 2026.9.6", help="releases, separated by blanks")
-    parser.add_argument("--modes", default="token password none", help="of: token password none")
+    parser.add_argument("--modes", default=" ".join(modes.KNOWN), help="of: " + " ".join(modes.KNOWN))
     parser.add_argument("--only", action="append", default=[], metavar="CASE-PREFIX", help="may be given again")
     parser.add_argument("--json", metavar="FILE", help="write everything that was seen")
     parser.add_argument("--list", action="store_true", help="print the cases and end")
@@ -55,6 +55,10 @@ def same(row):
 def run_column(release, mode, names, binary):
     """All cases for one gateway, which is started once (and again after it was killed on purpose)."""
     print(f"\n=== {release} {mode}", flush=True)
+    impossible = modes.why_not(mode, release)
+    if impossible:
+        print(f"n/a   {impossible}", flush=True)
+        return [Row(name, "n/a", impossible) for name in names]
     rows, ctx = [], Context(release, mode, binary)
     try:
         for name in names:

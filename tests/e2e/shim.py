@@ -24,13 +24,13 @@ def bearer(name):
 class Shim:
     """`extra` is TOML put at the end of the configuration, for cases with needs of their own."""
 
-    def __init__(self, binary, mode, gateway_url, folder, extra=""):
+    def __init__(self, binary, mode, gateway_url, folder, extra="", canaries=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = procs.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._config = self.folder / "scopeshim.toml"
-        self._config.write_text(self._toml(mode, gateway_url) + extra)
+        self._config.write_text(self._toml(mode, gateway_url, canaries) + extra)
         self.child = procs.Child(
             [binary, "run", "--config", self._config], self.folder / "scopeshim.log",
             {**os.environ, "NO_COLOR": "1"}, self.folder)
@@ -56,7 +56,7 @@ class Shim:
             return False
         return True
 
-    def _toml(self, mode, gateway_url):
+    def _toml(self, mode, gateway_url, canaries):
         auth = {"kind": mode.name}
         if mode.secret:
             file = self.folder / "gateway.secret"
@@ -64,9 +64,10 @@ class Shim:
             file.chmod(0o600)
             auth["file"] = str(file)
         inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in auth.items())
+        inline = ", ".join(filter(None, [inline, mode.shim_auth]))
         lines = [
             "[[listen]]", f'address = "127.0.0.1:{self.port}"', "",
-            "[gateway]", f'url = "{gateway_url}"', f"auth = {{ {inline} }}", "",
+            "[gateway]", f'url = "{gateway_url}"', f"auth = {{ {inline} }}", f"canaries = {json.dumps(canaries)}", "",
             "[server]", f"state_dir = {json.dumps(str(self.folder / 'state'))}", "",
         ]
         if mode.secret:

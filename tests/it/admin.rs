@@ -75,6 +75,8 @@ fn the_status_says_why_somebody_was_refused_and_what_would_allow_it() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let shim = Shim::start(address, &people());
     shim.client().ask("POST /v1/chat/completions", READER, &[], "{}");
+    // Noted when the request is over, which may be a moment after its answer.
+    eventually("the refusal is noted", || !status(&shim)["refusals"][0].is_null());
     let refusal = status(&shim)["refusals"][0].clone();
     assert_eq!(refusal["principal"], "reader");
     assert_eq!(refusal["reason"], "missing_scope");

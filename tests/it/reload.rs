@@ -83,7 +83,7 @@ fn what_needs_a_restart_is_named_and_nothing_is_half_applied() {
     replace(&shim, &changed);
     let (code, message) = reload(&shim);
     assert_eq!(code, 78);
-    assert!(message.contains("[gateway] url and timeouts") && message.contains("restart"), "{message}");
+    assert!(message.contains("[gateway] url, timeouts and canaries") && message.contains("restart"), "{message}");
     assert_eq!(status(&shim, READER), 200);
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Known<'a> {
     pub issuers: &'a [Issuer],
     pub gateway_secret: bool,
     pub anonymous: bool,
+    /// Whether the gateway is told who is calling.
+    pub callers_named: bool,
 }
 
 pub(super) fn grants(file: &File, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Vec<GrantRule> {
@@ -37,7 +39,19 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mu
     );
     let words = [("refuse", Excess::Refuse), ("narrow", Excess::Narrow)];
     let excess = table.excess.as_ref().map(|e| choice(Some(e), Excess::Refuse, &words, "excess", problems));
-    if granted.is_empty() && headers == crate::config::HeaderRules::default() && excess.is_none() {
+    let gateway_user = table.gateway_user.as_ref().and_then(|u| headers::text(u.get(), u.span(), problems));
+    if let Some(user) = &table.gateway_user
+        && !known.callers_named
+    {
+        problems.warn(
+            "never-matches",
+            user.span(),
+            "only a gateway in mode trusted-proxy is told who is calling",
+            "leave `gateway_user` out",
+        );
+    }
+    let other = headers != crate::config::HeaderRules::default() || excess.is_some() || gateway_user.is_some();
+    if granted.is_empty() && !other {
         problems.warn("empty-grant", at.span(), "this grant grants nothing", "add `scopes = [\"operator.read\"]`");
     }
     let to = subject(&table.to, known, problems)?;
@@ -49,7 +63,15 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mu
             "grant `operator.read` and `operator.write` at most, or give out tokens",
         );
     }
-    Some(GrantRule { to, scopes: granted, when, excess, headers, place: Arc::from(source.place(&at.span())) })
+    Some(GrantRule {
+        to,
+        scopes: granted,
+        when,
+        excess,
+        headers,
+        gateway_user,
+        place: Arc::from(source.place(&at.span())),
+    })
 }
 
 fn conditions(at: &At<file::Grant>, problems: &mut Problems) -> Conditions {

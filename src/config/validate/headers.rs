@@ -4,6 +4,7 @@ use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At};
 use crate::config::{HeaderRule, HeaderRules};
 use http::HeaderValue;
+use std::ops::Range;
 
 /// The rules of one table.
 pub(super) fn rules(
@@ -59,13 +60,19 @@ fn rule(at: &At<file::HeaderRule>, may_prefix: bool, problems: &mut Problems) ->
 }
 
 fn value(text: &str, at: &At<file::HeaderRule>, problems: &mut Problems) -> Option<HeaderValue> {
-    let value = HeaderValue::from_str(text).ok().filter(|v| !v.is_empty() && v.to_str().is_ok());
+    self::text(text, at.span(), problems)
+}
+
+/// A header's value, as written.
+pub(super) fn text(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<HeaderValue> {
+    let fit = |v: &HeaderValue| v.to_str().is_ok_and(|t| !t.is_empty() && t.trim() == t);
+    let value = HeaderValue::from_str(text).ok().filter(fit);
     if value.is_none() {
         problems.error(
-            "header-rule",
-            at.span(),
+            "header-value",
+            span,
             format!("`{}` cannot be sent in a header", text.escape_debug()),
-            "use visible ASCII",
+            "use visible ASCII, without blanks at the ends",
         );
     }
     value

@@ -48,6 +48,7 @@ pub(super) fn live(
         issuers: &issuers,
         gateway_secret: gateway_secret.is_some(),
         anonymous: anonymous.is_some(),
+        callers_named: matches!(auth, Some(GatewayAuth::TrustedProxy(_)) | None),
     };
     let grants = grants(file, source, &known, problems);
     lint_idle_tokens(file, &grants, problems);
@@ -91,11 +92,11 @@ fn gateway_secret(file: &File, auth: Option<&GatewayAuth>, problems: &mut Proble
     if !table.get().accept.as_ref().is_none_or(|a| *a.get()) {
         return None;
     }
-    if matches!(auth, Some(GatewayAuth::None)) {
+    if let Some(auth @ (GatewayAuth::None | GatewayAuth::TrustedProxy(_))) = auth {
         problems.error(
             "gateway-secret",
             table.span(),
-            "mode `none` has no secret that a client could hold",
+            format!("mode `{}` has no secret that a client could hold", auth.mode()),
             "remove `[gateway_secret]`; `[anonymous]` or a `[[token]]` stands in its place",
         );
         return None;

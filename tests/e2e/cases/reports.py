@@ -31,7 +31,7 @@ def chat_with_bearer_only(ctx, row):
 
 def _shared_secret(ctx):
     if not ctx.mode.secret:
-        raise NotAvailable("mode none has no shared secret")
+        raise NotAvailable(f"mode {ctx.mode.name} has no shared secret")
 
 
 @case("57218.headerless")

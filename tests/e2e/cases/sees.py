@@ -24,34 +24,40 @@ def _ask(url, upstream, credential, lines, method, path, body):
 def _hostile(ctx, row, lines, scopes, who="reader", method="GET", path="/v1/models", body=b"", must_arrive=False):
     url, upstream = ctx.mirror
     _, direct = _ask(upstream.url, upstream, ctx.mode.bare_headers or bearer(who), lines, method, path, body)
-    row.bare = _fault(ctx, direct, scopes) or "nothing to object to"
+    row.bare = _fault(ctx, direct, scopes, "bare") or "nothing to object to"
     answer, arrived = _ask(url, upstream, bearer(who), lines, method, path, body)
     if arrived is None:
         row.through = f"{answer.brief()}, nothing arrives"
         row.need(not must_arrive, f"did not arrive: {answer.brief()}")
         row.need(400 <= answer.status < 500, f"did not arrive, yet the answer is {answer.brief()}")
         return
-    fault = _fault(ctx, arrived, scopes)
+    fault = _fault(ctx, arrived, scopes, _principal(ctx, who))
     row.through = fault or f"{answer.status}, arrives clean"
     row.need(not fault, fault)
 
 
-def _fault(ctx, arrived, scopes):
+def _principal(ctx, who):
+    return "gateway-secret" if who == "owner" and ctx.mode.secret else who
+
+
+def _fault(ctx, arrived, scopes, principal):
     """The first thing wrong with the bytes that arrived."""
     found = arrived.all("x-openclaw-scopes")
     if len(found) != 1:
         return f"{len(found)} x-openclaw-scopes headers: {found}"
     if sorted(filter(None, found[0].split(","))) != sorted(scopes):
         return f"scopes sent: {found[0]!r}"
-    if arrived.all("authorization") != [value for _, value in ctx.mode.bare_headers]:
-        return "authorization is not the gateway's own"
+    proof = ctx.mode.sent(principal)
+    for name in {"authorization", *proof}:
+        if arrived.all(name) != [value for key, value in proof.items() if key == name]:
+            return f"{name} is not what proves this proxy: {arrived.all(name)}"
     if any(token.encode() in arrived.raw for token in TOKENS.values()):
         return "a client's token arrived"
     if any(word in arrived.raw for word in SMUGGLED):
         return "a smuggled piece arrived"
     for name in arrived.names():
         plain = name.replace("_", "-").replace(".", "-")
-        foreign = plain.startswith(FORBIDDEN) or (plain.startswith("x-openclaw-") and name not in ALLOWED)
+        foreign = (plain.startswith(FORBIDDEN) and name not in proof) or (plain.startswith("x-openclaw-") and name not in ALLOWED)
         if foreign or (plain == "authorization" and name != plain):
             return f"{name} arrived"
     return None

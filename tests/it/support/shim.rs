@@ -33,7 +33,12 @@ impl Shim {
 
     /// A proxy with this `auth`.
     pub fn with(gateway: SocketAddr, auth: &str, tables: &str) -> Self {
-        Self::in_dir(tempfile::tempdir().unwrap(), gateway, auth, tables)
+        Self::in_dir(tempfile::tempdir().unwrap(), gateway, auth, tables, false)
+    }
+
+    /// A proxy that asks its gateway what it is; the others do not, for most tests count what arrives.
+    pub fn asking(gateway: SocketAddr, auth: &str, tables: &str) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), gateway, auth, tables, true)
     }
 
     /// A proxy with these files, readable by their owner alone, beside its configuration.
@@ -42,13 +47,13 @@ impl Shim {
         for (name, text) in files {
             write_private(&dir.path().join(name), text);
         }
-        Self::in_dir(dir, gateway, "kind = \"token\", file = \"gateway.token\"", tables)
+        Self::in_dir(dir, gateway, "kind = \"token\", file = \"gateway.token\"", tables, false)
     }
 
-    fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str) -> Self {
+    fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries: bool) -> Self {
         write_private(&dir.path().join("gateway.token"), SECRET);
         let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\n\n{tables}"
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\ncanaries = {canaries}\n\n{tables}"
         );
         let text = if text.contains("[server]") {
             text.replace("[server]", &format!("[server]\nstate_dir = \"{}\"", dir.path().join("state").display()))

@@ -1,0 +1,147 @@
+//! `init`: from the gateway's configuration to a working one of this proxy's.
+
+mod files;
+mod snippets;
+
+use super::{Exit, complain, say, token};
+use crate::config::surroundings::{Surroundings, System};
+use crate::openclaw::{Fault, OpenClaw};
+use files::{Choices, Files};
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The gateway's configuration; by default where the gateway itself looks for it
+    #[arg(long, value_name = "FILE")]
+    openclaw_config: Option<PathBuf>,
+    /// Where to write config.toml and the gateway's secret; by default /etc/scopeshim for root, else
+    /// ~/.config/scopeshim
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Where clients will connect: host:port, or unix:/path/to/socket
+    #[arg(long, default_value = "127.0.0.1:18790", value_name = "ADDRESS")]
+    listen: String,
+    /// What the first token is called
+    #[arg(long, default_value = "first-client", value_name = "NAME")]
+    token_name: String,
+    /// A scope of the first token; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE", default_values = ["operator.read", "operator.write"])]
+    scopes: Vec<String>,
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+    /// Write over files that are there
+    #[arg(long)]
+    force: bool,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn init(mut args: Args) -> Exit {
+    let found = match OpenClaw::read(args.openclaw_config.as_deref(), &System) {
+        Ok(found) => found,
+        Err(fault) => return unreadable(&fault),
+    };
+    let mut out = args.out.take().unwrap_or_else(|| default_out(&System));
+    let interactive = !args.yes && !args.dry_run && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if interactive && !questions(&found, &mut args, &mut out) {
+        complain("nothing was written");
+        return Exit::Failed;
+    }
+    if !crate::config::is_name(&args.token_name) {
+        complain(format!("error: `{}` is not a name: 1 to 64 letters, digits and . _ - @", args.token_name));
+        return Exit::Usage;
+    }
+    let Ok(secret) = token::generate() else {
+        complain("error: the system's random numbers cannot be had");
+        return Exit::System;
+    };
+    let choices = Choices { listen: &args.listen, token_name: &args.token_name, scopes: &args.scopes, token: &secret };
+    let files = match Files::prepare(&found, &choices, &out) {
+        Ok(files) => files,
+        Err(problems) => {
+            complain(problems.trim_end());
+            complain("nothing was written");
+            return Exit::Config;
+        }
+    };
+    if args.dry_run {
+        say(format!("{} would be:\n\n{}", files.config().display(), files.text()));
+        if let Some(path) = files.secret() {
+            say(format!("{} would hold the gateway's secret, mode 0600.", path.display()));
+        }
+        say("Nothing was written. A run without --dry-run makes another token and shows it.");
+        return Exit::Ok;
+    }
+    if let Err(error) = files.write(args.force) {
+        complain(format!("error: {error}"));
+        return Exit::Failed;
+    }
+    say(format!("Read {}.", found.path.display()));
+    say(format!(
+        "Wrote {}{}.\n",
+        files.config().display(),
+        match files.secret() {
+            Some(path) => format!(" and {} (the gateway's secret, mode 0600)", path.display()),
+            None => String::new(),
+        }
+    ));
+    say(format!("The token `{}`, shown this once:\n\n    {secret}\n", args.token_name));
+    say(snippets::gateway_changes(&found));
+    say(snippets::clients(&args.listen, &secret));
+    let config = files.config().display();
+    say(format!("Next:\n\n    scopeshim run --config {config}\n    scopeshim doctor --config {config}"));
+    Exit::Ok
+}
+
+fn unreadable(fault: &Fault) -> Exit {
+    complain(format!("error: {fault}"));
+    match fault {
+        Fault::Missing(_) => {
+            complain("  = help: name it with --openclaw-config FILE; `openclaw config file` prints where it is");
+            Exit::NoInput
+        }
+        Fault::Unreadable(..) => {
+            complain("  = help: run this as the user whose gateway it is, or as root");
+            Exit::NoInput
+        }
+        Fault::Syntax(..) | Fault::Include(_) | Fault::Value { .. } => Exit::Config,
+    }
+}
+
+fn default_out(around: &dyn Surroundings) -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/etc/scopeshim");
+    }
+    let config = around.variable("XDG_CONFIG_HOME").filter(|d| d.starts_with('/')).map(PathBuf::from);
+    let home = || Path::new(&around.variable("HOME").unwrap_or_default()).join(".config");
+    config.unwrap_or_else(home).join("scopeshim")
+}
+
+/// Asks what flags did not say; `false` when the person wants out.
+fn questions(found: &OpenClaw, args: &mut Args, out: &mut PathBuf) -> bool {
+    say(format!("The gateway's configuration: {}", found.path.display()));
+    say("An empty answer takes what stands in brackets.\n");
+    let Some(listen) = ask("Where shall clients connect", &args.listen) else { return false };
+    let Some(name) = ask("What is the first client called", &args.token_name) else { return false };
+    let Some(scopes) = ask("What may it do", &args.scopes.join(" ")) else { return false };
+    let Some(dir) = ask("Where shall the configuration go", &out.display().to_string()) else { return false };
+    args.listen = listen;
+    args.token_name = name;
+    args.scopes = scopes.split([' ', ',']).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    *out = PathBuf::from(dir);
+    ask("Write it (yes or no)", "yes").is_some_and(|answer| answer.to_ascii_lowercase().starts_with('y'))
+}
+
+/// One question; `None` at the end of input.
+fn ask(question: &str, default: &str) -> Option<String> {
+    say(format!("{question}? [{default}]"));
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let answer = line.trim();
+    Some(if answer.is_empty() { default.to_owned() } else { answer.to_owned() })
+}

@@ -1,0 +1,147 @@
+//! What `init` writes: `config.toml` and the gateway's secret beside it.
+
+use super::super::token;
+use crate::config::diagnostic::Source;
+use crate::config::surroundings::{SecretFileFault, Surroundings, System};
+use crate::files::write_atomically;
+use crate::openclaw::{Auth, OpenClaw};
+use crate::secret::Secret;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// What was chosen.
+pub(super) struct Choices<'a> {
+    pub listen: &'a str,
+    pub token_name: &'a str,
+    pub scopes: &'a [String],
+    pub token: &'a str,
+}
+
+/// Files that are right and not yet written.
+pub(super) struct Files<'a> {
+    config: PathBuf,
+    text: String,
+    secret: Option<(PathBuf, &'a Secret)>,
+}
+
+/// Why nothing, or not everything, was written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error("{} is there already; --force writes over it", .0.display())]
+    Exists(PathBuf),
+    #[error("{} cannot be written: {}", .0.display(), .1)]
+    System(PathBuf, std::io::Error),
+}
+
+/// The surroundings as they will be once the secret is written.
+struct Written<'a>(Option<&'a Secret>);
+
+impl Surroundings for Written<'_> {
+    fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
+        self.0.map_or_else(|| System.secret_file(path), |secret| Ok(secret.expose().to_owned()))
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        System.variable(name)
+    }
+    fn now(&self) -> Timestamp {
+        System.now()
+    }
+}
+
+impl<'a> Files<'a> {
+    /// Makes the files' content and checks it as `check --deny-warnings` does.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub(super) fn prepare(found: &'a OpenClaw, choices: &Choices<'_>, out: &Path) -> Result<Self, String> {
+        let secret = match &found.auth {
+            Auth::Token(secret) => Some(("gateway.token", secret)),
+            Auth::Password(secret) => Some(("gateway.password", secret)),
+            Auth::None | Auth::TrustedProxy { .. } => None,
+        };
+        let config = out.join("config.toml");
+        let text = text(found, choices);
+        let source = Source { name: config.display().to_string(), text: text.clone() };
+        let loaded = crate::config::parse(source, &Written(secret.map(|(_, secret)| secret)));
+        if !loaded.problems.is_empty() {
+            return Err(loaded.render());
+        }
+        Ok(Self { config, text, secret: secret.map(|(name, secret)| (out.join(name), secret)) })
+    }
+
+    pub(super) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub(super) fn secret(&self) -> Option<&Path> {
+        self.secret.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes the secret, then the configuration that refers to it.
+    pub(super) fn write(&self, force: bool) -> Result<(), WriteError> {
+        let there = [self.secret(), Some(&self.config)].into_iter().flatten().find(|p| p.exists());
+        if let (Some(path), false) = (there, force) {
+            return Err(WriteError::Exists(path.to_owned()));
+        }
+        let write = |path: &Path, content: &str, mode| {
+            write_atomically(path, content.as_bytes(), mode).map_err(|e| WriteError::System(path.to_owned(), e))
+        };
+        if let Some((path, secret)) = &self.secret {
+            write(path, secret.expose(), 0o600)?;
+        }
+        write(&self.config, &self.text, 0o640)
+    }
+}
+
+fn text(found: &OpenClaw, choices: &Choices<'_>) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let auth = match &found.auth {
+        Auth::Token(_) => "{ kind = \"token\", file = \"gateway.token\" }".to_owned(),
+        Auth::Password(_) => "{ kind = \"password\", file = \"gateway.password\" }".to_owned(),
+        Auth::None => "{ kind = \"none\" }".to_owned(),
+        Auth::TrustedProxy { user_header, required_headers } => {
+            let required: Vec<String> = required_headers
+                .iter()
+                // Sent in this mode anyhow.
+                .filter(|name| *name != "x-forwarded-for")
+                .map(|name| format!("{} = {}", quoted(name), quoted(required_value(name))))
+                .collect();
+            let required = if required.is_empty() {
+                String::new()
+            } else {
+                format!(", required_headers = {{ {} }}", required.join(", "))
+            };
+            format!("{{ kind = \"trusted-proxy\", user_header = {}{required} }}", quoted(user_header))
+        }
+    };
+    let host = if found.host.contains(':') { format!("[{}]", found.host) } else { found.host.clone() };
+    let mut text = format!(
+        "# Written by `scopeshim init`. All that can be said here: config.example.toml.\n\n\
+         [[listen]]\naddress = {}\n\n\
+         [gateway]\nurl = {}\nauth = {auth}\n\n",
+        quoted(choices.listen),
+        quoted(&format!("http://{host}:{}", found.port)),
+    );
+    if matches!(found.auth, Auth::Token(_) | Auth::Password(_)) {
+        text.push_str(
+            "# Clients that hold the gateway's own secret go on working, with all it gives them. Remove this\n\
+             # once each of them has a token of its own.\n[gateway_secret]\n\n",
+        );
+    }
+    text.push_str(&token::table(choices.token_name, choices.token, choices.scopes, None));
+    text.push('\n');
+    text
+}
+
+/// Releases up to 2026.9 look only whether a required header is there.
+fn required_value(name: &str) -> &'static str {
+    match name {
+        "x-forwarded-proto" => "http",
+        "x-forwarded-host" => "localhost",
+        _ => "scopeshim",
+    }
+}

@@ -1,0 +1,71 @@
+//! The running process: whether it runs what the file says. What is said here is what `status` says,
+//! since it is asked.
+
+use super::Outcome;
+use super::chain::{Chain, PATIENCE};
+use crate::client::{Question, Server, ask};
+use crate::gateway::{Advice, Severity, Side};
+use serde_json::Value;
+
+/// Asks the process how its policy is.
+pub(super) async fn standing(chain: &Chain) -> Outcome {
+    let socket = &chain.fixed.admin.socket;
+    let answer = match ask(&Server::Unix(socket.clone()), Question::get("/status", Vec::new()), PATIENCE).await {
+        Ok(answer) if answer.status == 200 => answer,
+        Ok(answer) => return Outcome::Skipped(format!("{} answers {}", socket.display(), answer.brief())),
+        Err(fault) => return Outcome::Skipped(format!("{} cannot be asked: {fault}", socket.display())),
+    };
+    let status: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    judge(&status)
+}
+
+fn judge(status: &Value) -> Outcome {
+    let policy = status.get("policy").unwrap_or(&Value::Null);
+    let generation = policy.get("generation").and_then(Value::as_u64).unwrap_or_default();
+    let finding = |what: String, change: &'static str| {
+        let why = "the file says one thing, the process does another";
+        Outcome::found(Advice::new("process-differs", Severity::Error, Side::Proxy, what, why, change))
+    };
+    if policy.get("from_last_good") == Some(&Value::Bool(true)) {
+        return finding(
+            format!("the process started from the last good file; policy {generation} is in force"),
+            "mend the file (`scopeshim check`), then `scopeshim reload`",
+        );
+    }
+    if policy.get("last_reload_ok") == Some(&Value::Bool(false)) {
+        let said = policy.get("last_reload_text").and_then(Value::as_str).unwrap_or("the last reload was refused");
+        let restart = said.contains("needs a restart");
+        return finding(
+            said.trim().to_owned(),
+            if restart {
+                "restart the process: `systemctl restart scopeshim`"
+            } else {
+                "mend the file (`scopeshim check`), then `scopeshim reload`"
+            },
+        );
+    }
+    Outcome::Good(format!("policy {generation} is in force"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_process_says_is_repeated() {
+        let said = |policy: Value| match judge(&json!({ "policy": policy })) {
+            Outcome::Good(said) => said,
+            Outcome::Found(_, advice) => format!("{} -> {}", advice[0].what, advice[0].change),
+            Outcome::Skipped(why) => why,
+        };
+        assert_eq!(said(json!({"generation": 3, "last_reload_ok": true})), "policy 3 is in force");
+        assert!(said(json!({"generation": 1, "from_last_good": true})).contains("scopeshim check"));
+        let refused =
+            json!({"last_reload_ok": false, "last_reload_text": "the file is wrong; policy 2 stays in force"});
+        assert!(said(refused).ends_with("then `scopeshim reload`"));
+        let restart =
+            json!({"last_reload_ok": false, "last_reload_text": "the file changes [log], which needs a restart"});
+        assert!(said(restart).contains("systemctl restart"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Mode trusted-proxy: what a gateway is told, and what no client can tell it (contract §4).
+
+use crate::support::{Capture, READER, SECRET, Shim, people};
+
+const AUTH: &str = "kind = \"trusted-proxy\", user_header = \"x-home-user\", \
+     required_headers = { \"x-proxy-secret\" = { file = \"gateway.token\" }, \"x-forwarded-proto\" = \"https\" }";
+
+fn tables() -> String {
+    people().replace("[gateway_secret]\n", "")
+}
+
+#[test]
+fn the_gateway_is_told_who_calls_and_nothing_a_client_says() {
+    let capture = Capture::start();
+    let shim = Shim::with(capture.address(), AUTH, &tables());
+    let hostile = [
+        "X-Home-User: admin",
+        "x_home_user: admin",
+        "x.home.user: admin",
+        "X-Proxy-Secret: guess",
+        "x_proxy_secret: guess",
+        "X-Forwarded-For: 203.0.113.9",
+        "X-Forwarded-Proto: http",
+        "X-Real-IP: 203.0.113.9",
+        "Origin: https://elsewhere.example",
+        "Connection: x-home-user, x-proxy-secret",
+    ];
+    let answer = shim.client().ask("GET /v1/models", READER, &hostile, "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for (name, value) in [
+        ("x-openclaw-scopes", "operator.read"),
+        ("x-home-user", "reader"),
+        ("x-proxy-secret", SECRET),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "192.0.2.1"),
+    ] {
+        assert_eq!(capture.values(name), [value], "{name}: {:?}", capture.last());
+    }
+    let known = [
+        "host",
+        "x-request-id",
+        "traceparent",
+        "x-openclaw-scopes",
+        "x-home-user",
+        "x-proxy-secret",
+        "x-forwarded-proto",
+    ];
+    for (name, _) in capture.last() {
+        assert!(name == "x-forwarded-for" || known.contains(&name.as_str()), "{name}: {:?}", capture.last());
+    }
+    assert!(!shim.log().concat().contains(SECRET), "a required header's secret is in the log");
+}
+
+#[test]
+fn a_public_route_proves_nothing() {
+    let capture = Capture::start();
+    let shim = Shim::with(capture.address(), AUTH, &tables());
+    assert_eq!(shim.client().ask("GET /healthz", READER, &[], "").status, 200);
+    for name in ["x-home-user", "x-proxy-secret", "x-forwarded-for", "authorization"] {
+        assert!(capture.values(name).is_empty(), "{name}: {:?}", capture.last());
+    }
+    assert_eq!(capture.values("x-openclaw-scopes"), [""]);
+}
+
+#[test]
+fn a_grant_may_say_who_its_principals_are() {
+    let capture = Capture::start();
+    let auth = format!("{AUTH}, stand_in_address = \"198.51.100.7\"");
+    let grant = "[[grant]]\nto = { token = \"read*\" }\ngateway_user = \"sidecar read\"\n";
+    let shim = Shim::with(
+        capture.address(),
+        &auth,
+        &format!("{}{grant}[anonymous]\nscopes = [\"operator.read\"]\n", tables()),
+    );
+    assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
+    assert_eq!(capture.values("x-home-user"), ["sidecar read"]);
+    assert_eq!(capture.values("x-forwarded-for"), ["198.51.100.7"]);
+    assert_eq!(shim.client().ask("GET /v1/models", "", &[], "").status, 200);
+    assert_eq!(capture.values("x-home-user"), ["anonymous"]);
+}
