@@ -140,7 +140,10 @@ impl Admin {
                 .issuers
                 .status()
                 .into_iter()
-                .map(|s| (s.issuer.to_string(), s.keys, s.confirmed.map_or(0, jiff::Timestamp::as_second)))
+                .map(|s| {
+                    let confirmed = s.confirmed.map_or(0, jiff::Timestamp::as_second);
+                    (s.issuer.to_string(), s.keys, s.remote.then_some(confirmed))
+                })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
         };

@@ -95,8 +95,9 @@ pub struct State {
     pub generation: u64,
     /// Whether the last reload came into force, when the policy did, and how many did and did not.
     pub reloads: (bool, i64, u64, u64),
-    /// Each issuer: its name, how many keys, when confirmed in seconds since 1970.
-    pub issuers: Vec<(String, usize, i64)>,
+    /// Each issuer: its name, how many keys, when confirmed in seconds since 1970; `None`: its keys
+    /// are not fetched, so they do not age.
+    pub issuers: Vec<(String, usize, Option<i64>)>,
     /// When the next token expires, in seconds since 1970; 0: none does.
     pub next_expiry: i64,
 }
@@ -210,7 +211,7 @@ impl Metrics {
             issuer_keys: gauges("issuer_keys", "Usable keys of each issuer.", &["issuer"])?,
             issuer_confirmed: gauges(
                 "issuer_keys_confirmed_timestamp_seconds",
-                "When each issuer last confirmed its keys, in seconds since 1970; 0: never.",
+                "When each issuer whose keys are fetched last confirmed them, in seconds since 1970; 0: never.",
                 &["issuer"],
             )?,
             next_expiry: gauge(
@@ -317,7 +318,9 @@ impl Metrics {
         self.issuer_confirmed.reset();
         for (issuer, keys, confirmed) in &state.issuers {
             self.issuer_keys.with_label_values(&[issuer]).set(whole(*keys));
-            self.issuer_confirmed.with_label_values(&[issuer]).set(*confirmed);
+            if let Some(confirmed) = confirmed {
+                self.issuer_confirmed.with_label_values(&[issuer]).set(*confirmed);
+            }
         }
         gauge(&self.next_expiry, state.next_expiry);
         let mut out = Vec::with_capacity(64 * 1024);

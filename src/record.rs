@@ -147,6 +147,11 @@ impl Record {
         if let Some(refusal) = &self.refusal {
             self.tower.refused(self, refusal);
         }
+        if self.refusal.as_ref().is_some_and(|r| r.code().starts_with("gateway_")) {
+            self.tower.gateway(false, Instant::now());
+        } else if let Some(at) = self.first_byte {
+            self.tower.gateway(true, at);
+        }
         if decision == "deny" && !self.tower.may_write() {
             self.tower.metrics().line_suppressed();
             return;

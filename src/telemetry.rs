@@ -42,7 +42,10 @@ fn filter(level: LevelFilter) -> Targets {
     // The framework reports every client that hangs up; our access line says it better.
     let framework = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
     let targets = Targets::new().with_default(level);
-    ["pingora_core", "pingora_proxy", "pingora_pool"]
+    let targets = ["pingora_core", "pingora_proxy", "pingora_pool"]
         .into_iter()
-        .fold(targets, |t, name| t.with_target(name, framework))
+        .fold(targets, |t, name| t.with_target(name, framework));
+    // It writes a line on every change in the configuration's directory. A log in that directory
+    // would be told of itself, for ever.
+    targets.with_target("notify", LevelFilter::OFF)
 }

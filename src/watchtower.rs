@@ -48,6 +48,9 @@ pub struct Watchtower {
     begun: Instant,
     /// The present second, and the lines written in it.
     lines: AtomicU64,
+    /// When the gateway last began an answer and when it last failed to, in milliseconds since the
+    /// start and 1; 0: never.
+    gateway: [AtomicU64; 2],
 }
 
 impl Watchtower {
@@ -61,6 +64,7 @@ impl Watchtower {
             refusals: Mutex::default(),
             begun: Instant::now(),
             lines: AtomicU64::new(0),
+            gateway: Default::default(),
         })
     }
 
@@ -74,6 +78,23 @@ impl Watchtower {
     #[must_use]
     pub fn uptime(&self) -> std::time::Duration {
         self.begun.elapsed()
+    }
+
+    /// The gateway answered a request at that time, or failed to.
+    pub(crate) fn gateway(&self, answered: bool, at: Instant) {
+        let at = u64::try_from((at - self.begun).as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let [good, bad] = &self.gateway;
+        // A stream that began long ago may be told of after a request that failed since.
+        (if answered { good } else { bad }).fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// How many seconds ago the gateway last began an answer, and last failed to.
+    #[must_use]
+    pub fn gateway_ages(&self) -> [Option<f64>; 2] {
+        let now = self.begun.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of years fit")]
+        let age = |at: u64| (at > 0).then(|| (now - at as f64 / 1000.0).max(0.0));
+        self.gateway.each_ref().map(|at| age(at.load(Ordering::Relaxed)))
     }
 
     /// The last refusals, the newest first.

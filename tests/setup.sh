@@ -29,6 +29,7 @@ if [ "$1" = test ]; then
     need curl curl
     need python3 python3
     need npm npm
+    need chromium chromium # the status page is tested in it
     if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
         missing="$missing python3-venv"
         packages="$packages python3-venv"

@@ -24,6 +24,10 @@ pub struct Status {
     pub gateway_findings: Findings,
     /// How this process authenticates itself to the gateway.
     pub mode: &'static str,
+    /// How many seconds ago the gateway last answered a request; `None`: not yet.
+    pub gateway_answered_s: Option<f64>,
+    /// How many seconds ago it last failed to; `None`: never.
+    pub gateway_failed_s: Option<f64>,
     /// What it waits for before it is ready; empty when it is.
     pub waiting_for: Vec<String>,
     /// What somebody should look at.
@@ -101,7 +105,11 @@ impl Status {
         let open = asked.tower.metrics().streams_open();
         let open = |kind: &str| open.iter().find(|(k, _)| *k == kind).map_or(0, |(_, n)| *n);
         let live = policy.live();
+        let [answered, failed] = asked.tower.gateway_ages();
         let mut warnings = Vec::new();
+        if failed.is_some_and(|failed| answered.is_none_or(|answered| failed < answered)) {
+            warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway));
+        }
         if standing.from_last_good {
             warnings.push("the configuration file is broken: the last good one is in force".to_owned());
         } else if !standing.is_good() {
@@ -116,6 +124,8 @@ impl Status {
             gateway: asked.gateway.authority(),
             gateway_findings: (*found).clone(),
             mode: live.gateway_auth.mode(),
+            gateway_answered_s: answered,
+            gateway_failed_s: failed,
             waiting_for: keys
                 .iter()
                 .filter(|k| k.keys == 0)

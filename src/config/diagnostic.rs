@@ -127,7 +127,7 @@ impl Source {
                 self.text.get(span.clone()).map_or(1, |s| s.lines().next().unwrap_or_default().chars().count());
             let marks = "^".repeat(marked.clamp(1, rest));
             let _ = writeln!(out, "{gutter}--> {}:{line}:{column}", self.name);
-            let _ = writeln!(out, "{gutter} |\n{line} | {text}");
+            let _ = writeln!(out, "{gutter} |\n{line} | {}", masked(text));
             let _ = writeln!(out, "{gutter} | {}{marks}", " ".repeat(column - 1));
             if !problem.hint.is_empty() {
                 let _ = writeln!(out, "{gutter} = help: {}", problem.hint);
@@ -140,6 +140,36 @@ impl Source {
         }
         out
     }
+}
+
+/// A line of the file with everything starred out that may be a secret: people paste tokens where a
+/// hash belongs, and problems are shown in logs and on the status page. Columns stay where they are.
+fn masked(line: &str) -> String {
+    const SECRET: [&str; 9] =
+        ["sha256", "token", "password", "secret", "value", "key", "bearer", "api_key", "credential"];
+    let (key, value) = line.split_once('=').unwrap_or(("", line));
+    let name = key.trim().rsplit('.').next().unwrap_or_default().trim_matches('"');
+    if name == "name" {
+        return line.to_owned();
+    }
+    let all = SECRET.contains(&name) && !value.trim_start().starts_with(['{', '[']);
+    let is_part = |c: char| if all { !" \"'".contains(c) } else { c.is_ascii_alphanumeric() || "_-+=".contains(c) };
+    let looks_made = |run: &str| {
+        run.len() >= 16 && run.contains(|c: char| c.is_ascii_digit()) && run.contains(|c: char| c.is_ascii_alphabetic())
+    };
+    let mut out = line[..line.len() - value.len()].to_owned();
+    let mut rest = value;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| is_part(c) != is_part(first)).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        if is_part(first) && (all || looks_made(run)) {
+            out.extend(run.chars().map(|_| '*'));
+        } else {
+            out.push_str(run);
+        }
+        rest = after;
+    }
+    out
 }
 
 /// The candidate nearest to `word`, if one is near enough to be what was meant.
@@ -185,6 +215,23 @@ mod tests {
         assert_eq!(did_you_mean("colour", ["scopes", "cidrs"]), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        for (line, shown) in [
+            ("sha256 = \"hunter2\"", "sha256 = \"*******\""),
+            ("  password = 'a b'  # mine", "  password = '* *'  * ****"),
+            ("tokn = \"0123456789abcdef\"", "tokn = \"****************\""),
+            ("auth = \"a.0123456789abcdef-x.b\"", "auth = \"a.******************.b\""),
+            ("auth = { kind = \"token\", file = \"a/b.token\" }", "auth = { kind = \"token\", file = \"a/b.token\" }"),
+            ("name = \"open-webui-kitchen-2\"", "name = \"open-webui-kitchen-2\""),
+            ("expires = 2026-11-25T21:24:18Z", "expires = 2026-11-25T21:24:18Z"),
+            ("scopes = [\"operator.read\", \"operator.wrote\"]", "scopes = [\"operator.read\", \"operator.wrote\"]"),
+            ("0123456789abcdefg", "*****************"),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ class Call:
 class Model:
     """`pause` may be changed between requests; `calls` holds every request seen."""
 
-    def __init__(self, pause=0.05):
+    def __init__(self, pause=0.05, port=0):
         self.pause = pause
         self.calls = []
         model = self
@@ -30,7 +30,7 @@ class Model:
         class Handler(_Handler):
             owner = model
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
@@ -48,6 +48,8 @@ class Model:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner = None
+    # Head and body are written apart; without this the body waits for the client to confirm the head.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_args):
         pass
