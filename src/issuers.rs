@@ -4,8 +4,8 @@
 mod fetch;
 mod store;
 
-use crate::config::{Issuer, KeySource};
 use crate::authn::Credential;
+use crate::config::{Issuer, KeySource};
 use crate::keys::{KeySet, KeySlot};
 use crate::policy::{Policy, Proven};
 use crate::refusal::{JwtFault, Refusal};

@@ -7,8 +7,8 @@ mod cache;
 pub mod explain;
 pub mod grants;
 mod holding;
-pub mod trial;
 mod sockets;
+pub mod trial;
 
 pub use holding::Holding;
 pub use sockets::SocketRequest;

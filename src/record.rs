@@ -67,10 +67,8 @@ pub struct Record {
 pub struct SocketRecord {
     /// The scopes its `connect` asked for.
     pub asked: Option<String>,
-    /// What went to the gateway.
-    pub up: Passed,
-    /// What went to the client.
-    pub down: Passed,
+    /// What went to the gateway and to the client, once it is known.
+    pub passed: Option<(Passed, Passed)>,
     /// The code it was closed with.
     pub close: Option<u16>,
     /// By whom.
@@ -185,6 +183,7 @@ impl Record {
         let trace = self.trace.map(TraceParent::trace_id);
         let span = self.trace.map(TraceParent::span_id);
         let socket = self.socket.as_deref();
+        let (up, down) = socket.and_then(|s| s.passed).unzip();
         tracing::info!(
             target: "access",
             event,
@@ -209,10 +208,10 @@ impl Record {
             attempts = self.attempts,
             cause = self.cause.as_deref(),
             socket.scopes_asked = socket.and_then(|s| s.asked.as_deref()),
-            socket.frames_up = socket.map(|s| s.up.frames),
-            socket.frames_down = socket.map(|s| s.down.frames),
-            socket.bytes_up = socket.map(|s| s.up.bytes),
-            socket.bytes_down = socket.map(|s| s.down.bytes),
+            socket.frames_up = up.map(|p| p.frames),
+            socket.frames_down = down.map(|p| p.frames),
+            socket.bytes_up = up.map(|p| p.bytes),
+            socket.bytes_down = down.map(|p| p.bytes),
             socket.close_code = socket.and_then(|s| s.close),
             socket.closed_by = socket.and_then(|s| s.closed_by),
             first_byte_s = self.first_byte.map(|at| (at - self.begun).as_secs_f64()),

@@ -307,6 +307,12 @@ impl Refusal {
         }
     }
 
+    /// The version a client of another is told to speak (RFC 6455 §4.4).
+    #[must_use]
+    pub fn websocket_version(&self) -> Option<&'static str> {
+        (*self == Self::Socket(SocketFault::Version)).then_some("13")
+    }
+
     /// Seconds after which trying again makes sense.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {

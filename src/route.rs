@@ -119,9 +119,7 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, method: &Method, path: Path<'_>) -> &Arc<Route> {
         let path = path.as_str();
-        let covers = |r: &&Arc<Route>| {
-            (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path)
-        };
+        let covers = |r: &&Arc<Route>| (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path);
         self.added
             .iter()
             .find(covers)
@@ -140,18 +138,62 @@ impl RouteTable {
 /// its own views, and what it asks for with the caller's credential.
 fn web_page(need: &Need) -> Vec<Route> {
     const FILES: &[&str] = &[
-        "/", "/index.html", "/favicon.ico", "/favicon.svg", "/favicon-32.png", "/apple-touch-icon.png",
-        "/manifest.webmanifest", "/asset-manifest.json", "/sw.js", "/social-card.png",
+        "/",
+        "/index.html",
+        "/favicon.ico",
+        "/favicon.svg",
+        "/favicon-32.png",
+        "/apple-touch-icon.png",
+        "/manifest.webmanifest",
+        "/asset-manifest.json",
+        "/sw.js",
+        "/social-card.png",
     ];
     const FOLDERS: &[&str] = &[
-        "/assets/", "/fonts/", "/themes/", "/app-art/", "/community-art/", "/file-icons/", "/provider-icons/",
+        "/assets/",
+        "/fonts/",
+        "/themes/",
+        "/app-art/",
+        "/community-art/",
+        "/file-icons/",
+        "/provider-icons/",
         "/cloud-provider-icons/",
     ];
     const VIEWS: &[&str] = &[
-        "/act", "/activity", "/agents", "/ai-agents", "/appearance", "/apps", "/automation", "/automations",
-        "/channels", "/chat", "/communications", "/config", "/cron", "/custodian", "/dashboard", "/dashboards",
-        "/debug", "/infrastructure", "/instances", "/logs", "/mcp", "/meetings", "/memory-import", "/new", "/nodes",
-        "/overview", "/plugins", "/portals", "/sessions", "/settings", "/skills", "/start", "/systems", "/usage",
+        "/act",
+        "/activity",
+        "/agents",
+        "/ai-agents",
+        "/appearance",
+        "/apps",
+        "/automation",
+        "/automations",
+        "/channels",
+        "/chat",
+        "/communications",
+        "/config",
+        "/cron",
+        "/custodian",
+        "/dashboard",
+        "/dashboards",
+        "/debug",
+        "/infrastructure",
+        "/instances",
+        "/logs",
+        "/mcp",
+        "/meetings",
+        "/memory-import",
+        "/new",
+        "/nodes",
+        "/overview",
+        "/plugins",
+        "/portals",
+        "/sessions",
+        "/settings",
+        "/skills",
+        "/start",
+        "/systems",
+        "/usage",
         "/workboard",
     ];
     const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];

@@ -42,12 +42,7 @@ pub struct Sockets {
 impl Sockets {
     /// None open yet.
     #[must_use]
-    pub fn new(
-        policy: Arc<ArcSwap<Policy>>,
-        issuers: Arc<Issuers>,
-        dial: Arc<dyn Dial>,
-        state_dir: PathBuf,
-    ) -> Self {
+    pub fn new(policy: Arc<ArcSwap<Policy>>, issuers: Arc<Issuers>, dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
         Self { policy, issuers, gateway: Gateway::new(dial, state_dir), unproven: Arc::new(Semaphore::new(UNPROVEN)) }
     }
 

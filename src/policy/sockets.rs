@@ -108,9 +108,7 @@ impl Policy {
         }
         let at = Circumstances { method: &Method::GET, path: socket.path, peer: socket.peer, now: socket.now };
         let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
-        let bound = |which| {
-            matches!(terms.rule(which), HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix)
-        };
+        let bound = |which| matches!(terms.rule(which), HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix);
         if bound(Governed::SessionKey) || bound(Governed::AgentId) {
             return Err(Refusal::Socket(SocketFault::KeptApart));
         }

@@ -4,11 +4,11 @@
 //! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
 //! goes on with a stand-in until it is dropped.
 
-use crate::admission;
 use super::ctx::Ctx;
+use crate::admission;
 use crate::authn::Credential;
-use crate::issuers::Issuers;
 use crate::headers::REQUEST_ID;
+use crate::issuers::Issuers;
 use crate::listener::ClientStream;
 use crate::refusal::{Refusal, SocketFault};
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, serve, upgrade};
@@ -55,11 +55,8 @@ pub(super) async fn admit(
         ctx.record.principal = Some(proven.principal.name().to_owned());
         ctx.record.source = Some(proven.principal.identity().source());
     }
-    let unproven = if proven.is_none() {
-        Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?)
-    } else {
-        None
-    };
+    let unproven =
+        if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };
     Ok(Upgrade { accept, judged: Upgraded { policy, proven, requested, page, unproven } })
 }
 

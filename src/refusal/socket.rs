@@ -74,13 +74,19 @@ impl SocketFault {
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Form(_) | Self::Version | Self::Frame { .. } => "connect with an ordinary WebSocket client",
-            Self::Origin => "open the page from this proxy's own address, or have the origin added to `[websocket] origins`",
+            Self::Origin => {
+                "open the page from this proxy's own address, or have the origin added to `[websocket] origins`"
+            }
             Self::Crowded => "try again in a few seconds",
-            Self::Late | Self::Connect(_) => "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first",
+            Self::Late | Self::Connect(_) => {
+                "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first"
+            }
             Self::Role => "connect as operator, or have `[websocket] nodes` turned on",
             Self::KeptApart => "use the HTTP endpoints",
             Self::GatewayRefused(_) => "whoever runs this proxy: see its log for the gateway's answer",
-            Self::PairingRequired => "whoever runs the gateway: `openclaw devices list`, then `openclaw devices approve <request>`",
+            Self::PairingRequired => {
+                "whoever runs the gateway: `openclaw devices list`, then `openclaw devices approve <request>`"
+            }
         }
     }
 }

@@ -13,8 +13,7 @@ use serde_json::{Map, Value, json};
 /// Parameters that say what the client speaks and shows; no release reads authority from them.
 const KEPT: &[&str] = &["minProtocol", "maxProtocol", "caps", "locale", "userAgent", "modelCatalog"];
 /// The same within `client`; `id`, `mode` and `platform` are settled one by one.
-const KEPT_CLIENT: &[&str] =
-    &["displayName", "version", "buildId", "modelIdentifier", "timeZone", "instanceId"];
+const KEPT_CLIENT: &[&str] = &["displayName", "version", "buildId", "modelIdentifier", "timeZone", "instanceId"];
 /// What hello-ok may say about the session's authority. Everything else there is a credential of
 /// this proxy's device.
 const KEPT_AUTH: &[&str] = &["method", "role", "scopes", "issuedAtMs"];
@@ -190,10 +189,11 @@ pub enum Form<'a> {
 
 /// The frame that leaves in place of the client's: its words, the grant's scopes, our identity.
 #[must_use]
-pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: Form<'_>) -> String {
+pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &Form<'_>) -> String {
     let mut params: Map<String, Value> = kept(&connect.params, KEPT);
-    let (id, mode) = connect.name(&form);
-    let mut client = connect.params.get("client").and_then(Value::as_object).map(|c| kept(c, KEPT_CLIENT)).unwrap_or_default();
+    let (id, mode) = connect.name(form);
+    let mut client =
+        connect.params.get("client").and_then(Value::as_object).map(|c| kept(c, KEPT_CLIENT)).unwrap_or_default();
     client.insert("id".into(), json!(id));
     client.insert("mode".into(), json!(mode));
     // Pinned at pairing; a client's own would make the gateway ask for another.
@@ -207,7 +207,7 @@ pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: Form<
         GatewayAuth::Password(secret) => params.insert("auth".into(), json!({ "password": secret.expose() })),
         GatewayAuth::None => None,
     };
-    if let Form::Device { device, nonce, now } = form {
+    if let Form::Device { device, nonce, now } = *form {
         let token = if let GatewayAuth::Token(secret) = auth { secret.expose() } else { "" };
         let signature = device.sign(&Statement {
             client_id: id,
@@ -224,26 +224,27 @@ pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: Form<
                 "signedAt": now, "nonce": nonce }),
         );
     }
-    request(&connect.id, params)
+    request(&connect.id, &params)
 }
 
 /// The client's own frame, its device and signature with it, and nothing of ours: not our secret
 /// (law 10), and no secret of the client's but the gateway's own.
 #[must_use]
 pub fn passed(connect: &Connect) -> String {
-    request(&connect.id, connect.params.clone())
+    request(&connect.id, &connect.params)
 }
 
 /// A request of this proxy's own: its device is made known with every scope it may ever need.
 #[must_use]
 pub fn pairing() -> Connect {
-    let client = json!({ "id": CLIENT, "displayName": "scopeshim", "version": env!("CARGO_PKG_VERSION"), "mode": "backend" });
+    let client =
+        json!({ "id": CLIENT, "displayName": "scopeshim", "version": env!("CARGO_PKG_VERSION"), "mode": "backend" });
     let params = [("minProtocol", json!(3)), ("maxProtocol", json!(4)), ("client", client)];
     let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Connect { id: "pairing".to_owned(), params, scopes: None }
 }
 
-fn request(id: &str, params: Map<String, Value>) -> String {
+fn request(id: &str, params: &Map<String, Value>) -> String {
     json!({ "type": "req", "id": id, "method": "connect", "params": params }).to_string()
 }
 
@@ -314,5 +315,4 @@ impl Reply {
 }
 
 #[cfg(test)]
-#[path = "connect_tests.rs"]
 mod tests;

@@ -141,14 +141,7 @@ impl Device {
     pub fn sign(&self, said: &Statement<'_>) -> String {
         let payload = format!(
             "v3|{}|{}|{}|{}|{}|{}|{}|{}|{PLATFORM}|",
-            self.id,
-            said.client_id,
-            said.client_mode,
-            said.role,
-            said.scopes,
-            said.signed_at,
-            said.token,
-            said.nonce
+            self.id, said.client_id, said.client_mode, said.role, said.scopes, said.signed_at, said.token, said.nonce
         );
         URL_SAFE_NO_PAD.encode(self.key.sign(payload.as_bytes()))
     }

@@ -159,7 +159,8 @@ impl Assembler {
                     self.begun = Some(message);
                     return Ok(None);
                 }
-                let text = String::from_utf8(message).map_err(|_| fault(NOT_TEXT, "a text message that is no UTF-8"))?;
+                let text =
+                    String::from_utf8(message).map_err(|_| fault(NOT_TEXT, "a text message that is no UTF-8"))?;
                 Ok(Some(Event::Text(text)))
             }
         }

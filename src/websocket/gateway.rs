@@ -110,7 +110,11 @@ impl From<Refusal> for Failure {
 enum Attempt {
     Connected(Connected),
     PairingRequired(String),
-    Refused { text: String, code: String, message: String },
+    Refused {
+        text: String,
+        code: String,
+        message: String,
+    },
     /// The gateway took the connection in and took its scopes away.
     Stripped,
 }
@@ -298,7 +302,7 @@ impl Gateway {
             Some(device) => Form::Device { device, nonce: &nonce, now },
             None => Form::Backend,
         };
-        let frame = connect::leaving(client, grant, auth, form);
+        let frame = connect::leaving(client, grant, auth, &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
         Ok(match answer(&mut wire, client.id()).await?.0 {
             Reply::Hello { text, scopes } => {
@@ -353,7 +357,10 @@ fn lost(error: &WireError) -> Refusal {
 async fn switched(socket: &mut TcpStream, key: &str) -> Result<BytesMut, Refusal> {
     let mut input = BytesMut::with_capacity(1024);
     loop {
-        let read = socket.read_buf(&mut input).await.and_then(|n| if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) });
+        let read = socket
+            .read_buf(&mut input)
+            .await
+            .and_then(|n| if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) });
         read.map_err(|_| Refusal::GatewayBroken)?;
         let mut lines = [httparse::EMPTY_HEADER; 64];
         let mut answer = httparse::Response::new(&mut lines);

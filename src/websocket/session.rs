@@ -111,8 +111,8 @@ async fn handshake(
     let (text, opened) =
         tokio::time::timeout(CONNECT, first_message(wire, upgrade, record, sockets)).await.map_err(|_| late)??;
     let refused = |refusal| Stop::Refused(refusal, connect::id_of(&text));
-    let connect = Connect::parse(&text)
-        .map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
+    let connect =
+        Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
     note(record, |socket| socket.asked = connect.wished().map(ToString::to_string));
 
     // The client is watched while others are waited for: whoever hangs up is not connected for.
@@ -189,13 +189,12 @@ async fn admit(
     if upgrade.page == Page::Foreign || (upgrade.page == Page::None && connect.is_browser()) {
         return Err(Refusal::Socket(SocketFault::Origin));
     }
-    let proven = match &upgrade.proven {
-        Some(proven) => proven.clone(),
-        None => {
-            let authenticator = upgrade.policy.authenticator();
-            let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
-            sockets.issuers.authenticate(&upgrade.policy, credential, record.peer).await?
-        }
+    let proven = if let Some(proven) = &upgrade.proven {
+        proven.clone()
+    } else {
+        let authenticator = upgrade.policy.authenticator();
+        let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
+        sockets.issuers.authenticate(&upgrade.policy, credential, record.peer).await?
     };
     record.principal = Some(proven.principal.name().to_owned());
     record.source = Some(proven.principal.identity().source());
@@ -262,7 +261,7 @@ async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open
         sockets.gateway.doubt();
     }
     note(record, |socket| {
-        (socket.up, socket.down) = (up, down);
+        socket.passed = Some((up, down));
         (socket.close, socket.closed_by) = match (&ended, up.close, down.close) {
             (Ended::Told(code), ..) => (Some(*code), Some("proxy")),
             (_, Some(code), _) => (Some(code), Some("client")),

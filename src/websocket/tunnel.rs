@@ -154,11 +154,7 @@ where
 
     /// What went to the gateway, and what to the client.
     pub fn passed(&self) -> (Passed, Passed) {
-        let of = |pipe: &Pipe| Passed {
-            frames: pipe.tracker.frames(),
-            bytes: pipe.bytes,
-            close: pipe.tracker.close(),
-        };
+        let of = |pipe: &Pipe| Passed { frames: pipe.tracker.frames(), bytes: pipe.bytes, close: pipe.tracker.close() };
         (of(&self.up), of(&self.down))
     }
 

@@ -23,7 +23,8 @@ pub fn accept_key(method: &Method, version: Version, headers: &HeaderMap) -> Res
     if headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|l| l != "0") {
         return form("it has a body");
     }
-    if !has_token(headers, &CONNECTION, b"upgrade") || !only(headers, &UPGRADE).is_some_and(|u| u.eq_ignore_ascii_case(b"websocket"))
+    if !has_token(headers, &CONNECTION, b"upgrade")
+        || !only(headers, &UPGRADE).is_some_and(|u| u.eq_ignore_ascii_case(b"websocket"))
     {
         return form("`Connection: Upgrade` and `Upgrade: websocket` belong together");
     }
@@ -101,20 +102,13 @@ fn is_private(host: &str, peer: Option<IpAddr>) -> bool {
         Ok(ip) if ip.is_loopback() => local,
         Ok(ip) => PRIVATE.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| net.contains(&ip)),
         Err(_) if name == "localhost" => local,
-        Err(_) => name.ends_with(".local") || name.ends_with(".ts.net"),
+        Err(_) => matches!(name.split('.').collect::<Vec<_>>().as_slice(), [.., _, "local"] | [.., _, "ts", "net"]),
     }
 }
 
 /// RFC 1918, RFC 3927, RFC 6598 (a tailnet's own), RFC 4193, RFC 4291 link-local.
-const PRIVATE: &[&str] = &[
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "169.254.0.0/16",
-    "100.64.0.0/10",
-    "fc00::/7",
-    "fe80::/10",
-];
+const PRIVATE: &[&str] =
+    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"];
 
 #[cfg(test)]
 mod tests {

@@ -24,4 +24,5 @@ mod service;
 mod streams;
 mod support;
 mod tokens;
+mod websocket;
 mod wycheproof;
