@@ -197,7 +197,8 @@ fn web_page(need: &Need) -> Vec<Route> {
         "/workboard",
     ];
     const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];
-    const OWN: &[&str] = &["/__openclaw/", "/avatar/"];
+    const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
+    const OWN_FILE: &str = "/control-ui-config.json";
     let route = |pattern, need: &Need| Route {
         label: "web_page",
         methods: vec![Method::GET, Method::HEAD],
@@ -208,7 +209,8 @@ fn web_page(need: &Need) -> Vec<Route> {
     let below = FOLDERS.iter().chain(VIEW_FOLDERS).map(|p| route(Pattern::Prefix(Arc::from(*p)), need));
     let read = Need::Scope(Scope::known(READ));
     let own = OWN.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &read));
-    exact.chain(below).chain(own).collect()
+    let config = [route(Pattern::Exact(Arc::from(OWN_FILE)), &read)];
+    exact.chain(below).chain(own).chain(config).collect()
 }
 
 /// Whether a path belongs to one of the routes compiled in.

@@ -7,7 +7,7 @@
 use super::device::{Device, PLATFORM, Statement};
 use crate::config::GatewayAuth;
 use crate::policy::Grant;
-use crate::scope::{MAX_REQUESTED, ScopeSet};
+use crate::scope::{MAX_REQUESTED, Scope, ScopeSet};
 use serde_json::{Map, Value, json};
 
 /// Parameters that say what the client speaks and shows; no release reads authority from them.
@@ -200,7 +200,7 @@ pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &Form
     client.insert("platform".into(), json!(PLATFORM));
     params.insert("client".into(), Value::Object(client));
     params.insert("role".into(), json!("operator"));
-    let scopes: Vec<&str> = grant.effective().iter().map(crate::scope::Scope::as_str).collect();
+    let scopes: Vec<&str> = grant.effective().iter().map(Scope::as_str).collect();
     params.insert("scopes".into(), json!(scopes));
     match auth {
         GatewayAuth::Token(secret) => params.insert("auth".into(), json!({ "token": secret.expose() })),
@@ -290,16 +290,23 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Reads a message of the gateway; `None` when it is no answer to this request.
+    /// Reads a message of the gateway; `None` when it is no answer to this request. `sent` are the
+    /// scopes of the request: releases of March 2026 answer with those of the device, which are
+    /// more than those of the session.
     #[must_use]
-    pub fn parse(text: &str, id: &str) -> Option<Self> {
+    pub fn parse(text: &str, id: &str, sent: &ScopeSet) -> Option<Self> {
         let mut frame: Value = serde_json::from_str(text).ok()?;
         (frame.get("type")? == "res" && frame.get("id")? == id).then_some(())?;
         if frame.get("ok") == Some(&Value::Bool(true)) {
             let auth = frame.get_mut("payload").and_then(|p| p.get_mut("auth"));
             let scopes = auth.as_ref().and_then(|a| a.get("scopes")).and_then(|s| wish_list(s).ok());
             if let Some(auth) = auth {
-                *auth = auth.as_object().map(|a| Value::Object(kept(a, KEPT_AUTH))).unwrap_or_default();
+                let mut told = auth.as_object().map(|a| kept(a, KEPT_AUTH)).unwrap_or_default();
+                if let Some(scopes) = &scopes {
+                    let both: Vec<&str> = scopes.iter().filter(|s| sent.contains(s)).map(Scope::as_str).collect();
+                    told.insert("scopes".to_owned(), json!(both));
+                }
+                *auth = Value::Object(told);
             }
             return Some(Self::Hello { text: frame.to_string(), scopes });
         }

@@ -8,6 +8,7 @@ use crate::config::GatewayAuth;
 use crate::headers;
 use crate::policy::{Grant, Policy};
 use crate::refusal::{Refusal, SocketFault};
+use crate::scope::ScopeSet;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use http::HeaderValue;
@@ -244,7 +245,7 @@ impl Gateway {
         let Opened { mut wire, .. } = opened;
         let work = async {
             wire.send(Frame::Text(&connect::passed(client))).await.map_err(|_| Refusal::GatewayBroken)?;
-            match answer(&mut wire, client.id()).await? {
+            match answer(&mut wire, client.id(), &ScopeSet::empty()).await? {
                 // The device token is the client's own device's.
                 (Reply::Hello { .. }, text) => Ok(text),
                 (Reply::Error { text, .. }, _) => Err(Failure::Answered(text)),
@@ -304,7 +305,7 @@ impl Gateway {
         };
         let frame = connect::leaving(client, grant, auth, &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
-        Ok(match answer(&mut wire, client.id()).await?.0 {
+        Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
             Reply::Hello { text, scopes } => {
                 // Old releases drop the scopes of a backend client without a word.
                 let kept = with_device || scopes.unwrap_or_default() == *grant.effective();
@@ -322,10 +323,10 @@ impl Gateway {
 }
 
 /// The gateway's answer to a request, and its text as it came.
-async fn answer(wire: &mut Wire<TcpStream>, id: &str) -> Result<(Reply, String), Refusal> {
+async fn answer(wire: &mut Wire<TcpStream>, id: &str, sent: &ScopeSet) -> Result<(Reply, String), Refusal> {
     loop {
         let text = wire.text().await.map_err(|error| lost(&error))?;
-        if let Some(reply) = Reply::parse(&text, id) {
+        if let Some(reply) = Reply::parse(&text, id, sent) {
             return Ok((reply, text));
         }
     }

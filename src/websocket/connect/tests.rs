@@ -179,21 +179,24 @@ fn the_secret_is_the_token_or_the_password() {
 #[test]
 fn a_hello_keeps_no_credential() {
     let hello = json!({ "type": "res", "id": "1", "ok": true, "payload": { "type": "hello-ok", "policy": { "a": 1 },
-        "auth": { "role": "operator", "scopes": ["operator.read"], "deviceToken": "x", "recoveryScope": "x",
+        "auth": { "role": "operator", "scopes": ["operator.read", "operator.admin"], "deviceToken": "x", "recoveryScope": "x",
             "deviceTokens": [{ "deviceToken": "y" }], "issuedAtMs": 1 } } });
-    let Some(Reply::Hello { text, scopes }) = Reply::parse(&hello.to_string(), "1") else { panic!("no hello") };
-    assert_eq!(scopes, Some(set("operator.read")));
+    let sent = set("operator.read,operator.sessions.read");
+    let Some(Reply::Hello { text, scopes }) = Reply::parse(&hello.to_string(), "1", &sent) else { panic!("no hello") };
+    assert_eq!(scopes, Some(set("operator.read,operator.admin")));
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(told["payload"]["auth"], json!({ "role": "operator", "scopes": ["operator.read"], "issuedAtMs": 1 }));
     assert_eq!(told["payload"]["policy"], json!({ "a": 1 }));
-    assert_eq!(Reply::parse(&hello.to_string(), "2"), None);
+    assert_eq!(Reply::parse(&hello.to_string(), "2", &sent), None);
 }
 
 #[test]
 fn a_pairing_that_waits_is_seen() {
     let error = json!({ "type": "res", "id": "1", "ok": false, "error": { "code": "NOT_PAIRED", "message": "m",
         "details": { "code": "PAIRING_REQUIRED", "requestId": "r" } } });
-    let Some(Reply::Error { pairing, code, .. }) = Reply::parse(&error.to_string(), "1") else { panic!("no error") };
+    let Some(Reply::Error { pairing, code, .. }) = Reply::parse(&error.to_string(), "1", &ScopeSet::empty()) else {
+        panic!("no error")
+    };
     assert_eq!((pairing.as_deref(), code.as_str()), (Some("r"), "PAIRING_REQUIRED"));
 }
 
@@ -263,6 +266,6 @@ proptest! {
     #[test]
     fn any_text_is_judged(text in ".{0,200}") {
         prop_assert!(within(&text, GRANTS[1]));
-        let _ = (id_of(&text), nonce_of(&text), Reply::parse(&text, "1"));
+        let _ = (id_of(&text), nonce_of(&text), Reply::parse(&text, "1", &ScopeSet::empty()));
     }
 }

@@ -2,9 +2,11 @@
 
 import contextlib
 import secrets
+import shutil
 import time
 
-from base import case
+import clients
+from base import Skip, case
 from shim import TOKENS
 from wsclient import Closed, Refused, Socket
 
@@ -80,6 +82,7 @@ def limited(row, sock, can_write=False):
     row.need(refused != can_write, f"chat.send: {said}")
     auth = sock.hello.get("auth") or {}
     row.need("deviceToken" not in auth and "deviceTokens" not in auth, "the device token was not taken out")
+    row.need(ADMIN not in auth.get("scopes", []), f"the hello says {auth}")
 
 
 @case("ws.reader-asks-for-admin")
@@ -218,6 +221,30 @@ def thousand(ctx, row):
         for sock in sockets:
             sock.close()
     row.through = f"{len(sockets)} open, {took:.1f} s"
+
+
+UI = '\n[websocket]\nui = "open"\n'
+
+
+@case("46716.control-ui")
+def control_ui(ctx, row):
+    """The gateway's page in a browser, with a named token that may read and write."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not browser:
+        raise Skip("no chromium here")
+
+    def show(seen):
+        refused = (seen["refused"] or {}).get("message")
+        return f"{refused or seen['answers'].get('sessions.list', 'no sessions.list')}"
+
+    row.bare = show(clients.control_ui(ctx.bare.url, TOKENS["open-webui"], browser, ctx.gateway.node))
+    with ctx.other_shim(UI) as side:
+        seen = clients.control_ui(side.url, TOKENS["open-webui"], browser, ctx.gateway.node)
+    row.through = show(seen)
+    row.need(seen["status"] == 200 and seen["hello"] is not None, f"not connected: {seen}")
+    row.need(seen["answers"].get("sessions.list") == "ok", f"sessions: {seen}")
+    row.need("missing scope: operator.admin" in seen["answers"].get("config.patch", ""), f"admin: {seen}")
+    row.need("deviceToken" not in seen["hello"], "the device token was not taken out")
 
 
 @case("ws.gateway-restarts")
