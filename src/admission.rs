@@ -75,7 +75,10 @@ fn governed(headers: &HeaderMap) -> Result<Vec<(Governed, HeaderValue)>, Refusal
 }
 
 /// What `x-openclaw-scopes` asks for; `None` when it was not sent at all (law 3).
-fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
     if !headers.contains_key(headers::SCOPES) {
         return Ok(None);
     }

@@ -11,6 +11,7 @@ use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
 use crate::service::{self, Inherited};
 use crate::watchtower::Watchtower;
+use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -101,7 +102,7 @@ impl App {
             tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
         }
         let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
-        let upstream = Upstream::new(fixed.gateway.clone()).await?;
+        let upstream = Arc::new(Upstream::new(fixed.gateway.clone()).await?);
         let tower = Arc::new(Watchtower::new().map_err(std::io::Error::other)?);
         count_panics(tower.clone());
         let issuers = Arc::new(Issuers::new(&fixed.state_dir));
@@ -133,7 +134,9 @@ impl App {
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
-        let proxy = Proxy::new(policy.clone(), upstream, issuers.clone(), tower.clone(), fixed.keepalive);
+        let sockets = Sockets::new(policy.clone(), issuers.clone(), upstream.clone(), fixed.state_dir.clone());
+        let sockets = Arc::new(sockets);
+        let proxy = Proxy::new(policy.clone(), upstream, issuers.clone(), sockets, tower.clone(), fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
         Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tower, live })
     }
@@ -276,6 +279,9 @@ async fn serve(
             drop(proxy.process_new(stream, &stopped).await);
         })
         .await;
+    if let Some(sequel) = connection.sequel() {
+        sequel.await;
+    }
 }
 
 async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {

@@ -135,11 +135,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Refusal::CredentialScheme);
     }
-    let token = token.trim_ascii();
-    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(Refusal::CredentialForm("the bearer token is empty or holds white space"));
-    }
-    Ok(Some(token))
+    Ok(Some(token.trim_ascii()))
 }
 
 /// Everything by which callers prove themselves, compiled for look-up.
@@ -205,10 +201,7 @@ impl Authenticator {
     /// When there are several where one is meant, or its form is wrong.
     pub fn credential<'a>(&'a self, headers: &'a HeaderMap) -> Result<Credential<'a>, Refusal> {
         if let Some(token) = bearer(headers)? {
-            return Ok(match std::str::from_utf8(token) {
-                Ok(text) if !self.issuers.is_empty() && jwt::looks_like_jwt(token) => Credential::Jwt(text, None),
-                _ => Credential::Opaque(token),
-            });
+            return self.bearer(token);
         }
         for name in &self.assertions {
             let mut values = headers.get_all(name).iter();
@@ -223,6 +216,20 @@ impl Authenticator {
             }
         }
         Ok(Credential::Absent)
+    }
+
+    /// Reads a bearer token, wherever it came in.
+    ///
+    /// # Errors
+    /// When its form is wrong.
+    pub fn bearer<'a>(&self, token: &'a [u8]) -> Result<Credential<'a>, Refusal> {
+        if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+            return Err(Refusal::CredentialForm("the bearer token is empty or holds white space"));
+        }
+        Ok(match std::str::from_utf8(token) {
+            Ok(text) if !self.issuers.is_empty() && jwt::looks_like_jwt(token) => Credential::Jwt(text, None),
+            _ => Credential::Opaque(token),
+        })
     }
 
     /// Whether tokens are read from this header, beside `Authorization`.
@@ -426,10 +433,13 @@ mod tests {
 
     #[test]
     fn only_one_bearer_is_read() {
-        assert_eq!(bearer(&headers(&[])).unwrap(), None);
-        assert_eq!(bearer(&headers(&["bEaReR   abc "])).unwrap(), Some(&b"abc"[..]));
+        let live = Live::closed();
+        let authn = Authenticator::new(&live, &[]);
+        let read = |lines: &[&str]| authn.credential(&headers(lines)).map(|c| matches!(c, Credential::Opaque(b"abc")));
+        assert!(matches!(authn.credential(&headers(&[])), Ok(Credential::Absent)));
+        assert_eq!(read(&["bEaReR   abc "]), Ok(true));
         for bad in [&["Basic abc"][..], &["Bearer"], &["Bearer a b"], &["Bearer a", "Bearer a"], &[""], &["abc"]] {
-            assert!(bearer(&headers(bad)).is_err(), "{bad:?}");
+            assert!(read(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -181,6 +181,8 @@ pub struct Live {
     pub jwt_cache: usize,
     /// What the policy must do.
     pub trials: Vec<Trial>,
+    /// What WebSocket clients may do.
+    pub websocket: WebSocketRules,
 }
 
 impl Live {
@@ -200,8 +202,50 @@ impl Live {
             headers: HeaderRules::default(),
             jwt_cache: 0,
             trials: Vec::new(),
+            websocket: WebSocketRules::default(),
         }
     }
+}
+
+/// What WebSocket clients may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketRules {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// What becomes of a client's own signed device.
+    pub own_device: OwnDevice,
+    /// Whether a client may connect as a node.
+    pub nodes: bool,
+    /// Who is shown the gateway's web page.
+    pub ui: Ui,
+    /// Pages of other addresses that may connect: origins in lower case.
+    pub origins: Vec<String>,
+}
+
+impl Default for WebSocketRules {
+    fn default() -> Self {
+        Self { enabled: true, own_device: OwnDevice::Normalise, nodes: false, ui: Ui::Off, origins: Vec::new() }
+    }
+}
+
+/// What becomes of a client's own signed device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnDevice {
+    /// This proxy's takes its place.
+    Normalise,
+    /// It is passed as it is, with no secret of ours.
+    Pass,
+}
+
+/// Who is shown the gateway's web page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ui {
+    /// Nobody; its paths are like any other that is not listed.
+    Off,
+    /// Whoever has operator.read.
+    Authenticated,
+    /// Anybody. Nothing of ours is sent along.
+    Open,
 }
 
 /// How this proxy authenticates itself to the gateway.

@@ -4,11 +4,15 @@
 mod fetch;
 mod store;
 
+use crate::authn::Credential;
 use crate::config::{Issuer, KeySource};
 use crate::keys::{KeySet, KeySlot};
+use crate::policy::{Policy, Proven};
+use crate::refusal::{JwtFault, Refusal};
 use fetch::{FetchError, Fetched, Fetcher};
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -158,6 +162,29 @@ impl Issuers {
         if let Some(source) = source {
             source.fetch(&self.state_dir, FLOOR).await;
         }
+    }
+}
+
+impl Issuers {
+    /// Who is calling? A token signed with a key not yet known has its issuer asked once.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that says why nobody was proven.
+    pub async fn authenticate(
+        &self,
+        policy: &Policy,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+    ) -> Result<Proven, Refusal> {
+        let mut proven = policy.authenticate(credential, peer, Timestamp::now());
+        if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
+            && let Some(issuer) = policy.authenticator().issuer_of(credential)
+        {
+            // Judged again whatever came of it: another request may have brought the key just before.
+            self.refresh(issuer).await;
+            proven = policy.authenticate(credential, peer, Timestamp::now());
+        }
+        proven
     }
 }
 

@@ -8,7 +8,8 @@
 //! ([`target`]), its framing, its credential. [`authn`] says who is calling, [`policy`] what they
 //! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
 //! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
-//! taken out, and what the grant says is put in. Bytes then pass as they come.
+//! taken out, and what the grant says is put in. Bytes then pass as they come. A WebSocket leaves
+//! Pingora at its upgrade: [`websocket`] proves its caller, connects for it, and moves its bytes.
 //!
 //! # The layers
 //! Words (`scope`, `secret`, `target`, `route`, `refusal`) know nothing of each other's uses.
@@ -49,3 +50,4 @@ pub mod telemetry;
 pub mod trace;
 pub mod watch;
 pub mod watchtower;
+pub mod websocket;

@@ -8,8 +8,8 @@
 mod connection;
 mod stream;
 
-pub use connection::{Connection, Connections, Limits, OpenRequest};
-pub use stream::ClientStream;
+pub use connection::{Connection, Connections, Ending, Limits, OpenRequest, Sequel};
+pub use stream::{ClientStream, Raw};
 
 use crate::config::ListenAddress;
 use crate::service::Inherited;

@@ -7,9 +7,11 @@ mod cache;
 pub mod explain;
 pub mod grants;
 mod holding;
+mod sockets;
 pub mod trial;
 
 pub use holding::Holding;
+pub use sockets::SocketRequest;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal};
 use crate::config::{Excess, HeaderRule, Live, Supposition};
@@ -149,7 +151,8 @@ impl Policy {
             generation,
             authenticator: Authenticator::new(&live, slots),
             cache: Cache::new(live.jwt_cache),
-            routes: RouteTable::new(live.routes.clone(), Need::Scope(live.unlisted_routes.clone())),
+            routes: RouteTable::new(live.routes.clone(), Need::Scope(live.unlisted_routes.clone()))
+                .with_ui(live.websocket.ui),
             tokens: live.tokens.iter().enumerate().map(|(i, t)| holding(t.scopes.clone(), index.token(i))).collect(),
             gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
             anonymous: holding(

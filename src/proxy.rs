@@ -4,6 +4,7 @@ mod admit;
 mod ctx;
 mod health;
 mod reply;
+mod socket;
 mod upstream;
 
 pub use ctx::CONNECTION;
@@ -13,6 +14,8 @@ use crate::issuers::Issuers;
 use crate::policy::Policy;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
+use crate::websocket::Sockets;
+use admit::Admitted;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,9 +42,10 @@ const TRACESTATE: &str = "tracestate";
 #[derive(Debug)]
 pub struct Proxy {
     policy: Arc<ArcSwap<Policy>>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     issuers: Arc<Issuers>,
     tower: Arc<Watchtower>,
+    sockets: Arc<Sockets>,
     /// Seconds a connection may rest between requests.
     keepalive: u64,
 }
@@ -51,12 +55,13 @@ impl Proxy {
     #[must_use]
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
-        upstream: Upstream,
+        upstream: Arc<Upstream>,
         issuers: Arc<Issuers>,
+        sockets: Arc<Sockets>,
         tower: Arc<Watchtower>,
         keepalive: Duration,
     ) -> Self {
-        Self { policy, upstream, issuers, tower, keepalive: keepalive.as_secs().max(1) }
+        Self { policy, upstream, issuers, sockets, tower, keepalive: keepalive.as_secs().max(1) }
     }
 }
 
@@ -80,8 +85,12 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx, &self.issuers).await {
-            Ok(()) => Ok(false),
+        match admit::admit(session, ctx, &self.issuers, &self.sockets).await {
+            Ok(Admitted::Request) => Ok(false),
+            Ok(Admitted::Socket(upgrade)) => {
+                socket::hand_over(session, ctx, upgrade, &self.sockets).await?;
+                Ok(true)
+            }
             Err(refusal) => {
                 reply::refuse(session, ctx, refusal).await?;
                 Ok(true)

@@ -7,6 +7,7 @@ use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
+use crate::websocket::tunnel::Passed;
 use http::Method;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,7 +57,22 @@ pub struct Record {
     pub attempts: u32,
     stream: Option<(&'static str, OpenStream)>,
     tower: Arc<Watchtower>,
+    /// What went over it, if it is a WebSocket.
+    pub socket: Option<Box<SocketRecord>>,
     emitted: bool,
+}
+
+/// The facts of one WebSocket.
+#[derive(Debug, Default)]
+pub struct SocketRecord {
+    /// The scopes its `connect` asked for.
+    pub asked: Option<String>,
+    /// What went to the gateway and to the client, once it is known.
+    pub passed: Option<(Passed, Passed)>,
+    /// The code it was closed with.
+    pub close: Option<u16>,
+    /// By whom.
+    pub closed_by: Option<&'static str>,
 }
 
 impl Record {
@@ -85,6 +101,7 @@ impl Record {
             attempts: 0,
             stream: None,
             tower,
+            socket: None,
             emitted: false,
         }
     }
@@ -93,6 +110,14 @@ impl Record {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.tower.metrics()
+    }
+
+    /// Takes the record to where the rest of it is known; nothing is said here any more.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let mut silent = Self::begin(self.tower.clone(), self.request_id.clone(), self.generation, self.peer);
+        silent.emitted = true;
+        std::mem::replace(self, silent)
     }
 
     /// Notes who goes, and with what.
@@ -162,6 +187,8 @@ impl Record {
     fn say(&self, event: &str) {
         let trace = self.trace.map(TraceParent::trace_id);
         let span = self.trace.map(TraceParent::span_id);
+        let socket = self.socket.as_deref();
+        let (up, down) = socket.and_then(|s| s.passed).unzip();
         tracing::info!(
             target: "access",
             event,
@@ -185,6 +212,13 @@ impl Record {
             forged = self.forged,
             attempts = self.attempts,
             cause = self.cause.as_deref(),
+            socket.scopes_asked = socket.and_then(|s| s.asked.as_deref()),
+            socket.frames_up = up.map(|p| p.frames),
+            socket.frames_down = down.map(|p| p.frames),
+            socket.bytes_up = up.map(|p| p.bytes),
+            socket.bytes_down = down.map(|p| p.bytes),
+            socket.close_code = socket.and_then(|s| s.close),
+            socket.closed_by = socket.and_then(|s| s.closed_by),
             first_byte_s = self.first_byte.map(|at| (at - self.begun).as_secs_f64()),
             duration_s = self.begun.elapsed().as_secs_f64(),
         );

@@ -1,8 +1,10 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
 mod jwt;
+mod socket;
 
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
+pub use socket::SocketFault;
 
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use crate::target::TargetFault;
@@ -102,6 +104,9 @@ pub enum Refusal {
     /// A WebSocket upgrade where none is served.
     #[error("WebSocket connections are not served here")]
     Upgrade,
+    /// A WebSocket that does not come about.
+    #[error("{0}")]
+    Socket(SocketFault),
     /// The gateway does not answer the door.
     #[error("the gateway cannot be reached")]
     GatewayUnreachable,
@@ -194,6 +199,7 @@ impl Refusal {
             | Self::HeaderDenied { .. } => 403,
             Self::Method => 405,
             Self::Upgrade => 501,
+            Self::Socket(fault) => fault.status(),
             Self::GatewayUnreachable | Self::GatewayBroken => 502,
             Self::GatewayTimeout => 504,
             Self::GatewayRestarting | Self::Draining => 503,
@@ -225,6 +231,7 @@ impl Refusal {
             Self::CrossOrigin => "cross_origin",
             Self::Method => "method_not_served",
             Self::Upgrade => "upgrade_not_served",
+            Self::Socket(fault) => fault.code(),
             Self::GatewayRestarting => "gateway_restarting",
             Self::GatewayUnreachable => "gateway_unreachable",
             Self::GatewayBroken => "gateway_broken",
@@ -272,6 +279,7 @@ impl Refusal {
             Self::CrossOrigin => "send a bearer token",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
+            Self::Socket(fault) => fault.advice(),
             Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
                 "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
             }
@@ -299,6 +307,12 @@ impl Refusal {
         }
     }
 
+    /// The version a client of another is told to speak (RFC 6455 §4.4).
+    #[must_use]
+    pub fn websocket_version(&self) -> Option<&'static str> {
+        (*self == Self::Socket(SocketFault::Version)).then_some("13")
+    }
+
     /// Seconds after which trying again makes sense.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
@@ -307,6 +321,7 @@ impl Refusal {
             | Self::GatewayRestarting
             | Self::GatewayTimeout
             | Self::Draining
+            | Self::Socket(SocketFault::Crowded)
             | Self::Jwt(JwtFault::KeysUnavailable) => Some(1),
             _ => None,
         }

@@ -1,5 +1,6 @@
 //! The gateway's routes and what each needs (contract §1), and the routes a policy adds.
 
+use crate::config::Ui;
 use crate::scope::{ADMIN, READ, Scope, WRITE};
 use crate::target::Path;
 use http::Method;
@@ -78,6 +79,7 @@ pub struct Route {
 pub struct RouteTable {
     added: Vec<Arc<Route>>,
     built_in: Vec<Arc<Route>>,
+    web_page: Vec<Arc<Route>>,
     unlisted: Arc<Route>,
 }
 
@@ -88,6 +90,7 @@ impl RouteTable {
         Self {
             added: added.into_iter().map(Arc::new).collect(),
             built_in: built_in().into_iter().map(Arc::new).collect(),
+            web_page: Vec::new(),
             unlisted: Arc::new(Route {
                 label: "unlisted",
                 methods: Vec::new(),
@@ -97,6 +100,18 @@ impl RouteTable {
         }
     }
 
+    /// With the gateway's web page, for those who are shown it.
+    #[must_use]
+    pub fn with_ui(mut self, ui: Ui) -> Self {
+        let need = match ui {
+            Ui::Off => return self,
+            Ui::Authenticated => Need::Scope(Scope::known(READ)),
+            Ui::Open => Need::Public,
+        };
+        self.web_page = web_page(&need).into_iter().map(Arc::new).collect();
+        self
+    }
+
     /// The first route that covers the request.
     ///
     /// A built-in route covers its path under every method: the gateway answers 405 to the others,
@@ -104,17 +119,98 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, method: &Method, path: Path<'_>) -> &Arc<Route> {
         let path = path.as_str();
+        let covers = |r: &&Arc<Route>| (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path);
         self.added
             .iter()
-            .find(|r| (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path))
+            .find(covers)
             .or_else(|| self.built_in.iter().find(|r| r.pattern.covers(path)))
+            .or_else(|| self.web_page.iter().find(covers))
             .unwrap_or(&self.unlisted)
     }
 
     /// Every route, for documentation and listings.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.added.iter().chain(&self.built_in).chain([&self.unlisted]).map(Arc::as_ref)
+        self.added.iter().chain(&self.built_in).chain(&self.web_page).chain([&self.unlisted]).map(Arc::as_ref)
     }
+}
+
+/// The gateway's web page as releases 2026.3.13 to 2026.9.6 have it: its assets, the paths it gives
+/// its own views, and what it asks for with the caller's credential.
+fn web_page(need: &Need) -> Vec<Route> {
+    const FILES: &[&str] = &[
+        "/",
+        "/index.html",
+        "/favicon.ico",
+        "/favicon.svg",
+        "/favicon-32.png",
+        "/apple-touch-icon.png",
+        "/manifest.webmanifest",
+        "/asset-manifest.json",
+        "/sw.js",
+        "/social-card.png",
+    ];
+    const FOLDERS: &[&str] = &[
+        "/assets/",
+        "/fonts/",
+        "/themes/",
+        "/app-art/",
+        "/community-art/",
+        "/file-icons/",
+        "/provider-icons/",
+        "/cloud-provider-icons/",
+    ];
+    const VIEWS: &[&str] = &[
+        "/act",
+        "/activity",
+        "/agents",
+        "/ai-agents",
+        "/appearance",
+        "/apps",
+        "/automation",
+        "/automations",
+        "/channels",
+        "/chat",
+        "/communications",
+        "/config",
+        "/cron",
+        "/custodian",
+        "/dashboard",
+        "/dashboards",
+        "/debug",
+        "/infrastructure",
+        "/instances",
+        "/logs",
+        "/mcp",
+        "/meetings",
+        "/memory-import",
+        "/new",
+        "/nodes",
+        "/overview",
+        "/plugins",
+        "/portals",
+        "/sessions",
+        "/settings",
+        "/skills",
+        "/start",
+        "/systems",
+        "/usage",
+        "/workboard",
+    ];
+    const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];
+    const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
+    const OWN_FILE: &str = "/control-ui-config.json";
+    let route = |pattern, need: &Need| Route {
+        label: "web_page",
+        methods: vec![Method::GET, Method::HEAD],
+        pattern,
+        need: need.clone(),
+    };
+    let exact = FILES.iter().chain(VIEWS).map(|p| route(Pattern::Exact(Arc::from(*p)), need));
+    let below = FOLDERS.iter().chain(VIEW_FOLDERS).map(|p| route(Pattern::Prefix(Arc::from(*p)), need));
+    let read = Need::Scope(Scope::known(READ));
+    let own = OWN.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &read));
+    let config = [route(Pattern::Exact(Arc::from(OWN_FILE)), &read)];
+    exact.chain(below).chain(own).chain(config).collect()
 }
 
 /// Whether a path belongs to one of the routes compiled in.

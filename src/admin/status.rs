@@ -108,7 +108,7 @@ impl Status {
         let [answered, failed] = asked.tower.gateway_ages();
         let mut warnings = Vec::new();
         if failed.is_some_and(|failed| answered.is_none_or(|answered| failed < answered)) {
-            warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway));
+            warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway.authority()));
         }
         if standing.from_last_good {
             warnings.push("the configuration file is broken: the last good one is in force".to_owned());

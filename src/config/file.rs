@@ -105,6 +105,28 @@ pub struct File {
     /// What the policy must do: run by `check` and at every reload. A policy that fails its own
     /// tests does not come into force.
     pub test: Vec<At<Test>>,
+    /// WebSocket clients: apps, command lines, the gateway's own web page. Live.
+    pub websocket: WebSocket,
+}
+
+/// WebSocket clients.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocket {
+    /// Whether they are let in at all. Default `true`.
+    pub enabled: Option<At<bool>>,
+    /// What becomes of a client's own signed device: `normalise` (this proxy's device takes its
+    /// place) or `pass` (its frame goes on unchanged and with no secret of ours, if the client was
+    /// proven at the upgrade and asks for no more than is granted). Default `normalise`.
+    pub own_device: Option<At<String>>,
+    /// Whether a client may connect as a node, with a device of its own. Default `false`.
+    pub nodes: Option<At<bool>>,
+    /// Who is shown the gateway's web page and its assets: `off` (its paths are like any that is not
+    /// listed), `authenticated` (whoever has operator.read) or `open` (anybody). Default `off`.
+    pub ui: Option<At<String>>,
+    /// Pages of other addresses that may connect, such as `https://panel.example.org`. Pages from this
+    /// proxy's own address may if that is a private one. Default: none.
+    pub origins: Option<Vec<At<String>>>,
 }
 
 /// One listening socket.

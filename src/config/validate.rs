@@ -9,6 +9,7 @@ mod routes;
 mod tokens;
 mod trials;
 mod values;
+mod websocket;
 
 use super::diagnostic::{Problems, Source};
 use super::file::{self, At, File};

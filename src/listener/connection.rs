@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::watchtower::Watchtower;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,10 +29,36 @@ pub struct Limits {
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str>;
+
+    /// Asks it to end in its own way, and its connection with it. False: it has none, and is cut
+    /// where the policy ends it, left alone where the process does.
+    fn end(&self, _why: Ending) -> bool {
+        false
+    }
 }
 
+/// Why something open has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The policy says so; the code of the refusal a new request would get.
+    Judged(&'static str),
+    /// The process stops.
+    Draining,
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Judged(code) => write!(f, "ended by the policy: {code}"),
+            Self::Draining => f.write_str("ended: this process stops"),
+        }
+    }
+}
+
+/// What goes on with a socket once HTTP is done with it.
+pub type Sequel = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// One client's connection.
-#[derive(Debug)]
 pub struct Connection {
     peer: Option<IpAddr>,
     phase: AtomicU8,
@@ -41,7 +68,14 @@ pub struct Connection {
     open: Mutex<Option<Arc<dyn OpenRequest>>>,
     tower: Arc<Watchtower>,
     draining: Arc<AtomicBool>,
+    sequel: Mutex<Option<Sequel>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 const RESTING: u8 = 0;
@@ -95,6 +129,17 @@ impl Connection {
     /// An answer is under way that may have to end before its time.
     pub fn judged_again(&self, request: Arc<dyn OpenRequest>) {
         *self.open() = Some(request);
+    }
+
+    /// HTTP ends on this connection, and this follows in its place, as the rest of one request.
+    pub fn hand_over(&self, request: Arc<dyn OpenRequest>, sequel: Sequel) {
+        self.judged_again(request);
+        *self.sequel.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequel);
+    }
+
+    /// What follows HTTP, if anything does.
+    pub(crate) fn sequel(&self) -> Option<Sequel> {
+        self.sequel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Arc<dyn OpenRequest>>> {
@@ -183,6 +228,7 @@ impl Connections {
             open: Mutex::default(),
             tower: self.tower.clone(),
             draining: self.draining.clone(),
+            sequel: Mutex::default(),
             _permit: permit,
         });
         Ok((stream.watched_by(connection.clone()), connection))
@@ -207,10 +253,14 @@ impl Connections {
         }
     }
 
-    /// Ends the connections that are not busy.
+    /// Ends the connections that are not busy, and asks those to end that would not by themselves.
     pub(crate) fn end_resting(&self) {
-        for connection in self.list().values().filter(|c| c.phase.load(Ordering::Relaxed) != BUSY) {
-            connection.cancelled.cancel();
+        for connection in self.list().values() {
+            if connection.phase.load(Ordering::Relaxed) != BUSY {
+                connection.cancelled.cancel();
+            } else if let Some(request) = connection.open().as_ref() {
+                request.end(Ending::Draining);
+            }
         }
     }
 
@@ -219,11 +269,16 @@ impl Connections {
         let ended: Vec<_> = self
             .list()
             .values()
-            .filter(|c| c.open().as_ref().is_some_and(|r| r.ends_under(policy, now).is_some()))
-            .cloned()
+            .filter_map(|c| {
+                let request = c.open().clone()?;
+                let code = request.ends_under(policy, now)?;
+                Some((c.clone(), request, code))
+            })
             .collect();
-        for connection in &ended {
-            connection.cancelled.cancel();
+        for (connection, request, code) in &ended {
+            if !request.end(Ending::Judged(code)) {
+                connection.cancelled.cancel();
+            }
         }
         ended.len()
     }

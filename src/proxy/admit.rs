@@ -5,10 +5,11 @@ use crate::admission::{self, contains_token};
 use crate::headers::REQUEST_ID;
 use crate::issuers::Issuers;
 use crate::policy::{Proven, Request};
-use crate::refusal::{JwtFault, Refusal};
+use crate::refusal::Refusal;
 use crate::target::Path;
 use crate::trace::TraceParent;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use crate::websocket::{Sockets, upgrade};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
@@ -18,8 +19,21 @@ use std::sync::Arc;
 /// The largest head passed on, in bytes: the gateway takes 16 KiB, our own lines included.
 const MAX_HEAD: usize = 15 * 1024;
 
-/// Judges a request. On success the context holds its grant.
-pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -> Result<(), Refusal> {
+/// What a request turned out to be.
+pub(super) enum Admitted {
+    /// One for the gateway. The context holds its grant.
+    Request,
+    /// One to become a WebSocket.
+    Socket(super::socket::Upgrade),
+}
+
+/// Judges a request.
+pub(super) async fn admit(
+    session: &Session,
+    ctx: &mut Ctx,
+    issuers: &Issuers,
+    sockets: &Sockets,
+) -> Result<Admitted, Refusal> {
     let head = session.req_header();
     let ServerSession::H1(raw) = &*session.downstream_session else { return Err(Refusal::Internal) };
     let raw = raw.get_headers_raw_bytes();
@@ -43,13 +57,13 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     ctx.record.route = Some(route.clone());
     admission::method(&head.method, &route)?;
     admission::expectation(&head.headers)?;
-    if head.headers.get_all(UPGRADE).iter().any(|v| contains_token(v.as_bytes(), b"websocket")) {
-        return Err(Refusal::Upgrade);
+    if upgrade::is_wanted(&head.headers) {
+        return super::socket::admit(head, ctx, issuers, sockets).await.map(Admitted::Socket);
     }
     ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
     if let Some(grant) = ctx.policy.unproven(&route) {
         ctx.grant(grant);
-        return Ok(());
+        return Ok(Admitted::Request);
     }
     let proven = authenticate(&head.headers, ctx, issuers).await?;
     ctx.asked = admission::asked(&head.headers)?;
@@ -67,22 +81,14 @@ pub(super) async fn admit(session: &Session, ctx: &mut Ctx, issuers: &Issuers) -
     ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
     let grant = decided?;
     ctx.grant(grant);
-    Ok(())
+    Ok(Admitted::Request)
 }
 
-/// Who is calling? A token signed with a key not yet known has the issuer asked once.
+/// Who is calling?
 async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, issuers: &Issuers) -> Result<Proven, Refusal> {
     let policy = ctx.policy.clone();
     let credential = policy.authenticator().credential(headers)?;
-    let mut proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
-    if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
-        && let Some(issuer) = policy.authenticator().issuer_of(credential)
-    {
-        // Judged again whatever came of it: another request may have brought the key just before.
-        issuers.refresh(issuer).await;
-        proven = policy.authenticate(credential, ctx.peer(), Timestamp::now());
-    }
-    let proven = proven?;
+    let proven = issuers.authenticate(&policy, credential, ctx.peer()).await?;
     ctx.record.principal = Some(proven.principal.name().to_owned());
     ctx.record.source = Some(proven.principal.identity().source());
     admission::same_origin(&proven, headers)?;

@@ -37,6 +37,8 @@ pub struct Ctx {
     pub(super) attempts: Attempts,
     /// The body that takes the place of the gateway's, on a health route.
     pub(super) verdict: Option<Bytes>,
+    /// Whether the connection is a WebSocket now, and the record with it.
+    pub(super) handed_over: bool,
 }
 
 impl Ctx {
@@ -55,6 +57,7 @@ impl Ctx {
             asked: Asked::default(),
             attempts: Attempts::default(),
             verdict: None,
+            handed_over: false,
         }
     }
 
@@ -101,6 +104,9 @@ impl Ctx {
 
     /// The request is over.
     pub(super) fn finish(&mut self, session: &Session, error: Option<&Error>) {
+        if self.handed_over {
+            return;
+        }
         if self.record.status == 0 {
             self.record.status = session.response_written().map_or(0, |r| r.status.as_u16());
         }

@@ -5,7 +5,9 @@ use crate::headers::REQUEST_ID;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
+};
 use pingora::ErrorSource;
 use pingora::ErrorType as E;
 use pingora::http::ResponseHeader;
@@ -23,6 +25,9 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
     if let Some(challenge) = refusal.challenge() {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;
     }
+    if let Some(version) = refusal.websocket_version() {
+        head.insert_header(SEC_WEBSOCKET_VERSION, version)?;
+    }
     if let Some(seconds) = refusal.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
@@ -36,6 +41,7 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
             | Refusal::HeadTooLarge { .. }
             | Refusal::Expectation
             | Refusal::Upgrade
+            | Refusal::Socket(_)
             | Refusal::Draining
     );
     if doubtful || session.req_header().headers.contains_key(EXPECT) {

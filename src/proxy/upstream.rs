@@ -2,7 +2,10 @@
 
 use super::ctx::Ctx;
 use crate::config::GatewayAddress;
+use crate::refusal::Refusal;
+use crate::websocket::gateway::Dial;
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use http::{HeaderValue, Method};
 use pingora::ErrorType;
 use pingora::prelude::{Error, HttpPeer};
@@ -12,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// Node closes a resting connection after 5 s (contract §9); ours is gone before.
@@ -160,6 +164,44 @@ impl Upstream {
         patient
     }
 
+    /// A connection for a WebSocket, with the same patience as a request's.
+    async fn dial_patiently(&self) -> Result<TcpStream, Refusal> {
+        let begun = Instant::now();
+        let mut pause = BACK_OFF.0;
+        let mut waited = false;
+        loop {
+            let addresses = self.addresses.load_full();
+            let mut refused = Refusal::GatewayUnreachable;
+            for _ in 0..addresses.len().max(1) {
+                let index = self.chosen.load(Ordering::Relaxed) % addresses.len().max(1);
+                let Some(address) = addresses.get(index) else { break };
+                match tokio::time::timeout(self.gateway.connect_timeout, TcpStream::connect(address)).await {
+                    Ok(Ok(stream)) => {
+                        // Small frames must not wait for one another.
+                        let _ = stream.set_nodelay(true);
+                        return Ok(stream);
+                    }
+                    Ok(Err(_)) => {}
+                    Err(_) => refused = Refusal::GatewayTimeout,
+                }
+                self.chosen.fetch_add(1, Ordering::Relaxed);
+            }
+            if refused == Refusal::GatewayTimeout || !self.answered_within(RECENT) {
+                return Err(if waited { Refusal::GatewayRestarting } else { refused });
+            }
+            if begun.elapsed() >= self.gateway.retry_for {
+                self.last_answer.store(0, Ordering::Relaxed);
+                return Err(Refusal::GatewayRestarting);
+            }
+            waited = true;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACK_OFF.1);
+            if let Ok(addresses) = resolve(&self.gateway).await {
+                self.addresses.store(Arc::new(addresses));
+            }
+        }
+    }
+
     /// The gateway answered; `refused` when it did not take our credential.
     pub(super) fn answered(&self, refused: bool) {
         if refused {
@@ -174,6 +216,19 @@ impl Upstream {
             0 => false,
             at => self.begun.elapsed().saturating_sub(Duration::from_millis(at - 1)) < span,
         }
+    }
+}
+
+#[async_trait]
+impl Dial for Upstream {
+    async fn dial(&self) -> Result<TcpStream, Refusal> {
+        self.dial_patiently().await
+    }
+    fn answered(&self) {
+        Self::answered(self, false);
+    }
+    fn authority(&self) -> &HeaderValue {
+        Self::authority(self)
     }
 }
 

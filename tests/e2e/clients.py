@@ -176,6 +176,17 @@ def content_times(data):
     return times
 
 
+def control_ui(url, token, browser, node):
+    """The gateway's web page in a headless browser: what was seen."""
+    env = {"PATH": os.environ.get("PATH", ""), "HOME": tempfile.gettempdir(),
+           "PLAYWRIGHT_FOLDER": str(install.playwright())}
+    done = procs.run([str(node), str(HERE / "control_ui.mjs"), url, token, browser], env, 150)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise RuntimeError(f"the browser ended with {done.returncode}: {done.stderr[-600:]}") from None
+
+
 def sdk(language, url, key, node):
     """Runs the real SDK through its four calls: {call: text or 'error ...'}."""
     env = {"PATH": os.environ.get("PATH", ""), "OPENAI_API_KEY": key, "OPENAI_BASE_URL": f"{url}/v1",

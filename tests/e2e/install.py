@@ -70,6 +70,11 @@ def openai_js():
     return _entry("openai-js", lambda d: _npm(d, ["openai"]))
 
 
+def playwright():
+    """A folder whose node_modules holds playwright-core, which drives a browser that is there."""
+    return _entry("playwright", lambda d: _npm(d, ["playwright-core"]))
+
+
 def pyjwt():
     """A python interpreter that can import jwt and cryptography."""
     return _python("pyjwt", ["pyjwt", "cryptography"], "jwt, cryptography")

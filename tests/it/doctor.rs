@@ -38,7 +38,8 @@ fn codes(report: &Value) -> Vec<String> {
 #[test]
 fn a_chain_that_works_is_healthy() {
     let (gateway, address) = stand_in(Duration::from_millis(20));
-    let shim = Shim::start(address, &people());
+    // The stand-in serves no sockets.
+    let shim = Shim::start(address, &format!("{}\n[websocket]\nenabled = false\n", people()));
     let config = pinned(&shim);
     let (code, report) = doctor(&config, "", &["--chat"]);
     assert_eq!((code, &report["healthy"]), (0, &Value::Bool(true)), "{report:#}");

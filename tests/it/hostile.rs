@@ -117,7 +117,7 @@ fn scopes_no_header_could_hold_are_told_so() {
 }
 
 #[test]
-fn websocket_upgrades_are_refused_in_words() {
+fn an_upgrade_with_a_bad_token_is_refused_in_words() {
     let capture = Capture::start();
     let shim = Shim::start(capture.address(), &people());
     let lines = [
@@ -127,8 +127,8 @@ fn websocket_upgrades_are_refused_in_words() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     for path in ["GET /", "GET /ws", "GET /v1/models", "GET /healthz"] {
-        let answer = shim.client().ask(path, SECRET, &lines, "");
-        assert_eq!((answer.status, answer.code().as_str()), (501, "upgrade_not_served"), "{path}");
+        let answer = shim.client().ask(path, "no-such-token-anywhere", &lines, "");
+        assert_eq!((answer.status, answer.code().as_str()), (401, "credential_unknown"), "{path}");
     }
     assert!(capture.seen().is_empty());
 }

@@ -29,4 +29,5 @@ mod streams;
 mod support;
 mod tokens;
 mod trusted_proxy;
+mod websocket;
 mod wycheproof;

@@ -6,12 +6,16 @@ mod issuer;
 mod judge;
 mod shim;
 pub mod signer;
+mod wsclient;
+mod wsgateway;
 
 pub use capture::Capture;
 pub use client::Client;
 pub use issuer::{Issuer, Mood};
 pub use judge::{ISS, Judge};
 pub use shim::{Shim, scopeshim};
+pub use wsclient::{Came, WsClient};
+pub use wsgateway::{Release, WsGateway};
 
 use scopeshim::standin::StandIn;
 use std::net::SocketAddr;

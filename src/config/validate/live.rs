@@ -84,6 +84,7 @@ pub(super) fn live(
         headers,
         trials: trials(file, problems),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
+        websocket: super::websocket::rules(&file.websocket, problems),
     })
 }
 

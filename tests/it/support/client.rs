@@ -109,6 +109,21 @@ impl Client {
         (size > 0).then_some(data)
     }
 
+    /// Everything until the other side closes, as bytes.
+    pub fn rest_of_bytes(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let _ = self.0.read_to_end(&mut all);
+        all
+    }
+
+    /// What has come by now, or comes within a moment.
+    pub fn some(&mut self) -> Vec<u8> {
+        self.0.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut scratch = [0; 4096];
+        let n = self.0.read(&mut scratch).unwrap_or(0);
+        scratch[..n].to_vec()
+    }
+
     /// Everything until the other side closes.
     pub fn rest(&mut self) -> String {
         let mut all = Vec::new();

@@ -1,0 +1,38 @@
+//! `[websocket]`.
+
+use super::values::choice;
+use crate::config::diagnostic::Problems;
+use crate::config::file::{At, WebSocket};
+use crate::config::{OwnDevice, Ui, WebSocketRules};
+
+pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRules {
+    let own_device = [("normalise", OwnDevice::Normalise), ("pass", OwnDevice::Pass)];
+    let ui = [("off", Ui::Off), ("authenticated", Ui::Authenticated), ("open", Ui::Open)];
+    WebSocketRules {
+        enabled: table.enabled.as_ref().is_none_or(|e| *e.get()),
+        own_device: choice(table.own_device.as_ref(), OwnDevice::Normalise, &own_device, "own-device", problems),
+        nodes: table.nodes.as_ref().is_some_and(|n| *n.get()),
+        ui: choice(table.ui.as_ref(), Ui::Off, &ui, "websocket-ui", problems),
+        origins: table.origins.iter().flatten().filter_map(|o| origin(o, problems)).collect(),
+    }
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2): scheme, host, and port where it is not the usual.
+fn origin(text: &At<String>, problems: &mut Problems) -> Option<String> {
+    let lower = text.get().to_ascii_lowercase();
+    let plain = lower.split_once("://").is_some_and(|(scheme, rest)| {
+        let named = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let host = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+        let usual = (scheme == "http" && rest.ends_with(":80")) || (scheme == "https" && rest.ends_with(":443"));
+        named && host && !usual
+    });
+    if !plain {
+        problems.error(
+            "origin",
+            text.span(),
+            format!("`{}` is not an origin as browsers send it", text.get()),
+            "write scheme and host, and the port where it is not the usual: `https://panel.example.org`",
+        );
+    }
+    plain.then_some(lower)
+}

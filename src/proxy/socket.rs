@@ -1,0 +1,116 @@
+//! Where a request becomes a WebSocket: the last that Pingora sees of it.
+//!
+//! Pingora 0.9.1 loses one upgrade in 200 that it proxies to a fast gateway (its issue 946) and has
+//! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
+//! goes on with a stand-in until it is dropped.
+
+use super::ctx::Ctx;
+use crate::admission;
+use crate::authn::Credential;
+use crate::headers::REQUEST_ID;
+use crate::issuers::Issuers;
+use crate::listener::ClientStream;
+use crate::refusal::{Refusal, SocketFault};
+use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, serve, upgrade};
+use futures_util::poll;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use pingora::ErrorType::InternalError;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, Result};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::subrequest::server::HttpSession as Subrequest;
+use pingora::proxy::Session;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// An upgrade that may take place.
+pub(super) struct Upgrade {
+    accept: String,
+    judged: Upgraded,
+}
+
+/// Judges an upgrade. A credential in its head is judged here; without one, the first frame has to
+/// bring it.
+pub(super) async fn admit(
+    head: &RequestHeader,
+    ctx: &mut Ctx,
+    issuers: &Issuers,
+    sockets: &Sockets,
+) -> Result<Upgrade, Refusal> {
+    let policy = ctx.policy.clone();
+    let rules = policy.websocket();
+    if !rules.enabled {
+        return Err(Refusal::Upgrade);
+    }
+    let headers = &head.headers;
+    let accept = upgrade::accept_key(&head.method, head.version, headers)?;
+    ctx.record.forged = admission::forged(headers, policy.proof());
+    let page = upgrade::page(headers, &rules.origins, ctx.peer());
+    let proven = match policy.authenticator().credential(headers)? {
+        Credential::Absent => None,
+        credential => Some(issuers.authenticate(&policy, credential, ctx.peer()).await?),
+    };
+    let requested = admission::requested(headers)?;
+    if let Some(proven) = &proven {
+        ctx.record.principal = Some(proven.principal.name().to_owned());
+        ctx.record.source = Some(proven.principal.identity().source());
+    }
+    let unproven =
+        if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };
+    Ok(Upgrade { accept, judged: Upgraded { policy, proven, requested, page, unproven } })
+}
+
+/// Answers the upgrade and lets the connection go on as a WebSocket once Pingora is done with it.
+pub(super) async fn hand_over(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    upgrade: Upgrade,
+    sockets: &Arc<Sockets>,
+) -> Result<()> {
+    let Some(connection) = ctx.connection.clone() else {
+        return Error::e_explain(InternalError, "a request without a connection");
+    };
+    let mut head = ResponseHeader::build(101, Some(4))?;
+    head.insert_header(UPGRADE, "websocket")?;
+    head.insert_header(CONNECTION, "Upgrade")?;
+    head.insert_header(SEC_WEBSOCKET_ACCEPT, upgrade.accept)?;
+    head.insert_header(REQUEST_ID, ctx.request_id())?;
+    session.write_response_header(Box::new(head), false).await?;
+    let (stream, early) = detach(session).await?;
+    ctx.record.status = 101;
+    ctx.handed_over = true;
+    let open = Arc::new(OpenSocket::new(ctx.record.path.clone(), ctx.peer()));
+    let client = Client {
+        socket: stream.into_raw(),
+        early,
+        upgrade: upgrade.judged,
+        record: ctx.record.take(),
+        open: open.clone(),
+    };
+    connection.hand_over(open, Box::pin(serve(client, sockets.clone())));
+    Ok(())
+}
+
+/// Takes the socket out of an upgraded session, with what the client sent behind its request.
+async fn detach(session: &mut Session) -> Result<(Box<ClientStream>, Vec<u8>)> {
+    // Bytes of the client are in the session's body reader by now, not in the stream.
+    let early = match poll!(std::pin::pin!(session.downstream_session.read_request_body())) {
+        Poll::Ready(read) => read?.map(Vec::from).unwrap_or_default(),
+        Poll::Pending => Vec::new(),
+    };
+    let Some(answer) = session.response_written().cloned() else {
+        return Error::e_explain(InternalError, "nothing was answered");
+    };
+    // The stand-in reads the same head from memory and was answered alike.
+    let (subrequest, handle) = Subrequest::new_from_session(&session.downstream_session);
+    let mut stand_in = ServerSession::new_subrequest(subrequest);
+    stand_in.read_request().await?;
+    stand_in.write_response_header(Box::new(answer)).await?;
+    drop(handle);
+    let taken = std::mem::replace(&mut *session.downstream_session, stand_in);
+    let ServerSession::H1(taken) = taken else {
+        return Error::e_explain(InternalError, "an upgrade in another protocol than HTTP/1");
+    };
+    let stream = taken.into_inner().into_any().downcast::<ClientStream>();
+    stream.map(|s| (s, early)).map_err(|_| Error::explain(InternalError, "another kind of stream"))
+}

@@ -1,0 +1,92 @@
+//! What is particular to WebSockets.
+
+/// Why a WebSocket does not come about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SocketFault {
+    /// The upgrade request is not one.
+    #[error("this is no WebSocket upgrade: {0}")]
+    Form(&'static str),
+    /// Another version of the protocol.
+    #[error("only version 13 of the WebSocket protocol is spoken here")]
+    Version,
+    /// A page of another origin.
+    #[error("pages of this origin may not connect")]
+    Origin,
+    /// Too many sockets wait for their `connect` request.
+    #[error("too many WebSocket connections have not proven themselves yet")]
+    Crowded,
+    /// No `connect` request came.
+    #[error("no connect request came in time")]
+    Late,
+    /// Frames that break the protocol.
+    #[error("the WebSocket protocol was broken: {what}")]
+    Frame {
+        /// The close code.
+        close: u16,
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// A `connect` request that cannot be read.
+    #[error("{0}")]
+    Connect(String),
+    /// A role nobody is given.
+    #[error("this role is not allowed for this caller")]
+    Role,
+    /// A caller who is held to sessions or an agent of its own.
+    #[error("this caller is held to certain sessions or agents, which a WebSocket cannot be held to")]
+    KeptApart,
+    /// The gateway refused this proxy.
+    #[error("the gateway refused the connection: {0}")]
+    GatewayRefused(String),
+    /// The gateway wants this proxy's device approved.
+    #[error("the gateway wants this proxy's device approved first")]
+    PairingRequired,
+}
+
+impl SocketFault {
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Form(_) | Self::Frame { .. } | Self::Connect(_) => 400,
+            Self::Version => 426,
+            Self::Origin | Self::Role | Self::KeptApart => 403,
+            Self::Late => 408,
+            Self::Crowded => 503,
+            Self::GatewayRefused(_) | Self::PairingRequired => 502,
+        }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Form(_) => "invalid_upgrade",
+            Self::Version => "websocket_version",
+            Self::Origin => "origin_not_allowed",
+            Self::Crowded => "too_many_unproven_sockets",
+            Self::Late => "connect_timeout",
+            Self::Frame { .. } => "malformed_frame",
+            Self::Connect(_) => "invalid_connect",
+            Self::Role => "role_not_allowed",
+            Self::KeptApart => "sessions_kept_apart",
+            Self::GatewayRefused(_) => "gateway_refused",
+            Self::PairingRequired => "pairing_required",
+        }
+    }
+
+    pub(super) fn advice(&self) -> &'static str {
+        match self {
+            Self::Form(_) | Self::Version | Self::Frame { .. } => "connect with an ordinary WebSocket client",
+            Self::Origin => {
+                "open the page from this proxy's own address, or have the origin added to `[websocket] origins`"
+            }
+            Self::Crowded => "try again in a few seconds",
+            Self::Late | Self::Connect(_) => {
+                "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first"
+            }
+            Self::Role => "connect as operator, or have `[websocket] nodes` turned on",
+            Self::KeptApart => "use the HTTP endpoints",
+            Self::GatewayRefused(_) => "whoever runs this proxy: see its log for the gateway's answer",
+            Self::PairingRequired => {
+                "whoever runs the gateway: `openclaw devices list`, then `openclaw devices approve <request>`"
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The gateway's end: its socket opened, its challenge answered, this proxy's device made known.
+
+use super::connect::{self, Connect, Form, Reply};
+use super::device::Device;
+use super::frames::{Bounds, Frame};
+use super::wire::{Wire, WireError};
+use crate::config::GatewayAuth;
+use crate::headers;
+use crate::policy::{Grant, Policy};
+use crate::refusal::{Refusal, SocketFault};
+use crate::scope::ScopeSet;
+use async_trait::async_trait;
+use bytes::BytesMut;
+use http::HeaderValue;
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+/// The gateway allows 32 sockets that are not connected yet per address (contract §3): half of it,
+/// so that another client on this machine finds room too.
+const UNCONNECTED: usize = 16;
+/// And those that are opened for a client whose `connect` has yet to come.
+const EARLY: usize = 8;
+/// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
+/// (contract, caveats).
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
+const PAIRED_FOR: Duration = Duration::from_secs(60);
+/// hello-ok holds a snapshot of the gateway's state.
+const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
+/// The longest answer to an upgrade, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Where the gateway is.
+#[async_trait]
+pub trait Dial: Send + Sync + std::fmt::Debug {
+    /// A new connection to it.
+    async fn dial(&self) -> Result<TcpStream, Refusal>;
+    /// It answered.
+    fn answered(&self);
+    /// Its `Host`.
+    fn authority(&self) -> &HeaderValue;
+}
+
+/// The gateway, as far as sockets are concerned.
+#[derive(Debug)]
+pub struct Gateway {
+    dial: Arc<dyn Dial>,
+    state_dir: PathBuf,
+    /// Made or read when the first socket is opened.
+    device: OnceLock<Option<Device>>,
+    /// When the device was last seen to be known with all its scopes.
+    paired: Mutex<Option<Instant>>,
+    /// The gateway wanted an approval that nobody gave: the backend form is tried first.
+    refused_device: AtomicBool,
+    room: Semaphore,
+    early: Arc<Semaphore>,
+}
+
+/// A socket that is open and challenged, not connected yet.
+#[derive(Debug)]
+pub struct Opened {
+    wire: Wire<TcpStream>,
+    nonce: String,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Opened {
+    /// The gateway's challenge.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+}
+
+/// A socket that is connected.
+#[derive(Debug)]
+pub struct Connected {
+    /// The socket.
+    pub socket: TcpStream,
+    /// What the client is told.
+    pub hello: String,
+    /// What the gateway sent behind its hello.
+    pub rest: BytesMut,
+}
+
+/// Why the gateway did not take a connection in.
+#[derive(Debug)]
+pub enum Failure {
+    /// A reason of ours.
+    Refused(Refusal),
+    /// The gateway's own answer, which the client is told: its client or its protocol do not suit.
+    Answered(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What an attempt came to.
+enum Attempt {
+    Connected(Connected),
+    PairingRequired(String),
+    Refused {
+        text: String,
+        code: String,
+        message: String,
+    },
+    /// The gateway took the connection in and took its scopes away.
+    Stripped,
+}
+
+impl Gateway {
+    /// The gateway that `dial` leads to; `state_dir` is where the device key is kept.
+    #[must_use]
+    pub fn new(dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
+        Self {
+            dial,
+            state_dir,
+            device: OnceLock::new(),
+            paired: Mutex::new(None),
+            refused_device: AtomicBool::new(false),
+            room: Semaphore::new(UNCONNECTED),
+            early: Arc::new(Semaphore::new(EARLY)),
+        }
+    }
+
+    fn device(&self) -> Option<&Device> {
+        let opened = self.device.get_or_init(|| match Device::open(&self.state_dir) {
+            Ok(device) => Some(device),
+            Err(error) => {
+                tracing::error!(%error, "no device key: WebSocket clients keep their scopes on gateways since 2026.4 only");
+                None
+            }
+        });
+        opened.as_ref()
+    }
+
+    /// Opens a socket and waits for its challenge. `leave` says which scopes header goes with it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] a client is given.
+    pub async fn open(&self, leave: &Grant, policy: &Policy) -> Result<Opened, Refusal> {
+        let mut socket = self.dial.dial().await?;
+        let broken = |_| Refusal::GatewayBroken;
+        let key = generate_key();
+        let mut head = format!(
+            "GET / HTTP/1.1\r\n{CONNECTION}: Upgrade\r\n{UPGRADE}: websocket\r\n{SEC_WEBSOCKET_VERSION}: 13\r\n{SEC_WEBSOCKET_KEY}: {key}\r\n"
+        )
+        .into_bytes();
+        // In mode trusted-proxy every socket is given the stand-in address: the gateway keeps its list of
+        // unconnected sockets by it, and those are bounded here.
+        let ours = headers::outbound(leave, policy.proof(), None);
+        for (name, value) in std::iter::once((HOST, self.dial.authority().clone())).chain(ours) {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        socket.write_all(&head).await.map_err(broken)?;
+        let early = switched(&mut socket, &key).await?;
+        self.dial.answered();
+        let mut wire = Wire::of_server(socket, &early, BOUNDS);
+        loop {
+            let text = wire.text().await.map_err(|error| lost(&error))?;
+            if let Some(nonce) = connect::nonce_of(&text) {
+                return Ok(Opened { wire, nonce, _room: None });
+            }
+        }
+    }
+
+    /// Opens a socket before the client's `connect` came, for a client that signs the gateway's own
+    /// challenge.
+    ///
+    /// # Errors
+    /// The [`Refusal`] a client is given.
+    pub async fn open_early(&self, leave: &Grant, policy: &Policy) -> Result<Opened, Refusal> {
+        let room = self.early.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
+        Ok(Opened { _room: Some(room), ..self.open(leave, policy).await? })
+    }
+
+    /// Connects for a client that was let in.
+    ///
+    /// # Errors
+    /// [`Failure`], with what the client is to be told.
+    pub async fn connect(
+        &self,
+        client: &Connect,
+        grant: &Grant,
+        policy: &Policy,
+        opened: Option<Opened>,
+    ) -> Result<Connected, Failure> {
+        let work = async {
+            let _room = self.room.acquire().await.map_err(|_| Refusal::Internal)?;
+            let mut opened = opened;
+            let mut waiting = None;
+            for with_device in self.forms() {
+                if with_device {
+                    self.make_known(policy).await?;
+                }
+                let socket = match opened.take() {
+                    Some(opened) => opened,
+                    None => self.open(grant, policy).await?,
+                };
+                match self.attempt(client, grant, policy.gateway_auth(), socket, with_device).await? {
+                    Attempt::Connected(connected) => {
+                        self.refused_device.store(!with_device && self.device().is_some(), Ordering::Relaxed);
+                        return Ok(connected);
+                    }
+                    Attempt::PairingRequired(request) => {
+                        *self.paired.lock().await = None;
+                        waiting = Some(request);
+                    }
+                    Attempt::Stripped => {}
+                    Attempt::Refused { text, code, message } => return Err(refused(text, &code, &message)),
+                }
+            }
+            if let Some(request) = waiting {
+                tracing::error!(
+                    request,
+                    device = self.device().map(Device::id),
+                    "the gateway wants this proxy's device approved: `openclaw devices approve <request>`"
+                );
+            }
+            Err(Failure::Refused(Refusal::Socket(SocketFault::PairingRequired)))
+        };
+        tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))
+    }
+
+    /// Connects with a client's own signed frame, which is not changed. `opened` is the socket whose
+    /// challenge it signed.
+    ///
+    /// # Errors
+    /// [`Failure`], with what the client is to be told.
+    pub async fn pass(&self, client: &Connect, opened: Opened) -> Result<Connected, Failure> {
+        let Opened { mut wire, .. } = opened;
+        let work = async {
+            wire.send(Frame::Text(&connect::passed(client))).await.map_err(|_| Refusal::GatewayBroken)?;
+            match answer(&mut wire, client.id(), &ScopeSet::empty()).await? {
+                // The device token is the client's own device's.
+                (Reply::Hello { .. }, text) => Ok(text),
+                (Reply::Error { text, .. }, _) => Err(Failure::Answered(text)),
+            }
+        };
+        let hello = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))?;
+        let (socket, rest) = wire.into_parts();
+        Ok(Connected { socket, hello, rest })
+    }
+
+    /// The forms to try, in order; true is with the device.
+    fn forms(&self) -> impl Iterator<Item = bool> + use<> {
+        let device_first = !self.refused_device.load(Ordering::Relaxed);
+        let has_device = self.device().is_some();
+        [device_first, !device_first].into_iter().filter(move |with_device| has_device || !with_device)
+    }
+
+    /// Has the device paired with every scope it may ever need, since most releases refuse to widen
+    /// a pairing later (contract §7).
+    async fn make_known(&self, policy: &Policy) -> Result<(), Failure> {
+        let mut paired = self.paired.lock().await;
+        if paired.is_some_and(|at| at.elapsed() < PAIRED_FOR) {
+            return Ok(());
+        }
+        let leave = policy.own_device();
+        let socket = self.open(&leave, policy).await?;
+        match self.attempt(&connect::pairing(), &leave, policy.gateway_auth(), socket, true).await? {
+            Attempt::Connected(_) => *paired = Some(Instant::now()),
+            // The client's own attempt says the same, and more.
+            Attempt::PairingRequired(_) | Attempt::Stripped => {}
+            Attempt::Refused { text, code, message } => return Err(refused(text, &code, &message)),
+        }
+        Ok(())
+    }
+
+    /// A socket of this gateway ended from its side: it may have restarted without its state.
+    pub fn doubt(&self) {
+        // Whoever holds the lock is looking at this very moment.
+        if let Ok(mut paired) = self.paired.try_lock() {
+            *paired = None;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        client: &Connect,
+        grant: &Grant,
+        auth: &GatewayAuth,
+        opened: Opened,
+        with_device: bool,
+    ) -> Result<Attempt, Refusal> {
+        let Opened { mut wire, nonce, _room } = opened;
+        let now = jiff::Timestamp::now().as_millisecond();
+        let form = match self.device().filter(|_| with_device) {
+            Some(device) => Form::Device { device, nonce: &nonce, now },
+            None => Form::Backend,
+        };
+        let frame = connect::leaving(client, grant, auth, &form);
+        wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
+        Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
+            Reply::Hello { text, scopes } => {
+                // Old releases drop the scopes of a backend client without a word.
+                let kept = with_device || scopes.unwrap_or_default() == *grant.effective();
+                if kept || grant.effective().is_empty() {
+                    let (socket, rest) = wire.into_parts();
+                    Attempt::Connected(Connected { socket, hello: text, rest })
+                } else {
+                    Attempt::Stripped
+                }
+            }
+            Reply::Error { pairing: Some(request), .. } => Attempt::PairingRequired(request),
+            Reply::Error { text, code, message, .. } => Attempt::Refused { text, code, message },
+        })
+    }
+}
+
+/// The gateway's answer to a request, and its text as it came.
+async fn answer(wire: &mut Wire<TcpStream>, id: &str, sent: &ScopeSet) -> Result<(Reply, String), Refusal> {
+    loop {
+        let text = wire.text().await.map_err(|error| lost(&error))?;
+        if let Some(reply) = Reply::parse(&text, id, sent) {
+            return Ok((reply, text));
+        }
+    }
+}
+
+/// What the gateway says of our own credential is nothing for the client; what it says of the
+/// client's protocol or parameters is.
+fn refused(text: String, code: &str, message: &str) -> Failure {
+    let ours = code.starts_with("AUTH_") || code.starts_with("DEVICE_") || code.starts_with("PROXY_");
+    tracing::warn!(code, message, "the gateway refused a WebSocket connection");
+    if ours {
+        Failure::Refused(Refusal::Socket(SocketFault::GatewayRefused(code.to_owned())))
+    } else {
+        Failure::Answered(text)
+    }
+}
+
+fn lost(error: &WireError) -> Refusal {
+    match error {
+        WireError::Closed(Some(super::frames::RESTARTING)) => Refusal::GatewayRestarting,
+        WireError::Closed(code) => {
+            Refusal::Socket(SocketFault::GatewayRefused(format!("it closed with code {}", code.unwrap_or(1005))))
+        }
+        WireError::Gone(_) | WireError::Frame(_) => Refusal::GatewayBroken,
+    }
+}
+
+/// Reads the answer to an upgrade; gives what came behind it.
+async fn switched(socket: &mut TcpStream, key: &str) -> Result<BytesMut, Refusal> {
+    let mut input = BytesMut::with_capacity(1024);
+    loop {
+        let read = socket
+            .read_buf(&mut input)
+            .await
+            .and_then(|n| if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) });
+        read.map_err(|_| Refusal::GatewayBroken)?;
+        let mut lines = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut lines);
+        match answer.parse(&input) {
+            Ok(httparse::Status::Complete(length)) => {
+                let status = answer.code.unwrap_or_default();
+                if status != 101 {
+                    return Err(Refusal::Socket(SocketFault::GatewayRefused(format!("it answered {status}"))));
+                }
+                let accepted = answer.headers.iter().any(|h| {
+                    h.name.eq_ignore_ascii_case(SEC_WEBSOCKET_ACCEPT.as_str())
+                        && h.value == derive_accept_key(key.as_bytes()).as_bytes()
+                });
+                return if accepted { Ok(input.split_off(length)) } else { Err(Refusal::GatewayBroken) };
+            }
+            Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => {}
+            _ => return Err(Refusal::GatewayBroken),
+        }
+    }
+}

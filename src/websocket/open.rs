@@ -1,0 +1,52 @@
+//! A WebSocket as the list of open connections sees it: judged again, ended in an orderly way.
+
+use crate::listener::{Ending, OpenRequest};
+use crate::policy::{Grant, Policy, SocketRequest};
+use crate::target::Path;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use tokio_util::sync::CancellationToken;
+
+/// One WebSocket, from its upgrade to its end.
+#[derive(Debug)]
+pub struct OpenSocket {
+    path: String,
+    peer: Option<IpAddr>,
+    grant: OnceLock<Grant>,
+    why: OnceLock<Ending>,
+    ended: CancellationToken,
+}
+
+impl OpenSocket {
+    /// A socket that nobody was let in on yet.
+    #[must_use]
+    pub fn new(path: String, peer: Option<IpAddr>) -> Self {
+        Self { path, peer, grant: OnceLock::new(), why: OnceLock::new(), ended: CancellationToken::new() }
+    }
+
+    /// The client may go on, with this; from here on a change of policy may end it.
+    pub fn granted(&self, grant: &Grant) {
+        let _ = self.grant.set(grant.clone());
+    }
+
+    /// Returns once it has to end.
+    pub async fn ending(&self) -> Ending {
+        self.ended.cancelled().await;
+        *self.why.get_or_init(|| Ending::Draining)
+    }
+}
+
+impl OpenRequest for OpenSocket {
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
+        let grant = self.grant.get()?;
+        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
+        let socket = SocketRequest { path, requested: None, wished: None, peer: self.peer, now };
+        policy.socket_goes_on(grant, socket).err().map(|refusal| refusal.code())
+    }
+
+    fn end(&self, why: Ending) -> bool {
+        let _ = self.why.set(why);
+        self.ended.cancel();
+        true
+    }
+}

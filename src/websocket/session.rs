@@ -1,0 +1,359 @@
+//! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
+
+use super::connect::{self, Connect, Role};
+use super::frames::{self, Bounds, Frame};
+use super::gateway::{Connected, Failure, Opened};
+use super::open::OpenSocket;
+use super::tunnel::{Ended, Tunnel};
+use super::upgrade::Page;
+use super::wire::{Wire, WireError};
+use super::{Sockets, keepalive};
+use crate::authn::Credential;
+use crate::config::OwnDevice;
+use crate::listener::{Ending, OpenRequest as _, Raw};
+use crate::policy::{Grant, Policy, Proven, SocketRequest};
+use crate::record::{Record, SocketRecord};
+use crate::refusal::{Refusal, SocketFault};
+use crate::scope::ScopeSet;
+use crate::secret::TokenHash;
+use crate::target::Path;
+use jiff::Timestamp;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a client has to send its `connect` request.
+const CONNECT: Duration = Duration::from_secs(10);
+/// What a client may send before it is connected (contract §7: the gateway's own bound).
+const BOUNDS: Bounds = Bounds { message: 64 * 1024, frames: 64 };
+
+/// A client whose upgrade was answered.
+#[derive(Debug)]
+pub struct Client {
+    /// Its socket.
+    pub socket: Raw,
+    /// What it sent behind the upgrade.
+    pub early: Vec<u8>,
+    /// What was judged of the upgrade.
+    pub upgrade: Upgraded,
+    /// What is remembered of it.
+    pub record: Record,
+    /// How it is seen in the list of open connections.
+    pub open: Arc<OpenSocket>,
+}
+
+/// What an upgrade said.
+#[derive(Debug)]
+pub struct Upgraded {
+    /// The policy it was judged by.
+    pub policy: Arc<Policy>,
+    /// Who was proven by it, if anybody.
+    pub proven: Option<Proven>,
+    /// The scopes its header asked for.
+    pub requested: Option<ScopeSet>,
+    /// The page it came from.
+    pub page: Page,
+    /// The room a client takes that has not proven itself.
+    pub unproven: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no connection.
+enum Stop {
+    /// It is refused, and told so: in an answer to its request, where there was one.
+    Refused(Refusal, Option<String>),
+    /// The gateway's own answer.
+    Answered(String),
+    /// It ended by itself.
+    Gone(WireError),
+    /// It had to end.
+    Ending(Ending),
+}
+
+impl From<WireError> for Stop {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Frame(fault) => {
+                Self::Refused(Refusal::Socket(SocketFault::Frame { close: fault.close, what: fault.what }), None)
+            }
+            gone => Self::Gone(gone),
+        }
+    }
+}
+
+/// Serves one client to its end.
+pub async fn serve(client: Client, sockets: Arc<Sockets>) {
+    let Client { socket, early, mut upgrade, mut record, open } = client;
+    record.socket = Some(Box::default());
+    let mut wire = Wire::of_client(socket, &early, BOUNDS);
+    let connected = tokio::select! {
+        biased;
+        ending = open.ending() => Err(Stop::Ending(ending)),
+        outcome = handshake(&mut wire, &mut upgrade, &mut record, &open, &sockets) => outcome,
+    };
+    // Nothing of the handshake stays for the tunnel's life.
+    drop(upgrade);
+    match connected {
+        Ok(connected) => tunnel(wire, connected, &mut record, &open, &sockets).await,
+        Err(stop) => turn_away(wire, stop, &mut record).await,
+    }
+    record.emit();
+}
+
+async fn handshake(
+    wire: &mut Wire<Raw>,
+    upgrade: &mut Upgraded,
+    record: &mut Record,
+    open: &OpenSocket,
+    sockets: &Sockets,
+) -> Result<Connected, Stop> {
+    let late = Stop::Refused(Refusal::Socket(SocketFault::Late), None);
+    let (text, opened) =
+        tokio::time::timeout(CONNECT, first_message(wire, upgrade, record, sockets)).await.map_err(|_| late)??;
+    let refused = |refusal| Stop::Refused(refusal, connect::id_of(&text));
+    let connect =
+        Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
+    note(record, |socket| socket.asked = connect.wished().map(ToString::to_string));
+
+    // The client is watched while others are waited for: whoever hangs up is not connected for.
+    let work = async {
+        let (grant, as_is) = admit(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        record.granted(&grant);
+        open.granted(&grant);
+        // A policy may have come since the upgrade; from now on it is the list's to ask again.
+        let now = sockets.policy.load();
+        if now.generation() != upgrade.policy.generation()
+            && let Some(code) = open.ends_under(&now, Timestamp::now())
+        {
+            return Ok(Err(Ending::Judged(code)));
+        }
+        let policy = &upgrade.policy;
+        match opened {
+            Some(opened) if as_is => sockets.gateway.pass(&connect, opened).await,
+            opened => sockets.gateway.connect(&connect, &grant, policy, opened).await,
+        }
+        .map(Ok)
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        gone = wire.gone() => return Err(Stop::Gone(WireError::Gone(gone))),
+    };
+    upgrade.unproven = None;
+    match outcome {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(ending)) => Err(Stop::Ending(ending)),
+        Err(Failure::Answered(text)) => Err(Stop::Answered(text)),
+        Err(Failure::Refused(refusal)) => {
+            if matches!(refusal, Refusal::GatewayBroken | Refusal::GatewayUnreachable | Refusal::GatewayRestarting) {
+                sockets.gateway.doubt();
+            }
+            Err(refused(refusal))
+        }
+    }
+}
+
+/// Challenges the client and waits for its answer. A client that may bring a device of its own, and
+/// was proven already, is given the gateway's challenge instead of ours.
+async fn first_message(
+    wire: &mut Wire<Raw>,
+    upgrade: &Upgraded,
+    record: &mut Record,
+    sockets: &Sockets,
+) -> Result<(String, Option<Opened>), Stop> {
+    let rules = upgrade.policy.websocket();
+    let mut opened = None;
+    if let Some(proven) = &upgrade.proven
+        && (rules.own_device == OwnDevice::Pass || rules.nodes)
+    {
+        let grant = decide(proven, upgrade, None, record).map_err(|refusal| Stop::Refused(refusal, None))?;
+        let early = sockets.gateway.open_early(&grant, &upgrade.policy).await;
+        opened = Some(early.map_err(|refusal| Stop::Refused(refusal, None))?);
+    }
+    let mut ours = [0; 16];
+    getrandom::fill(&mut ours).map_err(|_| Stop::Refused(Refusal::Internal, None))?;
+    let ours = format!("{:032x}", u128::from_be_bytes(ours));
+    let nonce = opened.as_ref().map_or(ours.as_str(), Opened::nonce);
+    let challenge = connect::challenge(nonce, Timestamp::now().as_millisecond());
+    wire.send(Frame::Text(&challenge)).await.map_err(|error| Stop::Gone(WireError::Gone(error)))?;
+    Ok((wire.text().await?, opened))
+}
+
+/// Who is it, and with which scopes may they connect? True: with their own frame as it is.
+async fn admit(
+    connect: &Connect,
+    upgrade: &mut Upgraded,
+    record: &mut Record,
+    opened: bool,
+    sockets: &Sockets,
+) -> Result<(Grant, bool), Refusal> {
+    if upgrade.page == Page::Foreign || (upgrade.page == Page::None && connect.is_browser()) {
+        return Err(Refusal::Socket(SocketFault::Origin));
+    }
+    let proven = if let Some(proven) = &upgrade.proven {
+        proven.clone()
+    } else {
+        let authenticator = upgrade.policy.authenticator();
+        let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
+        sockets.issuers.authenticate(&upgrade.policy, credential, record.peer).await?
+    };
+    record.principal = Some(proven.principal.name().to_owned());
+    record.source = Some(proven.principal.identity().source());
+    let rules = upgrade.policy.websocket();
+    let passable = opened && connect.has_device() && holds_no_foreign_secret(connect, &upgrade.policy);
+    let as_is = match connect.role() {
+        Role::Operator => passable && rules.own_device == OwnDevice::Pass,
+        Role::Node if rules.nodes && passable => true,
+        Role::Node | Role::Other => return Err(Refusal::Socket(SocketFault::Role)),
+    };
+    let request = socket_request(upgrade, connect.wished(), record)?;
+    let grant = if as_is {
+        upgrade.policy.decide_socket_as_is(&proven, request)?
+    } else {
+        upgrade.policy.decide_socket(&proven, request)?
+    };
+    Ok((grant, as_is))
+}
+
+/// A frame that is passed as it is may hold the gateway's own secret, which its client knows, but
+/// none of a token that is this proxy's to judge.
+fn holds_no_foreign_secret(connect: &Connect, policy: &Policy) -> bool {
+    connect.secret().is_none_or(|secret| {
+        policy.gateway_auth().secret().is_some_and(|own| own.hash() == TokenHash::of(secret.as_bytes()))
+    })
+}
+
+fn decide(proven: &Proven, upgrade: &Upgraded, wished: Option<&ScopeSet>, record: &Record) -> Result<Grant, Refusal> {
+    upgrade.policy.decide_socket(proven, socket_request(upgrade, wished, record)?)
+}
+
+fn socket_request<'a>(
+    upgrade: &'a Upgraded,
+    wished: Option<&'a ScopeSet>,
+    record: &'a Record,
+) -> Result<SocketRequest<'a>, Refusal> {
+    Ok(SocketRequest {
+        path: Path::judge(record.path.as_bytes()).map_err(Refusal::Target)?,
+        requested: upgrade.requested.as_ref(),
+        wished,
+        peer: record.peer,
+        now: Timestamp::now(),
+    })
+}
+
+async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open: &OpenSocket, sockets: &Sockets) {
+    let (client, up) = wire.into_parts();
+    keepalive::watch(&client, &connected.socket);
+    let mut down = bytes::BytesMut::from(&Frame::Text(&connected.hello).encode(None)[..]);
+    down.extend_from_slice(&connected.rest);
+    record.first_byte = Some(std::time::Instant::now());
+    record.stream_begins("websocket");
+    let mut tunnel = Tunnel::new(client, connected.socket, up, down);
+    let mut told = None;
+    let ended = tunnel
+        .run(async {
+            let ending = open.ending().await;
+            told = Some(ending);
+            goodbye(ending)
+        })
+        .await;
+    let (up, down) = tunnel.passed();
+    if up.close.is_none() {
+        sockets.gateway.doubt();
+    }
+    note(record, |socket| {
+        socket.passed = Some((up, down));
+        (socket.close, socket.closed_by) = match (&ended, up.close, down.close) {
+            (Ended::Told(code), ..) => (Some(*code), Some("proxy")),
+            (_, Some(code), _) => (Some(code), Some("client")),
+            (_, None, Some(code)) => (Some(code), Some("gateway")),
+            _ => (None, None),
+        };
+    });
+    record.cause = match (told, ended) {
+        (Some(ending), _) => Some(ending.to_string()),
+        (None, Ended::Failed(error)) => Some(error.to_string()),
+        _ => None,
+    };
+}
+
+/// The close code and the reason for an end of ours.
+fn goodbye(ending: Ending) -> (u16, &'static str) {
+    match ending {
+        Ending::Judged(code) => (frames::POLICY, code),
+        Ending::Draining => (frames::RESTARTING, "service restart"),
+    }
+}
+
+async fn turn_away(mut wire: Wire<Raw>, stop: Stop, record: &mut Record) {
+    let (code, reason) = match stop {
+        Stop::Gone(error) => {
+            record.cause = Some(error.to_string());
+            if let WireError::Closed(code) = error {
+                let code = code.unwrap_or(1005);
+                note(record, |socket| (socket.close, socket.closed_by) = (Some(code), Some("client")));
+                // 1005 says that there was no code, and is never sent.
+                wire.close(if code == 1005 { 1000 } else { code }, "").await;
+            }
+            return;
+        }
+        Stop::Ending(ending) => {
+            record.cause = Some(ending.to_string());
+            let (code, reason) = goodbye(ending);
+            (code, reason.to_owned())
+        }
+        Stop::Answered(text) => {
+            let _ = wire.send(Frame::Text(&text)).await;
+            record.refusal = Some(Refusal::Socket(SocketFault::GatewayRefused("its answer was passed on".to_owned())));
+            (frames::POLICY, "refused by the gateway".to_owned())
+        }
+        Stop::Refused(refusal, id) => {
+            if let Some(id) = id {
+                let answer = error_answer(&id, &refusal, record);
+                let _ = wire.send(Frame::Text(&answer)).await;
+            }
+            let said = (close_code(&refusal), refusal.to_string());
+            record.refusal = Some(refusal);
+            said
+        }
+    };
+    note(record, |socket| (socket.close, socket.closed_by) = (Some(code), Some("proxy")));
+    wire.close(code, &reason).await;
+}
+
+fn close_code(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::Socket(SocketFault::Frame { close, .. }) => *close,
+        refusal if refusal.status() >= 500 => frames::TRY_AGAIN,
+        _ => frames::POLICY,
+    }
+}
+
+/// A refusal in the shape of the gateway's own answers to `connect` (contract §3), with the codes
+/// its clients know where they mean the same.
+fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
+    let code = match refusal {
+        Refusal::CredentialMissing => "AUTH_TOKEN_MISSING",
+        Refusal::CredentialUnknown => "AUTH_TOKEN_MISMATCH",
+        Refusal::Socket(SocketFault::Origin) => "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+        refusal if refusal.status() == 401 => "AUTH_UNAUTHORIZED",
+        refusal => refusal.code(),
+    };
+    let unavailable = refusal.status() >= 500;
+    let mut error = json!({
+        "code": if unavailable { "UNAVAILABLE" } else { "INVALID_REQUEST" },
+        "message": refusal.to_string(),
+        "details": { "code": code, "reason": refusal.code(), "hint": refusal.advice(),
+            "request_id": &*record.request_id },
+    });
+    if let (true, Some(error)) = (unavailable, error.as_object_mut()) {
+        error.insert("retryable".to_owned(), json!(true));
+        error.insert("retryAfterMs".to_owned(), json!(1000));
+    }
+    json!({ "type": "res", "id": id, "ok": false, "error": error }).to_string()
+}
+
+fn note(record: &mut Record, say: impl FnOnce(&mut SocketRecord)) {
+    if let Some(socket) = &mut record.socket {
+        say(socket);
+    }
+}

@@ -1,0 +1,193 @@
+//! The upgrade request: whether it is one, and from which page it comes.
+
+use crate::refusal::{Refusal, SocketFault};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use http::{HeaderMap, HeaderName, Method, Version};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use tungstenite::handshake::derive_accept_key;
+
+/// Judges the form of an upgrade (RFC 6455 §4.2.1) and gives the `Sec-WebSocket-Accept` it is
+/// answered with.
+///
+/// # Errors
+/// [`Refusal::Socket`] when it is none.
+pub fn accept_key(method: &Method, version: Version, headers: &HeaderMap) -> Result<String, Refusal> {
+    let form = |what| Err(Refusal::Socket(SocketFault::Form(what)));
+    if *method != Method::GET || version != Version::HTTP_11 {
+        return form("it must be GET in HTTP/1.1");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|l| l != "0") {
+        return form("it has a body");
+    }
+    if !has_token(headers, &CONNECTION, b"upgrade")
+        || !only(headers, &UPGRADE).is_some_and(|u| u.eq_ignore_ascii_case(b"websocket"))
+    {
+        return form("`Connection: Upgrade` and `Upgrade: websocket` belong together");
+    }
+    if only(headers, &SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(Refusal::Socket(SocketFault::Version));
+    }
+    match only(headers, &SEC_WEBSOCKET_KEY) {
+        Some(key) if STANDARD.decode(key).is_ok_and(|k| k.len() == 16) => Ok(derive_accept_key(key)),
+        _ => form("`Sec-WebSocket-Key` is not 16 bytes in base64"),
+    }
+}
+
+/// Whether a request wants to become a WebSocket.
+#[must_use]
+pub fn is_wanted(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, b"websocket")
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.as_bytes().trim_ascii()),
+        _ => None,
+    }
+}
+
+/// The page a WebSocket was opened from. The gateway is not told, so it is judged here, by the
+/// gateway's own rules (release 2026.9.6) and stricter where they take any page of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// None: no browser sends no `Origin`.
+    None,
+    /// One that may connect.
+    Allowed,
+    /// One that may not.
+    Foreign,
+}
+
+/// Judges `Origin`: a page served from the address it calls, where that address is private, or one
+/// of `allowed`.
+///
+/// A public name is not taken on its own word: it could be made to lead here (DNS rebinding).
+#[must_use]
+pub fn page(headers: &HeaderMap, allowed: &[String], peer: Option<IpAddr>) -> Page {
+    if !headers.contains_key(ORIGIN) {
+        return Page::None;
+    }
+    let Some(origin) = only(headers, &ORIGIN).and_then(|o| std::str::from_utf8(o).ok()) else { return Page::Foreign };
+    let origin = origin.to_ascii_lowercase();
+    if allowed.contains(&origin) {
+        return Page::Allowed;
+    }
+    let host = only(headers, &HOST).and_then(|h| std::str::from_utf8(h).ok()).unwrap_or_default().to_ascii_lowercase();
+    let own = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(&host));
+    if own && is_private(&host, peer) { Page::Allowed } else { Page::Foreign }
+}
+
+/// Whether a `host:port` names a machine that no public name server has a say about.
+fn is_private(host: &str, peer: Option<IpAddr>) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    // Whoever calls this machine by its loopback name is on it.
+    let local = peer.is_none_or(|p| p.is_loopback());
+    match name.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(ip) if ip.is_loopback() => local,
+        Ok(ip) => PRIVATE.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| net.contains(&ip)),
+        Err(_) if name == "localhost" => local,
+        Err(_) => matches!(name.split('.').collect::<Vec<_>>().as_slice(), [.., _, "local"] | [.., _, "ts", "net"]),
+    }
+}
+
+/// RFC 1918, RFC 3927, RFC 6598 (a tailnet's own), RFC 4193, RFC 4291 link-local.
+const PRIVATE: &[&str] =
+    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    const GOOD: &[(&str, &str)] = &[
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    #[test]
+    fn the_rfc_s_own_example_is_accepted() {
+        let accepted = accept_key(&Method::GET, Version::HTTP_11, &map(GOOD)).unwrap();
+        assert_eq!(accepted, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn whatever_is_no_upgrade_is_refused() {
+        let judge = |method: &Method, lines: &[(&str, &str)]| accept_key(method, Version::HTTP_11, &map(lines));
+        assert!(judge(&Method::POST, GOOD).is_err());
+        assert!(accept_key(&Method::GET, Version::HTTP_10, &map(GOOD)).is_err());
+        for i in 0..GOOD.len() {
+            let without: Vec<_> = GOOD.iter().enumerate().filter(|(at, _)| *at != i).map(|(_, l)| *l).collect();
+            assert!(judge(&Method::GET, &without).is_err(), "{without:?}");
+        }
+        for more in [
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "8"),
+        ] {
+            assert!(judge(&Method::GET, &[GOOD, &[more]].concat()).is_err(), "{more:?}");
+        }
+        let mut old = GOOD.to_vec();
+        old[2].1 = "8";
+        assert_eq!(judge(&Method::GET, &old), Err(Refusal::Socket(SocketFault::Version)));
+    }
+
+    #[test]
+    fn pages_are_judged_as_the_gateway_does_or_harder() {
+        let here = Some("127.0.0.1".parse().unwrap());
+        let away = Some("192.168.1.9".parse().unwrap());
+        let allowed = ["https://ui.example.org".to_owned()];
+        let judge = |origin: &str, host: &str, peer| page(&map(&[("origin", origin), ("host", host)]), &allowed, peer);
+        assert_eq!(page(&map(&[("host", "a")]), &allowed, here), Page::None);
+        for (origin, host, peer) in [
+            ("http://127.0.0.1:18790", "127.0.0.1:18790", here),
+            ("http://localhost:18790", "LOCALHOST:18790", here),
+            ("http://[::1]:18790", "[::1]:18790", None),
+            ("http://192.168.1.2:18790", "192.168.1.2:18790", away),
+            ("https://box.tail1.ts.net", "box.tail1.ts.net", away),
+            ("https://UI.example.org", "whatever", away),
+        ] {
+            assert_eq!(judge(origin, host, peer), Page::Allowed, "{origin} {host}");
+        }
+        for (origin, host, peer) in [
+            ("http://127.0.0.1:3000", "127.0.0.1:18790", here),
+            ("http://127.0.0.1:18790", "127.0.0.1:18790", away),
+            ("http://evil.example:18790", "evil.example:18790", here),
+            ("http://8.8.8.8", "8.8.8.8", here),
+            ("null", "127.0.0.1:18790", here),
+            ("file://", "", here),
+            ("", "", here),
+            ("http://", "", here),
+            ("http://127.0.0.1:18790/x", "127.0.0.1:18790", here),
+        ] {
+            assert_eq!(judge(origin, host, peer), Page::Foreign, "{origin} {host}");
+        }
+        let two = map(&[("origin", "http://127.0.0.1"), ("origin", "http://127.0.0.1"), ("host", "127.0.0.1")]);
+        assert_eq!(page(&two, &allowed, here), Page::Foreign);
+    }
+}

@@ -1,0 +1,260 @@
+"""Sockets: who keeps which scopes, and who is kept out (report 46716, PR 57889)."""
+
+import contextlib
+import secrets
+import shutil
+import time
+
+import clients
+from base import Skip, case
+from shim import TOKENS
+from wsclient import Closed, Refused, Socket
+
+READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
+# Answers at once where it is allowed: it is refused for its parameters then.
+ADMIN_CALL = ("config.patch", {"raw": 7})
+
+
+def ws(side):
+    return side.url.replace("http://", "ws://")
+
+
+def credential(ctx, name=None):
+    """What goes into the connect frame: a named token, or what a bare client has."""
+    if name:
+        return {"token": TOKENS[name]}
+    return {ctx.mode.name: ctx.mode.secret} if ctx.mode.secret else None
+
+
+def owner(ctx, side):
+    """The credential of whoever may do everything on this side."""
+    return credential(ctx, None if ctx.mode.secret or side.url == ctx.bare.url else "owner")
+
+
+@contextlib.contextmanager
+def session(side, headers=(), **connect):
+    with Socket(ws(side), headers) as sock:
+        sock.hello = sock.connect(**connect)
+        yield sock
+
+
+def attempt(act):
+    """What came of it, in words."""
+    try:
+        return act()
+    except (Closed, Refused) as why:
+        return str(why)
+
+
+def lists_sessions(ctx, row, side, **connect):
+    def act():
+        with session(side, **connect) as sock:
+            ok, said = sock.call("sessions.list")
+            return "ok" if ok else said
+    return attempt(act)
+
+
+def keeps(name, client, mode, scopes):
+    @case(name)
+    def run(ctx, row):
+        connect = {"client": client, "mode": mode, "scopes": scopes}
+        row.bare = lists_sessions(ctx, row, ctx.bare, auth=owner(ctx, ctx.bare), **connect)
+        row.through = lists_sessions(ctx, row, ctx.through, auth=owner(ctx, ctx.through), **connect)
+        row.need(row.through == "ok", row.through)
+        with session(ctx.through, auth=owner(ctx, ctx.through), **connect) as sock:
+            ok, said = sock.call(*ADMIN_CALL)
+            row.need("missing scope" not in str(said), f"the owner is no admin: {said}")
+
+
+keeps("46716.gateway-client", "gateway-client", "ui", [ADMIN])
+keeps("46716.backend", "gateway-client", "backend", [ADMIN])
+keeps("46716.cli", "cli", "cli", [ADMIN, READ, WRITE, "operator.approvals", "operator.pairing"])
+keeps("46716.no-list", "gateway-client", "ui", None)
+
+
+def limited(row, sock, can_write=False):
+    ok, said = sock.call("sessions.list")
+    row.need(ok, f"sessions.list: {said}")
+    ok, said = sock.call(*ADMIN_CALL)
+    row.need(not ok and "missing scope: operator.admin" in said, f"an admin action: {said}")
+    ok, said = sock.call("chat.send", {"sessionKey": "main", "idempotencyKey": secrets.token_hex(8)})
+    refused = not ok and "missing scope: operator.write" in str(said)
+    row.need(refused != can_write, f"chat.send: {said}")
+    auth = sock.hello.get("auth") or {}
+    row.need("deviceToken" not in auth and "deviceTokens" not in auth, "the device token was not taken out")
+    row.need(ADMIN not in auth.get("scopes", []), f"the hello says {auth}")
+
+
+@case("ws.reader-asks-for-admin")
+def reader_asks_for_admin(ctx, row):
+    row.bare = lists_sessions(ctx, row, ctx.bare, auth=credential(ctx, "reader"))
+    with session(ctx.through, auth=credential(ctx, "reader"), scopes=[ADMIN, READ, WRITE]) as sock:
+        limited(row, sock)
+    row.through = "read, and no more"
+
+
+@case("ws.writer")
+def writer(ctx, row):
+    with session(ctx.through, auth=credential(ctx, "open-webui"), scopes=[ADMIN]) as sock:
+        limited(row, sock, can_write=True)
+    row.through = "read and write, and no more"
+
+
+@case("ws.bearer-at-the-upgrade")
+def bearer_at_the_upgrade(ctx, row):
+    row.bare = lists_sessions(ctx, row, ctx.bare, headers=ctx.bare.owner)
+    with session(ctx.through, ctx.through.reader, scopes=None) as sock:
+        limited(row, sock)
+    row.through = "read, and no more"
+
+
+@case("ws.scopes-header")
+def scopes_header(ctx, row):
+    headers = [("x-openclaw-scopes", READ)]
+    with session(ctx.through, headers, auth=owner(ctx, ctx.through), scopes=[ADMIN]) as sock:
+        limited(row, sock)
+    row.through = "read, and no more"
+
+
+@case("ws.none-asked")
+def none_asked(ctx, row):
+    with session(ctx.through, auth=owner(ctx, ctx.through), scopes=[]) as sock:
+        ok, said = sock.call("sessions.list")
+        row.need(not ok and "missing scope" in said, f"sessions.list: {said}")
+    row.through = "nothing"
+
+
+@case("ws.forged-device")
+def forged_device(ctx, row):
+    device = {"id": "00" * 32, "publicKey": "A" * 43, "signature": "A" * 86, "signedAt": int(time.time() * 1000),
+              "nonce": "x"}
+
+    def act(side, auth):
+        return lists_sessions(ctx, row, side, auth=auth, device=device)
+
+    row.bare = act(ctx.bare, owner(ctx, ctx.bare))
+    with session(ctx.through, auth=credential(ctx, "reader"), scopes=[ADMIN], device=device) as sock:
+        limited(row, sock)
+    row.through = "read, and no more"
+
+
+@case("ws.node-role")
+def node_role(ctx, row):
+    row.through = lists_sessions(ctx, row, ctx.through, auth=owner(ctx, ctx.through), role="node")
+    row.need("role" in row.through, row.through)
+
+
+@case("ws.bad-token")
+def bad_token(ctx, row):
+    """Ten of them, from a page, and from no page; then a good one."""
+    def ten(side):
+        # Each is answered later than the last, up to 5 s.
+        for _ in range(11):
+            for headers in ([("Origin", side.url)],):
+                attempt(lambda h=headers: lists_sessions(
+                    ctx, row, side, headers=h, auth={"token": secrets.token_hex(20)}))
+        origin = [("Origin", side.url)]
+        return lists_sessions(ctx, row, side, headers=origin, auth=owner(ctx, side))
+
+    if ctx.mode.secret:
+        row.bare = ten(ctx.bare)
+    row.through = ten(ctx.through)
+    row.need(row.through == "ok", row.through)
+
+
+@case("ws.idle-unproven")
+def idle_unproven(ctx, row):
+    def forty(side):
+        idle = []
+        try:
+            for _ in range(40):
+                try:
+                    idle.append(Socket(ws(side)))
+                except Refused:
+                    pass
+            return lists_sessions(ctx, row, side, auth=owner(ctx, side), client="cli", mode="cli")
+        finally:
+            for sock in idle:
+                sock.close()
+
+    row.through = forty(ctx.through)
+    row.need(row.through == "ok", row.through)
+    row.bare = forty(ctx.bare)
+
+
+@case("ws.foreign-page")
+def foreign_page(ctx, row):
+    for headers in ([("Origin", "http://evil.example")], [("Origin", "null")]):
+        said = lists_sessions(ctx, row, ctx.through, headers=headers, auth=owner(ctx, ctx.through))
+        row.need("origin" in said, said)
+    said = lists_sessions(ctx, row, ctx.through, auth=owner(ctx, ctx.through), client="openclaw-control-ui", mode="webchat")
+    row.need("origin" in said, said)
+    row.through = said
+
+
+@case("ws.large-frames")
+def large_frames(ctx, row):
+    with session(ctx.through, auth=owner(ctx, ctx.through)) as sock:
+        ok, said = sock.call("sessions.list", {"padding": "x" * (20 << 20)})
+        row.need(not ok and "padding" in str(said), f"20 MiB: {str(said)[:200]}")
+        sock.send({"type": "req", "id": "x", "method": "sessions.list", "params": {"padding": "x" * (26 << 20)}})
+        code = sock.closed_within(20)
+        row.need(code in (1009, 0), f"26 MiB: {code}")
+    row.through = f"20 MiB answered, 26 MiB closed with {code}"
+
+
+@case("ws.thousand")
+def thousand(ctx, row):
+    """Without scopes: a gateway tells each socket that may read of every other, which no gateway survives."""
+    sockets = []
+    try:
+        begun = time.monotonic()
+        for _ in range(1000):
+            sock = Socket(ws(ctx.through))
+            sockets.append(sock)
+            sock.connect(auth=owner(ctx, ctx.through), scopes=[])
+        took = time.monotonic() - begun
+        for sock in sockets[::50]:
+            ok, said = sock.call("health")
+            row.need(ok, f"health: {said}")
+    finally:
+        for sock in sockets:
+            sock.close()
+    row.through = f"{len(sockets)} open, {took:.1f} s"
+
+
+UI = '\n[websocket]\nui = "open"\n'
+
+
+@case("46716.control-ui")
+def control_ui(ctx, row):
+    """The gateway's page in a browser, with a named token that may read and write."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not browser:
+        raise Skip("no chromium here")
+
+    def show(seen):
+        refused = (seen["refused"] or {}).get("message")
+        return f"{refused or seen['answers'].get('sessions.list', 'no sessions.list')}"
+
+    row.bare = show(clients.control_ui(ctx.bare.url, TOKENS["open-webui"], browser, ctx.gateway.node))
+    with ctx.other_shim(UI) as side:
+        seen = clients.control_ui(side.url, TOKENS["open-webui"], browser, ctx.gateway.node)
+    row.through = show(seen)
+    row.need(seen["status"] == 200 and seen["hello"] is not None, f"not connected: {seen}")
+    row.need(seen["answers"].get("sessions.list") == "ok", f"sessions: {seen}")
+    row.need("missing scope: operator.admin" in seen["answers"].get("config.patch", ""), f"admin: {seen}")
+    row.need("deviceToken" not in seen["hello"], "the device token was not taken out")
+
+
+@case("ws.gateway-restarts")
+def gateway_restarts(ctx, row):
+    with session(ctx.through, auth=owner(ctx, ctx.through)) as sock:
+        ctx.gateway.stop()
+        code = sock.closed_within(10)
+        row.need(code is not None, "the socket stays open")
+    ctx.gateway
+    row.through = lists_sessions(ctx, row, ctx.through, auth=owner(ctx, ctx.through))
+    row.need(row.through == "ok", row.through)
+    with session(ctx.through, auth=credential(ctx, "reader")) as sock:
+        limited(row, sock)
