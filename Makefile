@@ -8,7 +8,7 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.9.6
 
-.PHONY: help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: observe packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
@@ -43,6 +43,16 @@ matrix: setup-test ## every release in every mode, and docs/compatibility.md fro
 	cargo build --locked
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
 	status=$$?; mkdir -p docs; python3 tests/e2e/matrix.py target/matrix.json > docs/compatibility.md; exit $$status
+
+observe: setup-test ## metrics, dashboard and alerts with the real promtool and Prometheus
+	cargo build --locked
+	python3 tests/observe/run.py --binary target/debug/scopeshim
+
+packages: setup-test ## deb and rpm into dist/
+	packaging/build.sh
+
+bench: build ## the figures, side by side with nginx and HAProxy, into target/bench.md
+	python3 tests/bench/run.py --binary target/release/scopeshim
 
 clean: ## everything that was built
 	cargo clean
