@@ -58,7 +58,7 @@ impl Policy {
             None => ceiling.scopes.expanded(),
             Some(wished) => wished.meet(&ceiling.scopes).expanded(),
         };
-        Ok(Grant::under(&Ceiling::new(effective), Some(&proven.principal)))
+        Ok(self.socket_grant(effective, proven, &terms))
     }
 
     /// May this principal connect with exactly the scopes wished? For frames that cannot be changed.
@@ -76,7 +76,7 @@ impl Policy {
         if !excess.is_empty() {
             return Err(Refusal::ScopeExcess { excess });
         }
-        Ok(Grant::under(&Ceiling::new(wished), Some(&proven.principal)))
+        Ok(self.socket_grant(wished, proven, &terms))
     }
 
     /// The leave under which this proxy makes its own device known: every scope it may ever pass on.
@@ -86,16 +86,26 @@ impl Policy {
         Grant::under(&Ceiling::new(all), None)
     }
 
-    /// May a connection that was let in with this grant go on under this policy?
+    /// May a connection that was let in with this grant go on under this policy? Gives its principal
+    /// as the policy has it.
     ///
     /// # Errors
     /// The [`Refusal`] that says why not.
-    pub fn socket_goes_on(&self, grant: &Grant, socket: SocketRequest<'_>) -> Result<(), Refusal> {
+    pub fn socket_goes_on(&self, grant: &Grant, socket: SocketRequest<'_>) -> Result<Proven, Refusal> {
         let principal = grant.principal().ok_or(Refusal::CredentialMissing)?;
         let proven = self.confirm(principal, socket.peer, socket.now)?;
         let terms = self.socket_terms(&proven, &socket)?;
         let excess = grant.effective().excess_over(&terms.ceiling.scopes);
-        if excess.is_empty() { Ok(()) } else { Err(Refusal::ScopeExcess { excess }) }
+        drop(terms);
+        if excess.is_empty() { Ok(proven) } else { Err(Refusal::ScopeExcess { excess }) }
+    }
+
+    fn socket_grant(&self, scopes: ScopeSet, proven: &Proven, terms: &Terms) -> Grant {
+        let mut grant = Grant::under(&Ceiling::new(scopes), Some(&proven.principal));
+        if self.proof.names_callers() {
+            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+        }
+        grant
     }
 
     fn socket_terms<'a>(

@@ -191,6 +191,7 @@ impl Upstream {
             }
             if begun.elapsed() >= self.gateway.retry_for {
                 self.last_answer.store(0, Ordering::Relaxed);
+                self.doubt.notify_one();
                 return Err(Refusal::GatewayRestarting);
             }
             waited = true;

@@ -4,7 +4,6 @@ use super::connect::{self, Connect, Form, Reply};
 use super::device::Device;
 use super::frames::{Bounds, Frame};
 use super::wire::{Wire, WireError};
-use crate::config::GatewayAuth;
 use crate::headers;
 use crate::policy::{Grant, Policy};
 use crate::refusal::{Refusal, SocketFault};
@@ -14,6 +13,7 @@ use bytes::BytesMut;
 use http::HeaderValue;
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -63,6 +63,17 @@ pub struct Gateway {
     refused_device: AtomicBool,
     room: Semaphore,
     early: Arc<Semaphore>,
+}
+
+/// For whom a socket is opened: what writes the lines of its upgrade.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave<'a> {
+    /// What was granted.
+    pub grant: &'a Grant,
+    /// By which policy.
+    pub policy: &'a Policy,
+    /// The client's address; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
 }
 
 /// A socket that is open and challenged, not connected yet.
@@ -146,11 +157,8 @@ impl Gateway {
         opened.as_ref()
     }
 
-    /// Opens a socket and waits for its challenge. `leave` says which scopes header goes with it.
-    ///
-    /// # Errors
-    /// The [`Refusal`] a client is given.
-    pub async fn open(&self, leave: &Grant, policy: &Policy) -> Result<Opened, Refusal> {
+    /// Opens a socket and waits for its challenge.
+    async fn open(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
         let broken = |_| Refusal::GatewayBroken;
         let key = generate_key();
@@ -160,7 +168,7 @@ impl Gateway {
         .into_bytes();
         // In mode trusted-proxy every socket is given the stand-in address: the gateway keeps its list of
         // unconnected sockets by it, and those are bounded here.
-        let ours = headers::outbound(leave, policy.proof(), None);
+        let ours = headers::outbound(leave.grant, leave.policy.proof(), leave.peer);
         for (name, value) in std::iter::once((HOST, self.dial.authority().clone())).chain(ours) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
@@ -185,9 +193,9 @@ impl Gateway {
     ///
     /// # Errors
     /// The [`Refusal`] a client is given.
-    pub async fn open_early(&self, leave: &Grant, policy: &Policy) -> Result<Opened, Refusal> {
+    pub async fn open_early(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
         let room = self.early.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
-        Ok(Opened { _room: Some(room), ..self.open(leave, policy).await? })
+        Ok(Opened { _room: Some(room), ..self.open(leave).await? })
     }
 
     /// Connects for a client that was let in.
@@ -197,8 +205,7 @@ impl Gateway {
     pub async fn connect(
         &self,
         client: &Connect,
-        grant: &Grant,
-        policy: &Policy,
+        leave: Leave<'_>,
         opened: Option<Opened>,
     ) -> Result<Connected, Failure> {
         let work = async {
@@ -207,13 +214,13 @@ impl Gateway {
             let mut waiting = None;
             for with_device in self.forms() {
                 if with_device {
-                    self.make_known(policy).await?;
+                    self.make_known(leave.policy).await?;
                 }
                 let socket = match opened.take() {
                     Some(opened) => opened,
-                    None => self.open(grant, policy).await?,
+                    None => self.open(leave).await?,
                 };
-                match self.attempt(client, grant, policy.gateway_auth(), socket, with_device).await? {
+                match self.attempt(client, leave, socket, with_device).await? {
                     Attempt::Connected(connected) => {
                         self.refused_device.store(!with_device && self.device().is_some(), Ordering::Relaxed);
                         return Ok(connected);
@@ -268,13 +275,18 @@ impl Gateway {
     /// Has the device paired with every scope it may ever need, since most releases refuse to widen
     /// a pairing later (contract §7).
     async fn make_known(&self, policy: &Policy) -> Result<(), Failure> {
+        // A gateway that is told who calls pairs nobody by itself: the client's own attempt asks.
+        if policy.proof().names_callers() {
+            return Ok(());
+        }
         let mut paired = self.paired.lock().await;
         if paired.is_some_and(|at| at.elapsed() < PAIRED_FOR) {
             return Ok(());
         }
-        let leave = policy.own_device();
-        let socket = self.open(&leave, policy).await?;
-        match self.attempt(&connect::pairing(), &leave, policy.gateway_auth(), socket, true).await? {
+        let grant = policy.own_device();
+        let leave = Leave { grant: &grant, policy, peer: None };
+        let socket = self.open(leave).await?;
+        match self.attempt(&connect::pairing(), leave, socket, true).await? {
             Attempt::Connected(_) => *paired = Some(Instant::now()),
             // The client's own attempt says the same, and more.
             Attempt::PairingRequired(_) | Attempt::Stripped => {}
@@ -294,24 +306,24 @@ impl Gateway {
     async fn attempt(
         &self,
         client: &Connect,
-        grant: &Grant,
-        auth: &GatewayAuth,
+        leave: Leave<'_>,
         opened: Opened,
         with_device: bool,
     ) -> Result<Attempt, Refusal> {
         let Opened { mut wire, nonce, _room } = opened;
+        let grant = leave.grant;
         let now = jiff::Timestamp::now().as_millisecond();
         let form = match self.device().filter(|_| with_device) {
             Some(device) => Form::Device { device, nonce: &nonce, now },
             None => Form::Backend,
         };
-        let frame = connect::leaving(client, grant, auth, &form);
+        let frame = connect::leaving(client, grant, leave.policy.gateway_auth(), &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
         Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
             Reply::Hello { text, scopes } => {
                 // Old releases drop the scopes of a backend client without a word.
-                let kept = with_device || scopes.unwrap_or_default() == *grant.effective();
-                if kept || grant.effective().is_empty() {
+                let kept = with_device || grant.effective().excess_over(&scopes.unwrap_or_default()).is_empty();
+                if kept {
                     let (socket, rest) = wire.into_parts();
                     Attempt::Connected(Connected { socket, hello: text, rest })
                 } else {

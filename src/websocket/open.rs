@@ -5,6 +5,7 @@ use crate::policy::{Grant, Policy, SocketRequest};
 use crate::target::Path;
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// One WebSocket, from its upgrade to its end.
@@ -13,6 +14,10 @@ pub struct OpenSocket {
     path: String,
     peer: Option<IpAddr>,
     grant: OnceLock<Grant>,
+    /// The state of policy and keys under which it was last judged.
+    judged: AtomicU64,
+    /// Until when that judgement holds, in milliseconds since 1970.
+    until: AtomicI64,
     why: OnceLock<Ending>,
     ended: CancellationToken,
 }
@@ -21,7 +26,15 @@ impl OpenSocket {
     /// A socket that nobody was let in on yet.
     #[must_use]
     pub fn new(path: String, peer: Option<IpAddr>) -> Self {
-        Self { path, peer, grant: OnceLock::new(), why: OnceLock::new(), ended: CancellationToken::new() }
+        Self {
+            path,
+            peer,
+            grant: OnceLock::new(),
+            judged: AtomicU64::new(0),
+            until: AtomicI64::new(i64::MIN),
+            why: OnceLock::new(),
+            ended: CancellationToken::new(),
+        }
     }
 
     /// The client may go on, with this; from here on a change of policy may end it.
@@ -39,9 +52,23 @@ impl OpenSocket {
 impl OpenRequest for OpenSocket {
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
         let grant = self.grant.get()?;
+        let principal = grant.principal()?;
+        // As an event stream: most of thousands can say at once that nothing changed.
+        let state = policy.state(principal);
+        let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
+        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
+            return None;
+        }
         let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
         let socket = SocketRequest { path, requested: None, wished: None, peer: self.peer, now };
-        policy.socket_goes_on(grant, socket).err().map(|refusal| refusal.code())
+        match policy.socket_goes_on(grant, socket) {
+            Ok(proven) => {
+                let until = proven.principal.valid_until().map_or(i64::MAX, jiff::Timestamp::as_millisecond);
+                self.until.store(until, Ordering::Relaxed);
+                None
+            }
+            Err(refusal) => Some(refusal.code()),
+        }
     }
 
     fn end(&self, why: Ending) -> bool {

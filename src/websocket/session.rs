@@ -2,7 +2,7 @@
 
 use super::connect::{self, Connect, Role};
 use super::frames::{self, Bounds, Frame};
-use super::gateway::{Connected, Failure, Opened};
+use super::gateway::{Connected, Failure, Leave, Opened};
 use super::open::OpenSocket;
 use super::tunnel::{Ended, Tunnel};
 use super::upgrade::Page;
@@ -127,10 +127,10 @@ async fn handshake(
         {
             return Ok(Err(Ending::Judged(code)));
         }
-        let policy = &upgrade.policy;
+        let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
         match opened {
             Some(opened) if as_is => sockets.gateway.pass(&connect, opened).await,
-            opened => sockets.gateway.connect(&connect, &grant, policy, opened).await,
+            opened => sockets.gateway.connect(&connect, leave, opened).await,
         }
         .map(Ok)
     };
@@ -166,7 +166,8 @@ async fn first_message(
         && (rules.own_device == OwnDevice::Pass || rules.nodes)
     {
         let grant = decide(proven, upgrade, None, record).map_err(|refusal| Stop::Refused(refusal, None))?;
-        let early = sockets.gateway.open_early(&grant, &upgrade.policy).await;
+        let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
+        let early = sockets.gateway.open_early(leave).await;
         opened = Some(early.map_err(|refusal| Stop::Refused(refusal, None))?);
     }
     let mut ours = [0; 16];
