@@ -64,14 +64,15 @@ def serving(ctx):
         traffic.one_round(rig)
         for _ in range(5):
             rig.ask("/v1/chat/completions", shim.TOKENS["reader"], body=traffic.CHAT)
-        seen = browser.look("serving", need='add "operator.write" to `scopes` of the token `reader`')
+        seen = browser.look("serving", need="×6")
         text = seen["text"]
         need(seen["title"].startswith("✓"), f"the title is {seen['title']}")
         for words in ("403 missing_scope", "To allow it:", "reader (token) from 127.0.0.1", "POST /v1/chat/completions",
-                      "answering", "generation 1", "expires in 5 days", "×5"):
+                      "answering", "generation 1", "expires in 5 days",
+                      'add "operator.write" to `scopes` of the token `reader`'):
             need(words in text, f"{words!r} is not on the page")
-        for hostile in (traffic.HOSTILE_PATHS[0], traffic.HOSTILE_PATHS[1]):
-            need(hostile in text or "not judged" in text, f"{hostile} is not shown")
+        need("with a claim that this caller alone has" in text, "a name with markup stands in a line to copy")
+        need("Eve</b>\\u202eevE" in text, "a sign that turns text around is not spelled out")
         need("<b onmouseover=" in text, "the caller's name is not shown as it is")
         need("owned" not in seen["title"], "a value ran")
         time.sleep(4)
