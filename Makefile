@@ -21,6 +21,7 @@ build: setup-build ## the optimised binary: target/release/scopeshim
 
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
 	cargo test --locked
+	$(MAKE) observe
 	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
 
 check: setup-build ## what must pass before a commit
@@ -32,6 +33,10 @@ check: setup-build ## what must pass before a commit
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+
+observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
+	cargo build --locked
+	python3 tests/observe/run.py --binary target/debug/scopeshim $(OBSERVE)
 
 fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=60 in all
 	@fuzz/run.sh $(or $(SECONDS),60)

@@ -583,7 +583,7 @@ impl Loaded {
 pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loaded> {
     let before = Sighting::of(path);
     let text = std::fs::read_to_string(path)?;
-    let mut loaded = parse(Source { name: path.display().to_string(), text }, surroundings);
+    let mut loaded = parse(Source::new(path.display().to_string(), text), surroundings);
     loaded.files.push(before);
     Ok(loaded)
 }

@@ -39,13 +39,13 @@ pub fn set_level(level: LevelFilter) {
 }
 
 fn filter(level: LevelFilter) -> Targets {
-    // The framework reports every client that hangs up; our access line says it better.
-    let framework = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
-    let targets = Targets::new().with_default(level);
-    let targets = ["pingora_core", "pingora_proxy", "pingora_pool"]
+    // Our own lines alone have a level. What libraries write in detail are whole heads, with the
+    // secrets in them; and the one that watches files would tell a log beside the configuration of
+    // itself, for ever. The framework also reports every client that hangs up as an error: our access
+    // line says it better.
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN));
+    let targets = ["scopeshim", "access"].into_iter().fold(targets, |t, name| t.with_target(name, level));
+    ["pingora_core", "pingora_proxy", "pingora_pool"]
         .into_iter()
-        .fold(targets, |t, name| t.with_target(name, framework));
-    // It writes a line on every change in the configuration's directory. A log in that directory
-    // would be told of itself, for ever.
-    targets.with_target("notify", LevelFilter::OFF)
+        .fold(targets, |t, name| t.with_target(name, LevelFilter::OFF))
 }

@@ -1,7 +1,7 @@
 //! How the process is, in one value: for the page, for `scopeshim status`, for machines.
 
 use super::Asked;
-use crate::gateway::Findings;
+use crate::gateway::{Advice, Findings, Severity};
 use crate::issuers::KeyStatus;
 use crate::policy::Policy;
 use crate::reload::Verdict;
@@ -32,6 +32,8 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// What somebody should look at.
     pub warnings: Vec<String>,
+    /// What could be better.
+    pub advice: Vec<String>,
     /// The policy.
     pub policy: PolicyStatus,
     /// The issuers' keys.
@@ -116,7 +118,11 @@ impl Status {
             warnings.push("the last reload was refused: what was in force before stays so".to_owned());
         }
         let found = asked.gateway.findings();
-        warnings.extend(found.advice().into_iter().map(|a| format!("{}: {}", a.what, a.change)));
+        // What works and could work better must not hide what does not work.
+        let (trouble, advice): (Vec<_>, Vec<_>) =
+            found.advice().into_iter().partition(|a| a.severity == Severity::Error);
+        let told = |all: Vec<Advice>| all.into_iter().map(|a| format!("{}: {}", a.what, a.change));
+        warnings.extend(told(trouble));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: Timestamp::now(),
@@ -132,6 +138,7 @@ impl Status {
                 .map(|k| format!("keys of the issuer {}", k.issuer))
                 .collect(),
             warnings,
+            advice: told(advice).collect(),
             policy: PolicyStatus {
                 generation: standing.generation,
                 since: standing.since,

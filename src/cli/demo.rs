@@ -100,7 +100,7 @@ async fn show(args: &Args) -> Result<(), Failure> {
 }
 
 fn staged(text: &str, secret: &str) -> Result<Config, Failure> {
-    let source = Source { name: "demo.toml".to_owned(), text: text.to_owned() };
+    let source = Source::new("demo.toml".to_owned(), text.to_owned());
     let loaded = config::parse(source, &Stage { secret: secret.to_owned() });
     let problems = loaded.render();
     loaded.config.ok_or_else(|| problems.into())

@@ -73,7 +73,7 @@ fn load(path: &Path) -> Result<(Config, Provenance), Exit> {
     }
     let dirs = [state_dir_in(&source.text), Some(default_state_dir(&System))];
     let kept = dirs.into_iter().flatten().find_map(|dir| StateDir::new(&dir).recall(path));
-    let last_good = kept.map(|text| config::parse(Source { name: source.name.clone(), text }, &System));
+    let last_good = kept.map(|text| config::parse(Source::new(source.name.clone(), text), &System));
     let Some(Loaded { config: Some(config), source, .. }) = last_good else {
         complain(format!("{}: the configuration is wrong; nothing was started", path.display()));
         return Err(Exit::Config);

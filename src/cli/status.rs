@@ -106,7 +106,7 @@ fn text(status: &Value, rates: Option<(u64, u64)>) -> String {
         at("/gateway"),
         at("/mode")
     ));
-    for (name, what) in [("waiting_for", "waiting for"), ("warnings", "warning:")] {
+    for (name, what) in [("waiting_for", "waiting for"), ("warnings", "warning:"), ("advice", "advice:")] {
         for item in status.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             line(format!("  {what} {}", printable(item)));
         }
@@ -144,7 +144,8 @@ fn text(status: &Value, rates: Option<(u64, u64)>) -> String {
     out.trim_end().to_owned()
 }
 
-/// A text that cannot move the cursor.
+/// A text that can neither move the cursor nor turn the line around.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    let turns = |c| matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if turns(c) || c.is_control() && c != '\n' { '?' } else { c }).collect()
 }

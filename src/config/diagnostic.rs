@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,15 +93,27 @@ pub struct Source {
     pub name: String,
     /// The text.
     pub text: String,
+    /// Where each line begins, found when it is first asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
+    /// A file of this name with this text.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
     /// Line and column of a byte, both from 1; the column counts characters.
     #[must_use]
     pub fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte.min(self.text.len())).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let starts = self
+            .lines
+            .get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
+        let byte = byte.min(self.text.len());
+        let line = starts.partition_point(|start| *start <= byte);
+        let start = line.checked_sub(1).and_then(|i| starts.get(i)).copied().unwrap_or_default();
+        let column = self.text.get(start..byte).unwrap_or_default().chars().count() + 1;
         (line, column)
     }
 
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_problem_shows_its_place() {
-        let source = Source { name: "config.toml".into(), text: "a = 1\nwörd = \"x\"\n".into() };
+        let source = Source::new("config.toml", "a = 1\nwörd = \"x\"\n");
         let problem = Problem {
             severity: Severity::Error,
             code: "unknown-key",

@@ -51,8 +51,16 @@ fn note(problems: &mut Problems, message: &str, span: Option<Range<usize>>) {
             format!("add `{field} = …` to this table"),
         );
     } else {
-        problems.error("wrong-type", span, message.to_owned(), "see config.example.toml");
+        problems.error("wrong-type", span, without_value(message), "see config.example.toml");
     }
+}
+
+/// serde's words without the text that stood in the file, which may be a secret in the wrong place:
+/// ``invalid type: string "…", expected a sequence``, ``unknown variant `…`, expected …``.
+fn without_value(message: &str) -> String {
+    let Some((said, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let what = said.split(['"', '`']).next().unwrap_or_default().trim_end();
+    format!("{what}, expected {expected}")
 }
 
 /// Takes serde's own words apart: ``unknown field `a`, expected one of `b`, `c` ``.
@@ -121,6 +129,13 @@ mod tests {
         assert_eq!(codes.iter().filter(|c| **c == "unknown-key").count(), 3, "{found:?}");
         assert!(codes.iter().filter(|c| **c == "wrong-type").count() >= 2, "{found:?}");
         assert!(codes.contains(&"missing-key"), "{found:?}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_not_repeated() {
+        let found = codes("[[token]]\nname = \"a\"\nsha256 = \"y\"\nscopes = \"s3cret, expected \\\" x\"\n");
+        assert!(found.iter().any(|(code, message)| *code == "wrong-type" && message.contains("expected a sequence")));
+        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
     }
 
     #[test]

@@ -170,6 +170,11 @@ impl Policy {
             Some((_, Identity::Anonymous)) => "`scopes` of [anonymous]".to_owned(),
             Some((p, Identity::Issuer(_))) => {
                 let issuer = p.principal.verified().map(|v| v.issuer.to_string()).unwrap_or_default();
+                if !is_plain(p.principal.name()) {
+                    return format!(
+                        "`scopes` of a [[grant]] to the issuer `{issuer}` with a claim that this caller alone has"
+                    );
+                }
                 format!(
                     "`scopes` of a [[grant]] with `to = {{ issuer = \"{issuer}\", subject = \"{}\" }}`",
                     p.principal.name()
@@ -186,6 +191,12 @@ impl Policy {
             other => other.advice().to_owned(),
         }
     }
+}
+
+/// Whether a name that a token brought may stand in a line that people copy into the policy: a `*`
+/// would grant to everybody, a quote would write the rest of the table.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_alphanumeric() || " @._+-:|/".contains(c))
 }
 
 fn granted(sources: &[Given]) -> Vec<Reason> {

@@ -55,7 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self._json({"object": "list", "data": [{"id": "mock", "object": "model"}]})
+        try:
+            self._json({"object": "list", "data": [{"id": "mock", "object": "model"}]})
+        except OSError:
+            self.close_connection = True
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")

@@ -42,7 +42,7 @@ fn a_gateway_that_ignores_narrowed_scopes_is_warned_of() {
         let output = scopeshim().args(["status", "--json", "--config"]).arg(shim.config()).output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         status["gateway_findings"]["state"]["answers"]["enforces_narrowed"] == false
-            && status["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("trusted-proxy"))
+            && status["advice"].as_array().unwrap().iter().any(|a| a.as_str().unwrap().contains("trusted-proxy"))
     });
     assert!(warning["change"].as_str().unwrap().contains("trusted-proxy"), "{warning}");
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 import rig
 import tools
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 CASES = {}
 
 

@@ -60,7 +60,7 @@ class Rig:
     def __init__(self, binary, folder, level="info", without_keys=False):
         self.binary, self.folder = binary, Path(folder)
         self.folder.mkdir(parents=True)
-        self.model, self.keys, self.mode = model.Model(pause=0.05), Keys(), modes.make("token")
+        self.model, self.keys, self.mode = model.Model(pause=0.05), Keys(), modes.make("token", "2026.9.6")
         self.hmac = secrets.token_hex(40)
         self.passing = f"passing-{secrets.token_hex(20)}"
         # Everything that must never be written by the process; whoever makes another one adds it.

@@ -51,7 +51,7 @@ def browser():
     if not chromium:
         raise Missing("no chromium; on Debian: apt-get install chromium")
     try:
-        driver = install._entry("playwright-core", lambda folder: install._npm(folder, ["playwright-core"]))
+        driver = install.playwright()
     except install.InstallError as why:
         raise Missing(f"no playwright-core: {why}") from why
     node = shutil.which("node")

@@ -61,7 +61,7 @@ impl<'a> Files<'a> {
         };
         let config = out.join("config.toml");
         let text = text(found, choices);
-        let source = Source { name: config.display().to_string(), text: text.clone() };
+        let source = Source::new(config.display().to_string(), text.clone());
         let loaded = crate::config::parse(source, &Written(secret.map(|(_, secret)| secret)));
         if !loaded.problems.is_empty() {
             return Err(loaded.render());

@@ -25,7 +25,7 @@ pub(super) fn edit<T>(path: &Path, change: impl FnOnce(&mut DocumentMut) -> Resu
     let mut document: DocumentMut = text.parse().map_err(|e| format!("{}: {e}", path.display()))?;
     let result = change(&mut document)?;
     let new = document.to_string();
-    let checked = config::parse(Source { name: path.display().to_string(), text: new.clone() }, &System);
+    let checked = config::parse(Source::new(path.display().to_string(), new.clone()), &System);
     if checked.config.is_none() {
         return Err(format!(
             "the file would not be right any more; nothing was written\n\n{}",

@@ -10,11 +10,14 @@ use crate::glob::Glob;
 use crate::route::Pattern;
 use crate::scope::{ADMIN, Scope};
 use http::Method;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What grants may refer to.
 pub(super) struct Known<'a> {
     pub tokens: &'a [Token],
+    /// The tokens' names, for look-up.
+    pub names: HashSet<&'a str>,
     pub issuers: &'a [Issuer],
     pub gateway_secret: bool,
     pub anonymous: bool,
@@ -176,7 +179,11 @@ fn tokens(names: &At<OneOrMany>, known: &Known<'_>, problems: &mut Problems) -> 
     let all = || known.tokens.iter().map(|t| &*t.name);
     let globs: Vec<Glob> = names.get().all().iter().map(|n| Glob::new(n)).collect();
     for glob in &globs {
-        if !all().any(|name| glob.matches(name)) {
+        let fits = match glob.exact() {
+            Some(exact) => known.names.contains(exact),
+            None => all().any(|name| glob.matches(name)),
+        };
+        if !fits {
             let hint = did_you_mean(glob.as_str(), all())
                 .map_or_else(|| "add a `[[token]]` of that name".to_owned(), |near| format!("did you mean `{near}`?"));
             problems.warn(

@@ -45,6 +45,7 @@ pub(super) fn live(
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
     let known = Known {
         tokens: &tokens,
+        names: tokens.iter().map(|t| &*t.name).collect(),
         issuers: &issuers,
         gateway_secret: gateway_secret.is_some(),
         anonymous: anonymous.is_some(),

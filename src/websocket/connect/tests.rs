@@ -30,7 +30,7 @@ fn live(scopes: &str) -> Live {
          [[token]]\nname = \"t\"\nsha256 = \"{}\"\nscopes = [{scopes}]\n",
         crate::secret::TokenHash::of(TOKEN.as_bytes()).to_hex()
     );
-    let loaded = crate::config::parse(crate::config::diagnostic::Source { name: "x.toml".into(), text }, &Nowhere);
+    let loaded = crate::config::parse(crate::config::diagnostic::Source::new("x.toml", text), &Nowhere);
     let Some(Config { live, .. }) = loaded.config else { panic!("{}", loaded.render()) };
     live
 }

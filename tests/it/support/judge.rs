@@ -60,7 +60,7 @@ impl Judge {
             "[[listen]]\naddress = \"127.0.0.1:1\"\n[gateway]\nurl = \"http://127.0.0.1:2\"\nauth = {{ kind = \"none\" }}\n{tables}"
         );
         let name = dir.path().join("config.toml").display().to_string();
-        let loaded = config::parse(Source { name, text }, &System);
+        let loaded = config::parse(Source::new(name, text), &System);
         let rendered = loaded.render();
         let live = loaded.config.ok_or(rendered)?.live;
         let slots = Issuers::new(dir.path()).adopt(&live.issuers);
