@@ -40,6 +40,8 @@ class Gateway:
             "HOME": str(self.folder), "TMPDIR": str(self.folder / "tmp"), "NO_COLOR": "1",
             "OPENCLAW_STATE_DIR": str(self.folder / "state"), "OPENCLAW_CONFIG_PATH": str(self.config),
             "OPENCLAW_SKIP_CHANNELS": "1",
+            # 2026.4.24 fetches its plugins' dependencies at the start; it does without, but waits long for them.
+            "npm_config_offline": "true",
         }
 
     @property

@@ -1,6 +1,6 @@
 //! A gateway that is away, slow, or breaks off.
 
-use crate::support::{Capture, READER, SECRET, Shim, people, stand_in};
+use crate::support::{APART, Capture, READER, SECRET, Shim, people, stand_in};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn a_gateway_that_restarts_is_waited_for() {
     let shim = Shim::start(capture.address(), &people());
     assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
     // Another address takes over the port after a moment: the same proxy, a gateway away and back.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(APART).unwrap();
     let address = listener.local_addr().unwrap();
     let shim = Shim::start(address, &people());
     let first = std::thread::spawn(move || once(&listener));

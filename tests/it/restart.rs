@@ -1,6 +1,6 @@
 //! A gateway that restarts under load loses what was in flight and nothing else.
 
-use crate::support::{Client, SECRET, Shim, people};
+use crate::support::{APART, Client, SECRET, Shim, people};
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -69,7 +69,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>) {
 #[test]
 fn only_what_was_in_flight_is_lost() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let gateway = Mortal::start("127.0.0.1:0", &seen);
+    let gateway = Mortal::start(APART, &seen);
     let at = gateway.address.to_string();
     let shim = Shim::start(gateway.address, &people());
     let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));

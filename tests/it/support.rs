@@ -22,6 +22,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+/// Where a gateway listens that gives its port up for a while and takes it again: on an address of its
+/// own, so that no other test is given the port meanwhile.
+pub const APART: &str = if cfg!(target_os = "linux") { "127.0.0.7:0" } else { "127.0.0.1:0" };
+
 /// The gateway's own secret in every test.
 pub const SECRET: &str = "the-gateway-s-own-secret-0123456789";
 /// A token with operator.read.
