@@ -1,12 +1,12 @@
 //! The live part: who may do what.
 
 use super::grants::{Known, grants};
-use super::headers;
 use super::issuers::issuers;
 use super::routes::route;
 use super::tokens::tokens;
 use super::trials::trials;
 use super::values::{choice, cidrs, count, scope, scopes};
+use super::{headers, tailnet};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File};
 use crate::config::surroundings::Surroundings;
@@ -49,10 +49,14 @@ pub(super) fn live(
         gateway_secret: gateway_secret.is_some(),
         anonymous: anonymous.is_some(),
         callers_named: matches!(auth, Some(GatewayAuth::TrustedProxy(_)) | None),
+        tailnet: tailnet::is_asked(file),
     };
     let grants = grants(file, source, &known, problems);
+    let tailnet_capability = tailnet::capability(file, problems);
+    tailnet::lint_idle(file, &grants, tailnet_capability.as_ref(), problems);
     lint_idle_tokens(file, &grants, problems);
-    if file.token.is_empty() && file.issuer.is_empty() && gateway_secret.is_none() && anonymous.is_none() {
+    let anybody = !file.token.is_empty() || !file.issuer.is_empty() || tailnet::is_asked(file);
+    if !anybody && gateway_secret.is_none() && anonymous.is_none() {
         problems.warn(
             "nobody",
             None,
@@ -77,6 +81,7 @@ pub(super) fn live(
         anonymous,
         tokens,
         issuers,
+        tailnet_capability,
         grants,
         routes,
         unlisted_routes,
