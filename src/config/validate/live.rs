@@ -53,7 +53,7 @@ pub(super) fn live(
     };
     let grants = grants(file, source, &known, problems);
     let tailnet_capability = tailnet::capability(file, problems);
-    tailnet::lint_idle(file, &grants, tailnet_capability.as_ref(), problems);
+    tailnet::lint_idle(file, problems);
     lint_idle_tokens(file, &grants, problems);
     let anybody = !file.token.is_empty() || !file.issuer.is_empty() || tailnet::is_asked(file);
     if !anybody && gateway_secret.is_none() && anonymous.is_none() {

@@ -4,7 +4,7 @@ use super::values::{choice, scopes};
 use crate::authn::tailnet::Peer;
 use crate::config::diagnostic::Problems;
 use crate::config::file::{self, At, File, OneOrMany};
-use crate::config::{GrantRule, ListenAddress, ListenerIdentity, Subject, TailnetCapability, TailnetSubject};
+use crate::config::{ListenAddress, ListenerIdentity, TailnetCapability, TailnetSubject};
 use crate::glob::Glob;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +41,13 @@ pub(super) fn socket(table: &file::Tailscale, problems: &mut Problems) -> PathBu
 
 /// Whether any listener asks the tailnet.
 pub(super) fn is_asked(file: &File) -> bool {
-    file.listen.iter().any(|l| l.get().identity.as_ref().is_some_and(|i| i.get() != "none"))
+    asking(file).is_some()
+}
+
+/// The first word of a listener that asks the tailnet.
+fn asking(file: &File) -> Option<&At<String>> {
+    let mut words = file.listen.iter().filter_map(|l| l.get().identity.as_ref());
+    words.find(|word| matches!(word.get().as_str(), "tailnet" | "tailscale-serve"))
 }
 
 pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<TailnetCapability> {
@@ -82,15 +88,11 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
 }
 
 /// A listener asks the tailnet, and nothing is granted to anybody there; or the other way round.
-pub(super) fn lint_idle(
-    file: &File,
-    grants: &[GrantRule],
-    capability: Option<&TailnetCapability>,
-    problems: &mut Problems,
-) {
-    let asking = file.listen.iter().filter_map(|l| l.get().identity.as_ref()).find(|i| i.get() != "none");
-    let granted = capability.is_some() || grants.iter().any(|g| matches!(g.to, Subject::Tailnet(_)));
-    if let (Some(at), false) = (asking, granted) {
+pub(super) fn lint_idle(file: &File, problems: &mut Problems) {
+    let asking = asking(file);
+    let carried = file.tailscale.capability.is_some() || file.tailscale.ceiling.is_some();
+    let granted = file.grant.iter().any(|g| is_meant(g.get().to.get()));
+    if let (Some(at), false) = (asking, carried || granted) {
         problems.warn(
             "nobody",
             at.span(),
