@@ -8,10 +8,10 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.9.6
 
-.PHONY: observe packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: observe e2e-tailnet packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-10s %s\n' "$$t" "$$w"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
 
 demo: setup-build ## show it all on this machine; stays up until Ctrl-C
 	cargo run --locked --quiet -- demo $(DEMO)
@@ -22,6 +22,7 @@ build: setup-build ## the optimised binary: target/release/scopeshim
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
 	cargo test --locked
 	$(MAKE) observe
+	$(MAKE) e2e-tailnet
 	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
 
 check: setup-build ## what must pass before a commit
@@ -49,9 +50,9 @@ matrix: setup-test ## every release in every mode, and docs/compatibility.md fro
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
 	status=$$?; mkdir -p docs; python3 tests/e2e/matrix.py target/matrix.json > docs/compatibility.md; exit $$status
 
-observe: setup-test ## metrics, dashboard and alerts with the real promtool and Prometheus
+e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real gateway
 	cargo build --locked
-	python3 tests/observe/run.py --binary target/debug/scopeshim
+	python3 tests/e2e/tailnet/run.py --binary target/debug/scopeshim $(TAILNET)
 
 packages: setup-test ## deb and rpm into dist/
 	packaging/build.sh

@@ -13,6 +13,7 @@ use crate::listener::Connections;
 use crate::metrics::State;
 use crate::policy::Policy;
 use crate::reload::{Reload, Reloader, Verdict};
+use crate::tailnet::Tailnet;
 use crate::watchtower::Watchtower;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub struct Asked {
     pub connections: Arc<Connections>,
     /// For the issuers' keys.
     pub issuers: Arc<Issuers>,
+    /// For how tailscaled is.
+    pub tailnet: Arc<Tailnet>,
     /// For metrics and refusals.
     pub tower: Arc<Watchtower>,
     /// For what is known of the gateway.
@@ -146,6 +149,7 @@ impl Admin {
                 })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
+            tailnet_silent: self.asked.tailnet.trouble().is_some(),
         };
         answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.tower.metrics().render(&state))
     }

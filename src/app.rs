@@ -1,7 +1,7 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
 use crate::admin::{Admin, Asked, Door};
-use crate::config::{Config, Fixed, ListenAddress};
+use crate::config::{Config, Fixed, Listen, ListenAddress, ListenerIdentity};
 use crate::files::Sighting;
 use crate::gateway::Gateway;
 use crate::issuers::Issuers;
@@ -10,6 +10,8 @@ use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
 use crate::service::{self, Inherited};
+use crate::sources::Sources;
+use crate::tailnet::Tailnet;
 use crate::watchtower::Watchtower;
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
@@ -65,6 +67,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
     issuers: Arc<Issuers>,
+    tailnet: Arc<Tailnet>,
     tower: Arc<Watchtower>,
     live: Option<LiveConfig>,
 }
@@ -96,7 +99,9 @@ impl App {
     pub async fn build(config: Config, from: Option<Provenance>) -> Result<Self, StartError> {
         let Config { fixed, live } = config;
         let mut inherited = Inherited::take();
-        let bind = |address| Listener::inherit_or_bind(address, &mut inherited);
+        let bind = |listen: &Listen| {
+            Listener::inherit_or_bind(&listen.address, &mut inherited).map(|l| l.with_identity(listen.identity))
+        };
         let listeners = fixed.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         for address in inherited.unclaimed() {
             tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
@@ -133,12 +138,15 @@ impl App {
             let (reload, wishes) = reload::channel();
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });
+        let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
+        let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, tower.clone()));
+        let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone() });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
-        let sockets = Sockets::new(policy.clone(), issuers.clone(), upstream.clone(), fixed.state_dir.clone());
+        let sockets = Sockets::new(policy.clone(), sources.clone(), upstream.clone(), fixed.state_dir.clone());
         let sockets = Arc::new(sockets);
-        let proxy = Proxy::new(policy.clone(), upstream, issuers.clone(), sockets, tower.clone(), fixed.keepalive);
+        let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, tower.clone(), fixed.keepalive);
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
-        Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tower, live })
+        Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tailnet, tower, live })
     }
 
     /// The addresses as bound.
@@ -176,6 +184,7 @@ impl App {
         background.spawn(sweep(self.connections.clone()));
         let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
+        background.spawn(self.tailnet.clone().follow());
         if let Some(live) = self.live {
             let admin = Arc::new(Admin::new(Asked {
                 reload: live.reload,
@@ -183,6 +192,7 @@ impl App {
                 policy: self.policy.clone(),
                 connections: self.connections.clone(),
                 issuers: self.issuers.clone(),
+                tailnet: self.tailnet.clone(),
                 tower: self.tower.clone(),
                 gateway: self.gateway.clone(),
             }));

@@ -7,13 +7,14 @@ mod claims;
 mod issuer;
 pub mod jwt;
 mod suppose;
+pub mod tailnet;
 
 pub use issuer::Verified;
 
 use crate::config::{ClaimPath, Live, Token};
 use crate::glob::Glob;
 use crate::keys::KeySlot;
-use crate::refusal::{JwtFault, Refusal};
+use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tailnet::{Peer, Seen};
 
 /// Somebody who was proven to be who they are.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ enum Proof {
     Hash(TokenHash),
     /// A JWT that said this.
     Jwt(Box<Verified>),
+    /// What the tailnet says.
+    Tailnet(Arc<Seen>),
 }
 
 /// By which source a principal was proven, and as whom.
@@ -56,6 +60,8 @@ pub enum Identity {
     Anonymous,
     /// A JWT of an issuer: its place in the policy's list.
     Issuer(usize),
+    /// A peer of the tailnet.
+    Tailnet,
 }
 
 impl Identity {
@@ -67,6 +73,7 @@ impl Identity {
             Self::GatewaySecret => "gateway_secret",
             Self::Anonymous => "anonymous",
             Self::Issuer(_) => "issuer",
+            Self::Tailnet => "tailnet",
         }
     }
 
@@ -74,7 +81,7 @@ impl Identity {
     /// caller's browser could borrow.
     #[must_use]
     pub fn is_ambient(self) -> bool {
-        matches!(self, Self::Anonymous)
+        matches!(self, Self::Anonymous | Self::Tailnet)
     }
 }
 
@@ -102,7 +109,22 @@ impl Principal {
     pub fn verified(&self) -> Option<&Verified> {
         match &self.proof {
             Proof::Jwt(verified) => Some(verified),
-            Proof::Place | Proof::Hash(_) => None,
+            Proof::Place | Proof::Hash(_) | Proof::Tailnet(_) => None,
+        }
+    }
+
+    /// Whether the source that proved it says something else by now.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        matches!(&self.proof, Proof::Tailnet(seen) if seen.is_outdated())
+    }
+
+    /// What the tailnet said that proved it.
+    #[must_use]
+    pub fn tailnet(&self) -> Option<&Peer> {
+        match &self.proof {
+            Proof::Tailnet(seen) => Some(seen.peer()),
+            Proof::Place | Proof::Hash(_) | Proof::Jwt(_) => None,
         }
     }
 
@@ -165,6 +187,8 @@ pub enum Credential<'a> {
     Opaque(&'a [u8]),
     /// A JWT, and the header it came in, where that is not `Authorization`.
     Jwt(&'a str, Option<&'a HeaderName>),
+    /// None, and this is what the tailnet says of the caller.
+    Tailnet(&'a Arc<Seen>),
 }
 
 impl Authenticator {
@@ -253,6 +277,7 @@ impl Authenticator {
             Credential::Absent => self.anonymous(peer),
             Credential::Opaque(token) => self.known(TokenHash::of(token), peer, now),
             Credential::Jwt(token, header) => self.jwt(token, header, now).map(Arc::new).map_err(Refusal::Jwt),
+            Credential::Tailnet(seen) => Ok(Self::tailnet(seen.clone())),
         }
     }
 
@@ -307,6 +332,8 @@ impl Authenticator {
         match &principal.proof {
             Proof::Place => self.anonymous(peer),
             Proof::Hash(hash) => self.known(*hash, peer, now),
+            Proof::Tailnet(seen) if seen.is_outdated() => Err(Refusal::Tailnet(TailnetFault::Changed)),
+            Proof::Tailnet(_) => Ok(principal.clone()),
             Proof::Jwt(said) => {
                 let theirs = |t: &Trusted| t.issuer.name == said.issuer;
                 let (index, trusted) =
@@ -331,6 +358,15 @@ impl Authenticator {
                 }))
             }
         }
+    }
+
+    fn tailnet(seen: Arc<Seen>) -> Arc<Principal> {
+        Arc::new(Principal {
+            name: Arc::from(seen.peer().name()),
+            identity: Identity::Tailnet,
+            valid_until: None,
+            proof: Proof::Tailnet(seen),
+        })
     }
 
     fn known(&self, hash: TokenHash, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {

@@ -9,6 +9,7 @@ mod read;
 pub mod surroundings;
 mod validate;
 
+use crate::authn::tailnet::Peer;
 use crate::files::Sighting;
 use crate::glob::Glob;
 use crate::route::{Pattern, Route};
@@ -41,7 +42,9 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
     /// Where clients connect; at least one.
-    pub listeners: Vec<ListenAddress>,
+    pub listeners: Vec<Listen>,
+    /// The socket of tailscaled's LocalAPI.
+    pub tailscaled: PathBuf,
     /// The gateway's address.
     pub gateway: GatewayAddress,
     /// Worker threads.
@@ -68,6 +71,7 @@ impl Fixed {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let pairs = [
             ("[[listen]]", self.listeners == other.listeners),
+            ("[tailscale] socket", self.tailscaled == other.tailscaled),
             ("[gateway] url, timeouts and canaries", self.gateway == other.gateway),
             ("[server] threads", self.threads == other.threads),
             ("[server] state_dir", self.state_dir == other.state_dir),
@@ -91,6 +95,26 @@ pub struct Admin {
     pub mode: u32,
     /// A loopback address for reading.
     pub address: Option<SocketAddr>,
+}
+
+/// Where clients connect, and who they are where they present nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub address: ListenAddress,
+    /// Who callers without a credential are.
+    pub identity: ListenerIdentity,
+}
+
+/// Who callers without a credential are, on one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerIdentity {
+    /// Nobody, or anonymous where the policy lets such in.
+    None,
+    /// Who the tailnet says is at the other end of the connection.
+    Tailnet,
+    /// Who tailscale serve, which is at the other end, says it speaks for, if the tailnet says so too.
+    TailscaleServe,
 }
 
 /// A listening address.
@@ -167,6 +191,8 @@ pub struct Live {
     pub tokens: Vec<Token>,
     /// Issuers whose JWTs are accepted.
     pub issuers: Vec<Issuer>,
+    /// The tailnet's capability that carries scopes.
+    pub tailnet_capability: Option<TailnetCapability>,
     /// What principals may do beside what their own table says.
     pub grants: Vec<GrantRule>,
     /// Routes beside those compiled in.
@@ -195,6 +221,7 @@ impl Live {
             anonymous: None,
             tokens: Vec::new(),
             issuers: Vec::new(),
+            tailnet_capability: None,
             grants: Vec::new(),
             routes: Vec::new(),
             unlisted_routes: Scope::known(crate::scope::ADMIN),
@@ -444,6 +471,15 @@ impl PartialEq for KeySource {
     }
 }
 
+/// The tailnet's capability that carries scopes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TailnetCapability {
+    /// Its name, `example.org/cap/scopeshim`.
+    pub name: Arc<str>,
+    /// The most it may carry.
+    pub ceiling: ScopeSet,
+}
+
 /// What principals may do beside what their own table says.
 #[derive(Debug, Clone)]
 pub struct GrantRule {
@@ -496,6 +532,19 @@ pub enum Subject {
         /// Names of which one must match; empty: any.
         names: Vec<Glob>,
     },
+    /// Peers of the tailnet.
+    Tailnet(TailnetSubject),
+}
+
+/// Peers of the tailnet: each list that is not empty must have one that matches.
+#[derive(Debug, Clone, Default)]
+pub struct TailnetSubject {
+    /// Login names, in lower case.
+    pub users: Vec<Glob>,
+    /// Tags.
+    pub tags: Vec<Glob>,
+    /// Capabilities.
+    pub capabilities: Vec<Glob>,
 }
 
 /// Somebody to suppose.
@@ -515,6 +564,8 @@ pub enum Supposition {
         /// What the token says.
         claims: Map<String, Value>,
     },
+    /// A peer of the tailnet.
+    Tailnet(Peer),
 }
 
 /// One test.

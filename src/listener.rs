@@ -11,11 +11,11 @@ mod stream;
 pub use connection::{Connection, Connections, Ending, Limits, OpenRequest, Sequel};
 pub use stream::{ClientStream, Raw};
 
-use crate::config::ListenAddress;
+use crate::config::{ListenAddress, ListenerIdentity};
 use crate::service::Inherited;
 use nix::sys::stat::Mode;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener};
@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, UnixListener};
 pub struct Listener {
     socket: Socket,
     name: String,
+    identity: ListenerIdentity,
 }
 
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Listener {
             Socket::Tcp(listener) => listener.local_addr().map_or(name, |a| a.to_string()),
             Socket::Unix { .. } => name,
         };
-        Ok(Self { socket, name })
+        Ok(Self { socket, name, identity: ListenerIdentity::None })
     }
 
     /// Takes over a socket that the service manager has bound to this address, or binds it.
@@ -87,7 +88,8 @@ impl Listener {
         if let Some(listener) = inherited.tcp(address) {
             listener.set_nonblocking(true).map_err(failed)?;
             let name = listener.local_addr().map(|a| a.to_string()).map_err(failed)?;
-            return Ok(Self { socket: Socket::Tcp(TcpListener::from_std(listener).map_err(failed)?), name });
+            let socket = Socket::Tcp(TcpListener::from_std(listener).map_err(failed)?);
+            return Ok(Self { socket, name, identity: ListenerIdentity::None });
         }
         if let (Some(listener), ListenAddress::Unix { path, .. }) = (inherited.unix(address), address) {
             listener.set_nonblocking(true).map_err(failed)?;
@@ -95,9 +97,16 @@ impl Listener {
             return Ok(Self {
                 socket: Socket::Unix { listener, _file: None },
                 name: format!("unix:{}", path.display()),
+                identity: ListenerIdentity::None,
             });
         }
         Self::bind(address)
+    }
+
+    /// The same, on which callers without a credential are who this says.
+    #[must_use]
+    pub fn with_identity(self, identity: ListenerIdentity) -> Self {
+        Self { identity, ..self }
     }
 
     /// The address as bound.
@@ -116,12 +125,12 @@ impl Listener {
     }
 
     /// The next connection and the address of its peer.
-    pub(crate) async fn accept(&self) -> std::io::Result<(ClientStream, Option<IpAddr>)> {
+    pub(crate) async fn accept(&self) -> std::io::Result<(ClientStream, Option<SocketAddr>)> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((ClientStream::tcp(stream), Some(peer.ip().to_canonical())))
+                Ok((ClientStream::tcp(stream), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))))
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;

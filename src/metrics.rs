@@ -57,6 +57,8 @@ pub struct Metrics {
     issuer_keys: IntGaugeVec,
     issuer_confirmed: IntGaugeVec,
     next_expiry: IntGauge,
+    whois: IntCounterVec,
+    tailnet_silent: IntGauge,
 }
 
 /// A request at its end, as far as metrics go.
@@ -100,6 +102,8 @@ pub struct State {
     pub issuers: Vec<(String, usize, Option<i64>)>,
     /// When the next token expires, in seconds since 1970; 0: none does.
     pub next_expiry: i64,
+    /// Whether tailscaled does not answer although a listener needs it.
+    pub tailnet_silent: bool,
 }
 
 impl Metrics {
@@ -218,6 +222,11 @@ impl Metrics {
                 "token_next_expiry_timestamp_seconds",
                 "When the next named token expires, in seconds since 1970; 0: none does.",
             )?,
+            whois: counters("tailnet_whois_total", "Questions to tailscaled who is calling, by result.", &["result"])?,
+            tailnet_silent: gauge(
+                "tailnet_unavailable",
+                "1 while tailscaled does not answer although a listener needs it.",
+            )?,
             registry: registry.clone(),
         };
         metrics.begin_at_zero();
@@ -234,6 +243,9 @@ impl Metrics {
         }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
+        }
+        for result in ["found", "unknown", "error"] {
+            self.whois.with_label_values(&[result]);
         }
     }
 
@@ -276,6 +288,11 @@ impl Metrics {
     /// An access line was not written.
     pub fn line_suppressed(&self) {
         self.suppressed.inc();
+    }
+
+    /// tailscaled was asked who is calling: `found`, `unknown` or `error`.
+    pub fn whois(&self, result: &str) {
+        self.whois.with_label_values(&[result]).inc();
     }
 
     /// A fault of this program ended a request.
@@ -323,6 +340,7 @@ impl Metrics {
             }
         }
         gauge(&self.next_expiry, state.next_expiry);
+        gauge(&self.tailnet_silent, i64::from(state.tailnet_silent));
         let mut out = Vec::with_capacity(64 * 1024);
         let mut families = self.registry.gather();
         #[cfg(target_os = "linux")]

@@ -256,21 +256,22 @@ impl Policy {
             Identity::Token(token) => self.tokens.get(token).cloned(),
             Identity::GatewaySecret => Some(self.gateway_secret.clone()),
             Identity::Anonymous => Some(self.anonymous.clone()),
-            Identity::Issuer(_) => None,
+            Identity::Issuer(_) | Identity::Tailnet => None,
         };
         let holding = holding.unwrap_or_else(|| {
-            let own = principal.verified().map(|v| v.scopes.clone()).unwrap_or_default();
+            let own = self.own(&principal);
             let places = self.index.of(&principal, &self.live.grants);
             Arc::new(Holding::new(own, places, &self.live.grants, self.live.excess, &self.live.headers))
         });
         Proven { principal, holding }
     }
 
-    /// What a judgement on a principal depends on beside the moment: this policy, and the keys of its
-    /// issuer. The same number, the same judgement.
+    /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
+    /// issuer, what its tailnet says now. The same number, the same judgement.
     #[must_use]
     pub fn state(&self, principal: &Principal) -> u64 {
         let keys = principal.verified().and_then(|v| self.authenticator.keys_of(&v.issuer)).unwrap_or_default();
+        let keys = if principal.is_outdated() { keys ^ 1 } else { keys };
         (self.generation << 32) ^ keys
     }
 
@@ -278,6 +279,15 @@ impl Policy {
     #[must_use]
     pub fn is_timed(&self) -> bool {
         self.timed
+    }
+
+    /// The scopes that a principal brings along: its token's claims, or its tailnet's capabilities.
+    fn own(&self, principal: &Principal) -> ScopeSet {
+        if let Some(verified) = principal.verified() {
+            return verified.scopes.clone();
+        }
+        let capability = self.live.tailnet_capability.as_ref();
+        principal.tailnet().zip(capability).map(|(peer, c)| peer.scopes(&c.name, &c.ceiling)).unwrap_or_default()
     }
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.

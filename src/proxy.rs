@@ -10,8 +10,8 @@ mod upstream;
 pub use ctx::CONNECTION;
 
 use crate::headers::{self, Kind, REQUEST_ID};
-use crate::issuers::Issuers;
 use crate::policy::Policy;
+use crate::sources::Sources;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
 use crate::websocket::Sockets;
@@ -43,7 +43,7 @@ const TRACESTATE: &str = "tracestate";
 pub struct Proxy {
     policy: Arc<ArcSwap<Policy>>,
     upstream: Arc<Upstream>,
-    issuers: Arc<Issuers>,
+    sources: Arc<Sources>,
     tower: Arc<Watchtower>,
     sockets: Arc<Sockets>,
     /// Seconds a connection may rest between requests.
@@ -56,12 +56,12 @@ impl Proxy {
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
         upstream: Arc<Upstream>,
-        issuers: Arc<Issuers>,
+        sources: Arc<Sources>,
         sockets: Arc<Sockets>,
         tower: Arc<Watchtower>,
         keepalive: Duration,
     ) -> Self {
-        Self { policy, upstream, issuers, sockets, tower, keepalive: keepalive.as_secs().max(1) }
+        Self { policy, upstream, sources, sockets, tower, keepalive: keepalive.as_secs().max(1) }
     }
 }
 
@@ -85,7 +85,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx, &self.issuers, &self.sockets).await {
+        match admit::admit(session, ctx, &self.sources, &self.sockets).await {
             Ok(Admitted::Request) => Ok(false),
             Ok(Admitted::Socket(upgrade)) => {
                 socket::hand_over(session, ctx, upgrade, &self.sockets).await?;

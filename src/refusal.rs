@@ -2,9 +2,11 @@
 
 mod jwt;
 mod socket;
+mod tailnet;
 
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use socket::SocketFault;
+pub use tailnet::TailnetFault;
 
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use crate::target::TargetFault;
@@ -73,6 +75,9 @@ pub enum Refusal {
     /// A JWT that proves nothing.
     #[error("{0}")]
     Jwt(JwtFault),
+    /// A caller whom the tailnet does not prove.
+    #[error("{0}")]
+    Tailnet(TailnetFault),
     /// The effective scopes do not satisfy the route (law 5).
     #[error("missing scope: {needed}")]
     ScopeMissing {
@@ -170,6 +175,12 @@ impl Refusal {
         "jwt_audience",
         "jwt_expired",
         "jwt_not_yet_valid",
+        "tailnet_unavailable",
+        "tailnet_answer",
+        "tailnet_unknown_peer",
+        "tailnet_headers",
+        "tailnet_mismatch",
+        "tailnet_changed",
     ];
 
     /// The HTTP status.
@@ -186,6 +197,7 @@ impl Refusal {
             Self::HeadTooLarge { .. } => 431,
             Self::Expectation => 417,
             Self::Jwt(JwtFault::KeysUnavailable) => 503,
+            Self::Tailnet(fault) => fault.status(),
             Self::CredentialMissing
             | Self::Jwt(_)
             | Self::CredentialScheme
@@ -225,6 +237,7 @@ impl Refusal {
             Self::TokenNotYetValid { .. } => "token_not_yet_valid",
             Self::TokenAddress { .. } => "token_address",
             Self::Jwt(fault) => fault.code(),
+            Self::Tailnet(fault) => fault.code(),
             Self::ScopeMissing { .. } => "missing_scope",
             Self::ScopeExcess { .. } => "scope_not_granted",
             Self::HeaderDenied { .. } => "header_not_allowed",
@@ -272,6 +285,7 @@ impl Refusal {
                 "call from an allowed address, or have `cidrs` of the token changed in the policy"
             }
             Self::Jwt(fault) => fault.advice(),
+            Self::Tailnet(fault) => fault.advice(),
             Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or leave that header out",
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
@@ -292,7 +306,11 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> Option<String> {
         match self {
-            Self::CredentialMissing | Self::CredentialScheme => Some("Bearer realm=\"openclaw\"".to_owned()),
+            Self::CredentialMissing
+            | Self::CredentialScheme
+            | Self::Tailnet(TailnetFault::UnknownPeer | TailnetFault::Headers(_)) => {
+                Some("Bearer realm=\"openclaw\"".to_owned())
+            }
             Self::CredentialUnknown => Some("Bearer realm=\"openclaw\", error=\"invalid_token\"".to_owned()),
             Self::TokenExpired { .. } | Self::TokenNotYetValid { .. } | Self::Jwt(_) if self.status() == 401 => {
                 Some(format!(
@@ -322,7 +340,8 @@ impl Refusal {
             | Self::GatewayTimeout
             | Self::Draining
             | Self::Socket(SocketFault::Crowded)
-            | Self::Jwt(JwtFault::KeysUnavailable) => Some(1),
+            | Self::Jwt(JwtFault::KeysUnavailable)
+            | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),
             _ => None,
         }
     }

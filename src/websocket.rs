@@ -19,8 +19,8 @@ mod wire;
 pub use open::OpenSocket;
 pub use session::{Client, Upgraded, serve};
 
-use crate::issuers::Issuers;
 use crate::policy::Policy;
+use crate::sources::Sources;
 use arc_swap::ArcSwap;
 use gateway::{Dial, Gateway};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ const UNPROVEN: usize = 256;
 #[derive(Debug)]
 pub struct Sockets {
     policy: Arc<ArcSwap<Policy>>,
-    issuers: Arc<Issuers>,
+    sources: Arc<Sources>,
     gateway: Gateway,
     unproven: Arc<Semaphore>,
 }
@@ -42,8 +42,8 @@ pub struct Sockets {
 impl Sockets {
     /// None open yet.
     #[must_use]
-    pub fn new(policy: Arc<ArcSwap<Policy>>, issuers: Arc<Issuers>, dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
-        Self { policy, issuers, gateway: Gateway::new(dial, state_dir), unproven: Arc::new(Semaphore::new(UNPROVEN)) }
+    pub fn new(policy: Arc<ArcSwap<Policy>>, sources: Arc<Sources>, dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
+        Self { policy, sources, gateway: Gateway::new(dial, state_dir), unproven: Arc::new(Semaphore::new(UNPROVEN)) }
     }
 
     /// Room for one more client that has not proven itself, if there is any.

@@ -136,6 +136,7 @@ impl Status {
                 .iter()
                 .filter(|k| k.keys == 0)
                 .map(|k| format!("keys of the issuer {}", k.issuer))
+                .chain(asked.tailnet.trouble())
                 .collect(),
             warnings,
             advice: told(advice).collect(),

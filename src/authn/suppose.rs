@@ -1,5 +1,6 @@
 //! Who somebody would be: principals for dry runs, which prove nothing and never meet the data path.
 
+use super::tailnet::Seen;
 use super::{Authenticator, Identity, Principal, Proof, Verified};
 use crate::config::Supposition;
 use crate::refusal::{JwtFault, Refusal};
@@ -23,6 +24,7 @@ impl Authenticator {
                 self.gateway_secret.as_ref().map(|(_, p)| p.clone()).ok_or(Refusal::CredentialUnknown)
             }
             Supposition::Anonymous => self.anonymous(peer),
+            Supposition::Tailnet(peer) => Ok(Self::tailnet(Arc::new(Seen::new(peer.clone())))),
             Supposition::Claims { issuer, claims } => self.claims(issuer, claims.clone(), now).map_err(Refusal::Jwt),
         }
     }

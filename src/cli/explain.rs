@@ -2,6 +2,7 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::admission;
+use crate::authn::tailnet::Peer;
 use crate::config::{KeySource, Supposition};
 use crate::issuers::Issuers;
 use crate::keys::{KeySet, KeySlot};
@@ -28,10 +29,12 @@ pub(super) struct Args {
     /// A file that holds the bearer token or JWT; `-` reads it from standard input
     #[arg(long, value_name = "FILE", visible_alias = "jwt", conflicts_with_all = ["who", "claims"])]
     token: Option<PathBuf>,
-    /// Whom to suppose: token:NAME, gateway-secret, anonymous, issuer:NAME
+    /// Whom to suppose: token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN,
+    /// tailnet-tag:tag:NAME
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
-    /// With `--as issuer:NAME`: a JSON file with the claims; `-` reads it from standard input
+    /// With `--as issuer:NAME`: a JSON file with the claims; with `--as tailnet-…`: one with the app
+    /// capabilities, each with its values; `-` reads it from standard input
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
     /// A header the client sends; may be given several times. For a credential use --token
@@ -153,20 +156,26 @@ fn supposed(args: &Args) -> Result<Option<Supposition>, String> {
     let Some(who) = &args.who else { return Ok(None) };
     Ok(Some(match who.split_once(':') {
         Some(("token", name)) => Supposition::Token(name.to_owned()),
-        Some(("issuer", name)) => {
-            let claims = match &args.claims {
-                None => Map::new(),
-                Some(file) => match serde_json::from_str(&read(file)?) {
-                    Ok(Value::Object(claims)) => claims,
-                    _ => return Err("the claims are no JSON object".to_owned()),
-                },
-            };
-            Supposition::Claims { issuer: name.to_owned(), claims }
-        }
+        Some(("issuer", name)) => Supposition::Claims { issuer: name.to_owned(), claims: claims(args)? },
+        Some(("tailnet-user", login)) => Supposition::Tailnet(Peer::of_user(login, claims(args)?)),
+        Some(("tailnet-tag", tag)) => Supposition::Tailnet(Peer::tagged(&[tag.to_owned()], claims(args)?)),
         None if who == "gateway-secret" => Supposition::GatewaySecret,
         None if who == "anonymous" => Supposition::Anonymous,
-        _ => return Err(format!("`{who}` is nobody: write token:NAME, gateway-secret, anonymous or issuer:NAME")),
+        _ => {
+            return Err(format!(
+                "`{who}` is nobody: write token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"
+            ));
+        }
     }))
+}
+
+/// What the one supposed brings along.
+fn claims(args: &Args) -> Result<Map<String, Value>, String> {
+    let Some(file) = &args.claims else { return Ok(Map::new()) };
+    match serde_json::from_str(&read(file)?) {
+        Ok(Value::Object(claims)) => Ok(claims),
+        _ => Err("the claims are no JSON object".to_owned()),
+    }
 }
 
 /// A secret comes from a file or standard input, never from an argument that others can see.

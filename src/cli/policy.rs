@@ -1,6 +1,7 @@
 //! `policy diff` and `policy test`.
 
 use super::{ConfigFile, Exit, check, complain, say};
+use crate::authn::tailnet::Peer;
 use crate::config::Supposition;
 use crate::policy::trial;
 use crate::policy::{Policy, Request};
@@ -103,6 +104,7 @@ fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
             all.push((format!("issuer {} ({} {scope})", issuer.name, claim.0), bearer(claims)));
         }
     }
+    all.extend(live.grants.iter().filter_map(|grant| peer(&grant.to)));
     for grant in &live.grants {
         if let crate::config::Subject::Issuer { issuer, claims, names } = &grant.to
             && let Some(issuer) = live.issuers.get(*issuer)
@@ -121,6 +123,21 @@ fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
         }
     }
     all
+}
+
+/// The peer of the tailnet that a grant speaks of.
+fn peer(to: &crate::config::Subject) -> Option<(String, Supposition)> {
+    let crate::config::Subject::Tailnet(to) = to else { return None };
+    let texts = |globs: &[crate::glob::Glob]| globs.iter().map(|g| g.as_str().to_owned()).collect::<Vec<_>>();
+    let (users, tags, names) = (texts(&to.users), texts(&to.tags), texts(&to.capabilities));
+    let words: Vec<&str> = users.iter().take(1).chain(&tags).chain(&names).map(String::as_str).collect();
+    let capabilities = names.iter().map(|name| (name.clone(), serde_json::json!([]))).collect();
+    let peer = match users.first() {
+        Some(login) => Peer::of_user(login, capabilities),
+        None if tags.is_empty() => Peer::of_user("somebody", capabilities),
+        None => Peer::tagged(&tags, capabilities),
+    };
+    Some((format!("tailnet {}", words.join(" ")), Supposition::Tailnet(peer)))
 }
 
 /// One request for each route.

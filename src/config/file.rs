@@ -79,6 +79,8 @@ impl JsonSchema for Moment {
 pub struct File {
     /// Where clients connect. Restart to change.
     pub listen: Vec<At<Listen>>,
+    /// Tailscale on this machine, for listeners whose `identity` comes from the tailnet.
+    pub tailscale: Tailscale,
     /// The gateway behind this proxy. Restart to change; the content of its secret file is read
     /// again at every reload.
     pub gateway: Option<At<Gateway>>,
@@ -137,6 +139,24 @@ pub struct Listen {
     pub address: At<String>,
     /// The mode of a unix socket, as octal text. Default `"0660"`.
     pub mode: Option<At<String>>,
+    /// Who callers without a bearer token are: `none`; `tailnet` (who the tailnet says is at the other
+    /// end of the connection); `tailscale-serve` (who `tailscale serve`, in front, says it speaks for:
+    /// on a loopback address or a unix socket only). Default `none`.
+    pub identity: Option<At<String>>,
+}
+
+/// Tailscale on this machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tailscale {
+    /// The socket of tailscaled's LocalAPI. Default `/run/tailscale/tailscaled.sock`. Restart to
+    /// change.
+    pub socket: Option<At<String>>,
+    /// The app capability whose values, `{ "scopes": […] }`, are granted to the peers that have it.
+    /// Live.
+    pub capability: Option<At<String>>,
+    /// The most that `capability` may carry. Live.
+    pub ceiling: Option<At<Vec<At<String>>>>,
 }
 
 /// The gateway.
@@ -443,6 +463,13 @@ pub struct As {
     /// With `issuer`: what the JWT says; `iss`, `aud`, `exp` and `sub` are filled in.
     #[serde(default)]
     pub claims: BTreeMap<String, serde_json::Value>,
+    /// A user of the tailnet, by login name.
+    pub tailnet_user: Option<At<String>>,
+    /// A tagged node of the tailnet, by its tag or tags.
+    pub tailnet_tag: Option<At<OneOrMany>>,
+    /// With one of these: the app capabilities it has, each with its values.
+    #[serde(default)]
+    pub tailnet_cap: BTreeMap<String, serde_json::Value>,
 }
 
 /// To whom something is granted. One identity source; `*` in a text stands for anything.
@@ -463,6 +490,12 @@ pub struct To {
     pub claim: BTreeMap<String, At<OneOrMany>>,
     /// With `issuer`: the principal's name.
     pub subject: Option<At<OneOrMany>>,
+    /// Users of the tailnet, by login name; letters compared without case.
+    pub tailnet_user: Option<At<OneOrMany>>,
+    /// Tagged nodes of the tailnet: `tag:name`.
+    pub tailnet_tag: Option<At<OneOrMany>>,
+    /// Peers of the tailnet that have this app capability.
+    pub tailnet_cap: Option<At<OneOrMany>>,
 }
 
 /// Clients that hold the gateway's own shared secret.

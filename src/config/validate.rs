@@ -6,6 +6,7 @@ mod headers;
 mod issuers;
 mod live;
 mod routes;
+mod tailnet;
 mod tokens;
 mod trials;
 mod values;
@@ -14,7 +15,7 @@ mod websocket;
 use super::diagnostic::{Problems, Source};
 use super::file::{self, At, File};
 use super::surroundings::{Surroundings, default_admin_socket, default_state_dir};
-use super::{Admin, Config, Fixed, ListenAddress, Log, LogFormat};
+use super::{Admin, Config, Fixed, Listen, ListenAddress, Log, LogFormat};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +43,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
             "add `[[listen]]` with `address = \"127.0.0.1:18790\"`",
         );
     }
-    let listeners: Vec<ListenAddress> = file.listen.iter().filter_map(|l| listener(l, problems)).collect();
+    let listeners: Vec<Listen> = file.listen.iter().filter_map(|l| listener(l, problems)).collect();
     let server = &file.server;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let state_dir = server.state_dir.as_ref().map_or_else(|| default_state_dir(around), |dir| absolute(dir, problems));
@@ -60,13 +61,20 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
         ),
         keepalive: duration(server.keepalive.as_ref(), Duration::from_secs(60), Duration::from_secs(1), problems),
         log: log(&file.log, problems),
+        tailscaled: tailnet::socket(&file.tailscale, problems),
         gateway: gateway::address(file, problems)?,
         listeners,
     };
     Some(fixed)
 }
 
-fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<ListenAddress> {
+fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<Listen> {
+    let address = listen_address(listen, problems)?;
+    let identity = tailnet::identity(listen.get().identity.as_ref(), &address, problems);
+    Some(Listen { address, identity })
+}
+
+fn listen_address(listen: &At<file::Listen>, problems: &mut Problems) -> Option<ListenAddress> {
     let address = &listen.get().address;
     let mode = listen.get().mode.as_ref().and_then(|m| file_mode(m, problems));
     if let Some(path) = address.get().strip_prefix("unix:") {

@@ -1,7 +1,7 @@
 //! What every check looks at: the configuration, a caller to ask as, the gateway as it was found.
 
 use crate::client::{Answer, Fault, Question, Server, ask};
-use crate::config::{Config, Fixed, ListenAddress};
+use crate::config::{Config, Fixed, ListenAddress, ListenerIdentity};
 use crate::gateway::{Findings, probe};
 use crate::issuers::Issuers;
 use crate::policy::{Policy, Proven, Request};
@@ -31,6 +31,8 @@ pub(super) struct Chain {
     pub keyless: Vec<Arc<str>>,
     /// Where this proxy is asked.
     pub server: Server,
+    /// Whether whoever connects there may be somebody without a credential: a peer of the tailnet.
+    pub places_prove: bool,
     /// Whether it answers there, it and not something else.
     pub answers: bool,
     /// From where, as this proxy sees it.
@@ -64,12 +66,16 @@ impl Chain {
         let slots = issuers.adopt(&live.issuers);
         let keyless = issuers.ready().await;
         let policy = Policy::compile(live, &slots, 0);
-        let server = fixed.listeners.first().map_or(Server::Tcp("127.0.0.1".to_owned(), 0), server);
+        // Where nobody is somebody by their place, what is presented can be told from what is not.
+        let plain = fixed.listeners.iter().find(|l| l.identity == ListenerIdentity::None);
+        let listener = plain.or(fixed.listeners.first());
+        let server = listener.map_or(Server::Tcp("127.0.0.1".to_owned(), 0), |l| server(&l.address));
+        let places_prove = plain.is_none();
         let answers = is_ours(&ask(&server, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);
         let gateway = probe(&fixed.gateway, policy.proof(), policy.canary_user()).await;
-        Self { fixed, policy, keyless, server, answers, peer, caller, gateway }
+        Self { fixed, policy, keyless, server, places_prove, answers, peer, caller, gateway }
     }
 
     /// Asks this proxy, through its first listener.

@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::chain::{AMBIGUOUS, Caller, Chain, NoCaller, PATIENCE, is_ours, lines, server};
 use crate::client::{Answer, Fault, Question, Server, ask};
+use crate::config::ListenerIdentity;
 use crate::gateway::{Advice, Severity, Side, State};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
@@ -16,8 +17,8 @@ fn error(code: &'static str, side: Side, what: String, why: &'static str, change
 pub(super) async fn listener(chain: &Chain) -> Outcome {
     let mut said = Vec::new();
     let mut advice = Vec::new();
-    for address in &chain.fixed.listeners {
-        let at = server(address);
+    for listen in &chain.fixed.listeners {
+        let at = server(&listen.address);
         let finding = match ask(&at, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
             answer if is_ours(&answer) => None,
             Ok(answer) => Some(error(
@@ -69,6 +70,16 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
             "see the log for the cause; check `keys` of the `[[issuer]]` and the way there",
         )
     }));
+    let asks_tailnet = chain.fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
+    if asks_tailnet && let Err(why) = crate::tailnet::check(&chain.fixed.tailscaled).await {
+        advice.push(error(
+            "tailnet-silent",
+            Side::Machine,
+            why,
+            "callers of the tailnet without a bearer token are answered 503",
+            "start tailscaled and `tailscale up`, or set `[tailscale] socket` to where its socket is",
+        ));
+    }
     if chain.answers {
         // No secret has this form.
         let stranger = vec![(AUTHORIZATION, HeaderValue::from_static("Bearer scopeshim-doctor-knows-no-token"))];
@@ -103,6 +114,7 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
         counted(live.issuers.len(), "issuer"),
         named(live.gateway_secret.is_some(), "the gateway's secret"),
         named(live.anonymous.is_some(), "anonymous callers"),
+        named(asks_tailnet, "the tailnet"),
     ];
     Outcome::of(sources.into_iter().flatten().collect::<Vec<_>>().join(", "), advice)
 }
@@ -227,7 +239,7 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
             "report this, with the line of this request in the access log",
         )
     };
-    let anonymous = chain.policy.live().anonymous.is_some();
+    let anonymous = chain.policy.live().anonymous.is_some() || chain.places_prove;
     let claimed = chain.get("/v1/models", lines(CLAIMS)).await;
     if !anonymous && !claimed.as_ref().is_ok_and(|a| a.status == 401) {
         advice.push(leak(format!("headers that claim an identity, and no credential: {}", brief(&claimed))));

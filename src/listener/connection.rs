@@ -1,6 +1,8 @@
 //! The connections that are open, and what each is doing.
 
 use super::{ClientStream, Listener};
+use crate::authn::tailnet::Caller;
+use crate::config::ListenerIdentity;
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -60,7 +62,8 @@ pub type Sequel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One client's connection.
 pub struct Connection {
-    peer: Option<IpAddr>,
+    caller: Caller,
+    identity: ListenerIdentity,
     phase: AtomicU8,
     since: AtomicU64,
     born: Instant,
@@ -74,7 +77,7 @@ pub struct Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Connection").field("peer", &self.peer()).finish_non_exhaustive()
     }
 }
 
@@ -86,7 +89,19 @@ impl Connection {
     /// The peer's address; `None` on a unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        self.caller.peer.map(|p| p.ip())
+    }
+
+    /// Which connection it is.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Who callers without a credential are, on the listener it came by.
+    #[must_use]
+    pub fn identity(&self) -> ListenerIdentity {
+        self.identity
     }
 
     /// Whether the process is ending, and takes no new request.
@@ -113,7 +128,7 @@ impl Connection {
 
     /// A head was no request at all; no record was begun for it.
     pub(super) fn malformed(&self, refusal: &Refusal) {
-        let mut record = Record::begin(self.tower.clone(), Arc::from("-"), 0, self.peer);
+        let mut record = Record::begin(self.tower.clone(), Arc::from("-"), 0, self.peer());
         record.status = refusal.status();
         record.refusal = Some(refusal.clone());
         record.emit();
@@ -218,8 +233,10 @@ impl Connections {
     pub(crate) async fn accept(&self, listener: &Listener) -> std::io::Result<(ClientStream, Arc<Connection>)> {
         let permit = self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
+        let caller = Caller { connection: self.next.fetch_add(1, Ordering::Relaxed), peer };
         let connection = Arc::new(Connection {
-            peer,
+            caller,
+            identity: listener.identity,
             // Whoever connects is expected to speak.
             phase: AtomicU8::new(READING_HEAD),
             since: AtomicU64::new(0),
@@ -236,7 +253,7 @@ impl Connections {
 
     /// Runs what serves a connection until it is done or the connection is ended.
     pub(crate) async fn run(&self, connection: Arc<Connection>, serve: impl Future<Output = ()>) {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = connection.caller.connection;
         self.list().insert(id, connection.clone());
         let _leave = Leave(self, id);
         tokio::select! {

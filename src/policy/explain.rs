@@ -119,7 +119,7 @@ impl Policy {
         match proven.principal.identity() {
             Identity::Token(token) => self.live.tokens.get(token).map(|t| t.place.to_string()),
             Identity::Issuer(issuer) => self.live.issuers.get(issuer).map(|i| i.place.to_string()),
-            Identity::GatewaySecret | Identity::Anonymous => None,
+            Identity::GatewaySecret | Identity::Anonymous | Identity::Tailnet => None,
         }
     }
 
@@ -130,6 +130,7 @@ impl Policy {
             Identity::GatewaySecret => "[gateway_secret]".to_owned(),
             Identity::Anonymous => "[anonymous]".to_owned(),
             Identity::Issuer(_) => "its token's claims".to_owned(),
+            Identity::Tailnet => "the tailnet's capability".to_owned(),
         };
         let mut sources = vec![Given { place: own, scopes: proven.holding.own.to_header(), but: None }];
         for grant in &self.live.grants {
@@ -179,6 +180,14 @@ impl Policy {
                     "`scopes` of a [[grant]] with `to = {{ issuer = \"{issuer}\", subject = \"{}\" }}`",
                     p.principal.name()
                 )
+            }
+            Some((p, Identity::Tailnet)) => {
+                let peer = p.principal.tailnet();
+                let to = match peer.map(|peer| (&peer.login, peer.tags.first())) {
+                    Some((None, Some(tag))) => format!("tailnet_tag = \"{tag}\""),
+                    _ => format!("tailnet_user = \"{}\"", p.principal.name()),
+                };
+                format!("`scopes` of a [[grant]] with `to = {{ {to} }}`")
             }
             None => "the policy".to_owned(),
         };

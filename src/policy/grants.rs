@@ -1,5 +1,7 @@
 //! Which grants are a principal's, found without asking every grant.
 
+mod tailnet;
+
 use crate::authn::{Identity, Principal, within};
 use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
 use crate::target::Path;
@@ -7,6 +9,7 @@ use http::Method;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use tailnet::TailnetIndex;
 
 /// What a condition of a grant is judged on.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +78,10 @@ impl Subject {
                     }
                 })
             }
+            (Self::Tailnet(to), Identity::Tailnet) => match principal.tailnet() {
+                Some(peer) => to.failing(peer),
+                None => Some("the tailnet says nothing".to_owned()),
+            },
             _ => Some("it is to another identity source".to_owned()),
         }
     }
@@ -87,6 +94,7 @@ pub(super) struct Index {
     gateway_secret: Vec<usize>,
     anonymous: Vec<usize>,
     issuers: Vec<IssuerIndex>,
+    tailnet: TailnetIndex,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +138,7 @@ impl Index {
                         of.add(place, claims, names);
                     }
                 }
+                Subject::Tailnet(to) => index.tailnet.add(place, to),
             }
         }
         index.tokens.iter_mut().for_each(Vec::dedup);
@@ -155,6 +164,7 @@ impl Index {
             Identity::GatewaySecret => return self.gateway_secret(),
             Identity::Anonymous => return self.anonymous(),
             Identity::Issuer(issuer) => self.issuers.get(issuer).map(|i| i.candidates(principal)).unwrap_or_default(),
+            Identity::Tailnet => principal.tailnet().map(|peer| self.tailnet.candidates(peer)).unwrap_or_default(),
         };
         places.sort_unstable();
         places.dedup();

@@ -3,9 +3,9 @@
 use super::ctx::Ctx;
 use crate::admission::{self, contains_token};
 use crate::headers::REQUEST_ID;
-use crate::issuers::Issuers;
 use crate::policy::{Proven, Request};
 use crate::refusal::Refusal;
+use crate::sources::Sources;
 use crate::target::Path;
 use crate::trace::TraceParent;
 use crate::websocket::{Sockets, upgrade};
@@ -31,7 +31,7 @@ pub(super) enum Admitted {
 pub(super) async fn admit(
     session: &Session,
     ctx: &mut Ctx,
-    issuers: &Issuers,
+    sources: &Sources,
     sockets: &Sockets,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
@@ -58,14 +58,14 @@ pub(super) async fn admit(
     admission::method(&head.method, &route)?;
     admission::expectation(&head.headers)?;
     if upgrade::is_wanted(&head.headers) {
-        return super::socket::admit(head, ctx, issuers, sockets).await.map(Admitted::Socket);
+        return super::socket::admit(head, ctx, sources, sockets).await.map(Admitted::Socket);
     }
     ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
     if let Some(grant) = ctx.policy.unproven(&route) {
         ctx.grant(grant);
         return Ok(Admitted::Request);
     }
-    let proven = authenticate(&head.headers, ctx, issuers).await?;
+    let proven = authenticate(&head.headers, ctx, sources).await?;
     ctx.asked = admission::asked(&head.headers)?;
     ctx.record.requested.clone_from(&ctx.asked.requested);
     let request = Request {
@@ -85,10 +85,11 @@ pub(super) async fn admit(
 }
 
 /// Who is calling?
-async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, issuers: &Issuers) -> Result<Proven, Refusal> {
+async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, sources: &Sources) -> Result<Proven, Refusal> {
     let policy = ctx.policy.clone();
     let credential = policy.authenticator().credential(headers)?;
-    let proven = issuers.authenticate(&policy, credential, ctx.peer()).await?;
+    let asking = ctx.asking(headers);
+    let proven = sources.authenticate(&policy, credential, &asking, ctx.peer()).await?;
     ctx.record.principal = Some(proven.principal.name().to_owned());
     ctx.record.source = Some(proven.principal.identity().source());
     admission::same_origin(&proven, headers)?;

@@ -3,15 +3,17 @@
 use super::upstream::Attempts;
 use crate::admission::Asked;
 use crate::authn::Principal;
+use crate::authn::tailnet::Question;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
 use crate::route::Route;
+use crate::sources::Asking;
 use crate::target::Path;
 use crate::watchtower::Watchtower;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
 use pingora::proxy::Session;
@@ -65,6 +67,12 @@ impl Ctx {
     pub(super) fn grant(&mut self, grant: Grant) {
         self.record.granted(&grant);
         self.grant = Some(grant);
+    }
+
+    /// What the tailnet is to be asked about the caller, if they present nothing.
+    pub(super) fn asking(&self, headers: &HeaderMap) -> Asking {
+        let Some(connection) = &self.connection else { return Ok(None) };
+        Question::new(connection.identity(), connection.caller(), headers)
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {

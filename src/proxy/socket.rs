@@ -8,9 +8,9 @@ use super::ctx::Ctx;
 use crate::admission;
 use crate::authn::Credential;
 use crate::headers::REQUEST_ID;
-use crate::issuers::Issuers;
 use crate::listener::ClientStream;
 use crate::refusal::{Refusal, SocketFault};
+use crate::sources::Sources;
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, serve, upgrade};
 use futures_util::poll;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
@@ -34,7 +34,7 @@ pub(super) struct Upgrade {
 pub(super) async fn admit(
     head: &RequestHeader,
     ctx: &mut Ctx,
-    issuers: &Issuers,
+    sources: &Sources,
     sockets: &Sockets,
 ) -> Result<Upgrade, Refusal> {
     let policy = ctx.policy.clone();
@@ -48,7 +48,7 @@ pub(super) async fn admit(
     let page = upgrade::page(headers, &rules.origins, ctx.peer());
     let proven = match policy.authenticator().credential(headers)? {
         Credential::Absent => None,
-        credential => Some(issuers.authenticate(&policy, credential, ctx.peer()).await?),
+        credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.peer()).await?),
     };
     let requested = admission::requested(headers)?;
     if let Some(proven) = &proven {
@@ -57,7 +57,7 @@ pub(super) async fn admit(
     }
     let unproven =
         if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };
-    Ok(Upgrade { accept, judged: Upgraded { policy, proven, requested, page, unproven } })
+    Ok(Upgrade { accept, judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, page, unproven } })
 }
 
 /// Answers the upgrade and lets the connection go on as a WebSocket once Pingora is done with it.

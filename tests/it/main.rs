@@ -27,6 +27,7 @@ mod scopes;
 mod service;
 mod streams;
 mod support;
+mod tailnet;
 mod tokens;
 mod trusted_proxy;
 mod websocket;

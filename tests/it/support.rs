@@ -6,6 +6,7 @@ mod issuer;
 mod judge;
 mod shim;
 pub mod signer;
+mod tailscaled;
 mod wsclient;
 mod wsgateway;
 
@@ -14,6 +15,7 @@ pub use client::Client;
 pub use issuer::{Issuer, Mood};
 pub use judge::{ISS, Judge};
 pub use shim::{Shim, scopeshim};
+pub use tailscaled::Tailscaled;
 pub use wsclient::{Came, WsClient};
 pub use wsgateway::{Release, WsGateway};
 

@@ -1,8 +1,8 @@
 //! Grants: to whom, what, and when.
 
-use super::headers;
 use super::routes::judged;
 use super::values::{choice, cidrs, moment, scopes};
+use super::{headers, tailnet};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ClaimPath, Conditions, Excess, GrantRule, Issuer, Subject, Token};
@@ -19,10 +19,16 @@ pub(super) struct Known<'a> {
     /// The tokens' names, for look-up.
     pub names: HashSet<&'a str>,
     pub issuers: &'a [Issuer],
-    pub gateway_secret: bool,
-    pub anonymous: bool,
+    pub ways: Ways,
     /// Whether the gateway is told who is calling.
     pub callers_named: bool,
+}
+
+/// Which ways in there are besides tokens and issuers.
+pub(super) struct Ways {
+    pub gateway_secret: bool,
+    pub anonymous: bool,
+    pub tailnet: bool,
 }
 
 pub(super) fn grants(file: &File, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Vec<GrantRule> {
@@ -134,13 +140,14 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
         to.gateway_secret.as_ref().is_some_and(|g| *g.get()),
         to.anonymous.as_ref().is_some_and(|a| *a.get()),
         to.issuer.is_some(),
+        tailnet::is_meant(to),
     ];
     if sources.iter().filter(|s| **s).count() != 1 {
         problems.error(
             "grant-to",
             at.span(),
             "a grant is to exactly one identity source",
-            "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`; several grants add up",
+            "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`, `tailnet_*`; several grants add up",
         );
         return None;
     }
@@ -153,8 +160,11 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
     if let Some(name) = &to.issuer {
         return issuer(name, to, known, problems);
     }
+    if tailnet::is_meant(to) {
+        return Some(Subject::Tailnet(tailnet::subject(at, known.ways.tailnet, problems)));
+    }
     if sources[1] {
-        if !known.gateway_secret {
+        if !known.ways.gateway_secret {
             problems.warn(
                 "never-matches",
                 at.span(),
@@ -164,7 +174,7 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
         }
         return Some(Subject::GatewaySecret);
     }
-    if !known.anonymous {
+    if !known.ways.anonymous {
         problems.warn(
             "never-matches",
             at.span(),

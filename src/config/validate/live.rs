@@ -1,12 +1,12 @@
 //! The live part: who may do what.
 
-use super::grants::{Known, grants};
-use super::headers;
+use super::grants::{Known, Ways, grants};
 use super::issuers::issuers;
 use super::routes::route;
 use super::tokens::tokens;
 use super::trials::trials;
 use super::values::{choice, cidrs, count, scope, scopes};
+use super::{headers, tailnet};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File};
 use crate::config::surroundings::Surroundings;
@@ -47,13 +47,19 @@ pub(super) fn live(
         tokens: &tokens,
         names: tokens.iter().map(|t| &*t.name).collect(),
         issuers: &issuers,
-        gateway_secret: gateway_secret.is_some(),
-        anonymous: anonymous.is_some(),
+        ways: Ways {
+            gateway_secret: gateway_secret.is_some(),
+            anonymous: anonymous.is_some(),
+            tailnet: tailnet::is_asked(file),
+        },
         callers_named: matches!(auth, Some(GatewayAuth::TrustedProxy(_)) | None),
     };
     let grants = grants(file, source, &known, problems);
+    let tailnet_capability = tailnet::capability(file, problems);
+    tailnet::lint_idle(file, problems);
     lint_idle_tokens(file, &grants, problems);
-    if file.token.is_empty() && file.issuer.is_empty() && gateway_secret.is_none() && anonymous.is_none() {
+    let anybody = !file.token.is_empty() || !file.issuer.is_empty() || tailnet::is_asked(file);
+    if !anybody && gateway_secret.is_none() && anonymous.is_none() {
         problems.warn(
             "nobody",
             None,
@@ -78,6 +84,7 @@ pub(super) fn live(
         anonymous,
         tokens,
         issuers,
+        tailnet_capability,
         grants,
         routes,
         unlisted_routes,

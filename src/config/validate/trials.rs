@@ -1,6 +1,7 @@
 //! A policy's own tests.
 
 use super::routes::judged_path;
+use super::tailnet;
 use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At, File};
@@ -80,13 +81,14 @@ fn who(at: &At<file::As>, problems: &mut Problems) -> Option<Supposition> {
             .as_ref()
             .map(|i| Supposition::Claims { issuer: i.get().clone(), claims: who.claims.clone().into_iter().collect() }),
     );
+    given.extend(tailnet::supposed(who).map(Supposition::Tailnet));
     let one = if given.len() == 1 { given.pop() } else { None };
     if one.is_none() {
         problems.error(
             "test",
             at.span(),
             "a test is about exactly one caller",
-            "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`",
+            "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`, `tailnet_user = \"…\"`, `tailnet_tag = \"…\"`",
         );
     }
     one

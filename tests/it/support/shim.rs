@@ -41,6 +41,16 @@ impl Shim {
         Self::in_dir(tempfile::tempdir().unwrap(), gateway, auth, tables, true)
     }
 
+    /// A proxy whose listener gives callers without a credential this identity.
+    pub fn with_identity(gateway: SocketAddr, identity: &str, tables: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = config(&dir, gateway, "kind = \"token\", file = \"gateway.token\"", tables, false);
+        let listen = "address = \"127.0.0.1:0\"";
+        let text = text.replacen(listen, &format!("{listen}\nidentity = \"{identity}\""), 1);
+        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        Self::spawn(dir)
+    }
+
     /// A proxy with these files, readable by their owner alone, beside its configuration.
     pub fn start_with_files(gateway: SocketAddr, files: &[(&str, &str)], tables: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -51,16 +61,7 @@ impl Shim {
     }
 
     fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries: bool) -> Self {
-        write_private(&dir.path().join("gateway.token"), SECRET);
-        let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\ncanaries = {canaries}\n\n{tables}"
-        );
-        let text = if text.contains("[server]") {
-            text.replace("[server]", &format!("[server]\nstate_dir = \"{}\"", dir.path().join("state").display()))
-        } else {
-            format!("{text}\n[server]\nstate_dir = \"{}\"\n", dir.path().join("state").display())
-        };
-        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        std::fs::write(dir.path().join("config.toml"), config(&dir, gateway, auth, tables, canaries)).unwrap();
         Self::spawn(dir)
     }
 
@@ -157,6 +158,20 @@ impl Shim {
             std::thread::sleep(Duration::from_millis(5));
         }
         None
+    }
+}
+
+/// The configuration's text, and the gateway's secret in its place.
+fn config(dir: &TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries: bool) -> String {
+    write_private(&dir.path().join("gateway.token"), SECRET);
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\ncanaries = {canaries}\n\n{tables}"
+    );
+    let state = dir.path().join("state").display().to_string();
+    if text.contains("[server]") {
+        text.replace("[server]", &format!("[server]\nstate_dir = \"{state}\""))
+    } else {
+        format!("{text}\n[server]\nstate_dir = \"{state}\"\n")
     }
 }
 

@@ -1,0 +1,49 @@
+//! The identity sources that are asked while a request waits: issuers for their keys, tailscaled for
+//! who is at the other end.
+
+use crate::authn::Credential;
+use crate::authn::tailnet::Question;
+use crate::issuers::Issuers;
+use crate::policy::{Policy, Proven};
+use crate::refusal::{Refusal, TailnetFault};
+use crate::tailnet::Tailnet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What the tailnet is to be asked about a caller who presents nothing: [`Question::new`].
+pub type Asking = Result<Option<Question>, TailnetFault>;
+
+/// The identity sources of a process.
+#[derive(Debug)]
+pub struct Sources {
+    /// The issuers' keys.
+    pub issuers: Arc<Issuers>,
+    /// The tailnet.
+    pub tailnet: Arc<Tailnet>,
+}
+
+impl Sources {
+    /// Who is calling? What is presented is judged alone; the tailnet is asked about who presents
+    /// nothing.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that says why nobody was proven.
+    pub async fn authenticate(
+        &self,
+        policy: &Policy,
+        credential: Credential<'_>,
+        asking: &Asking,
+        peer: Option<IpAddr>,
+    ) -> Result<Proven, Refusal> {
+        if !matches!(credential, Credential::Absent) {
+            return self.issuers.authenticate(policy, credential, peer).await;
+        }
+        match asking.as_ref().map_err(|fault| Refusal::Tailnet(fault.clone()))? {
+            None => self.issuers.authenticate(policy, credential, peer).await,
+            Some(question) => {
+                let seen = self.tailnet.whois(question, policy.generation()).await.map_err(Refusal::Tailnet)?;
+                self.issuers.authenticate(policy, Credential::Tailnet(&seen), peer).await
+            }
+        }
+    }
+}
