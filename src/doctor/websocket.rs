@@ -5,7 +5,7 @@ use super::Outcome;
 use super::chain::{Chain, Lines};
 use super::edge::{address, caller};
 use crate::client::Server;
-use crate::gateway::{Advice, Severity, Side};
+use crate::gateway::{Advice, Severity, Side, patch};
 use http::header::AUTHORIZATION;
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -203,11 +203,7 @@ fn refused(code: &str, message: &str) -> Outcome {
     } else if said.contains("mismatch") || said.contains("unauthorized") {
         ("token mismatch", Side::Proxy, "correct the gateway's secret: see the stage `credential`")
     } else if said.contains("pairing") || said.contains("upgrade") {
-        (
-            "pairing required",
-            Side::Gateway,
-            "on the gateway: `openclaw devices list`, then `openclaw devices approve <requestId>`",
-        )
+        ("pairing required", Side::Gateway, patch::APPROVAL)
     } else if said.contains("not_paired") || said.contains("device identity") {
         (
             "device identity required",

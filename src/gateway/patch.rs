@@ -4,8 +4,15 @@
 pub const ENDPOINTS_COMMANDS: &str = "openclaw config set gateway.http.endpoints.chatCompletions.enabled true && \
      openclaw config set gateway.http.endpoints.responses.enabled true, then restart the gateway";
 
-/// Mode trusted-proxy for a proxy on the same machine.
-pub const TRUSTED: &str = r#"{ gateway: { auth: { mode: "trusted-proxy", trustedProxy: { userHeader: "x-forwarded-user", allowLoopback: true } }, trustedProxies: ["127.0.0.1", "::1"] } }"#;
+/// Mode trusted-proxy for a proxy on the same machine. A user header of the form `x-forwarded-…` would
+/// make every socket a stranger's, whose device has to be approved by hand.
+pub const TRUSTED: &str = r#"{ gateway: { auth: { mode: "trusted-proxy", trustedProxy: { userHeader: "x-scopeshim-user", allowLoopback: true } }, trustedProxies: ["127.0.0.1", "::1"] } }"#;
+
+/// How the gateway gets to know this proxy's device where it does not pair it by itself.
+pub const APPROVAL: &str = "on the gateway: `openclaw devices list`, then `openclaw devices approve <requestId>` (in mode \
+     trusted-proxy these commands need gateway.auth.password in openclaw.json; from 2026.9 on, \
+     gateway.auth.trustedProxy.deviceAutoApprove: { enabled: true, scopes: [what this proxy's callers may hold] } \
+     does without)";
 
 /// The addresses a gateway on the same machine may see this proxy come from: `localhost` is both.
 pub const TRUSTED_ADDRESSES: &str = r#"in openclaw.json: gateway.trustedProxies: ["127.0.0.1", "::1"]"#;

@@ -79,11 +79,12 @@ impl Policy {
         Ok(self.socket_grant(wished, proven, &terms))
     }
 
-    /// The leave under which this proxy makes its own device known: every scope it may ever pass on.
+    /// The leave under which this proxy makes its own device known, on behalf of a caller that was let
+    /// in: every scope it may ever pass on. A gateway that is told who is calling is told the caller.
     #[must_use]
-    pub fn own_device(&self) -> Grant {
+    pub fn own_device(&self, caller: &Grant) -> Grant {
         let all = crate::scope::KNOWN.iter().map(|name| crate::scope::Scope::known(name)).collect();
-        Grant::under(&Ceiling::new(all), None)
+        Grant { user: caller.user.clone(), ..Grant::under(&Ceiling::new(all), caller.principal.as_ref()) }
     }
 
     /// May a connection that was let in with this grant go on under this policy? Gives its principal

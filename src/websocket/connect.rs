@@ -237,8 +237,18 @@ pub fn passed(connect: &Connect) -> String {
 /// A request of this proxy's own: its device is made known with every scope it may ever need.
 #[must_use]
 pub fn pairing() -> Connect {
-    let client =
-        json!({ "id": CLIENT, "displayName": "scopeshim", "version": env!("CARGO_PKG_VERSION"), "mode": "backend" });
+    own(CLIENT, "backend")
+}
+
+/// The same as a native application, the only clients without a browser that a gateway in mode
+/// trusted-proxy pairs by itself.
+#[must_use]
+pub fn native_pairing() -> Connect {
+    own("openclaw-linux", "ui")
+}
+
+fn own(id: &str, mode: &str) -> Connect {
+    let client = json!({ "id": id, "displayName": "scopeshim", "version": env!("CARGO_PKG_VERSION"), "mode": mode });
     let params = [("minProtocol", json!(3)), ("maxProtocol", json!(4)), ("client", client)];
     let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Connect { id: "pairing".to_owned(), params, scopes: None }
@@ -275,6 +285,8 @@ pub enum Reply {
         text: String,
         /// The scopes the gateway says it keeps, if it says.
         scopes: Option<ScopeSet>,
+        /// The gateway's release, if it says.
+        version: Option<String>,
     },
     /// It is not.
     Error {
@@ -308,7 +320,8 @@ impl Reply {
                 }
                 *auth = Value::Object(told);
             }
-            return Some(Self::Hello { text: frame.to_string(), scopes });
+            let version = frame.pointer("/payload/server/version").and_then(Value::as_str).map(str::to_owned);
+            return Some(Self::Hello { text: frame.to_string(), scopes, version });
         }
         let error = frame.get("error").cloned().unwrap_or_default();
         let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

@@ -4,7 +4,7 @@ use super::connect::{self, Connect, Form, Reply};
 use super::device::Device;
 use super::frames::{Bounds, Frame};
 use super::wire::{Wire, WireError};
-use crate::headers;
+use crate::headers::{self, CLIENT_ADDRESS};
 use crate::policy::{Grant, Policy};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
@@ -15,7 +15,7 @@ use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SE
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -34,10 +34,17 @@ const EARLY: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
 const PAIRED_FOR: Duration = Duration::from_secs(60);
+/// How long a pairing that was not had is not tried for again: each attempt leaves a request behind
+/// on the gateway, and the client's own attempt tells when somebody approved it.
+const UNPAIRED_FOR: Duration = Duration::from_secs(30);
 /// hello-ok holds a snapshot of the gateway's state.
 const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
 /// The longest answer to an upgrade, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// What `Gateway::last` holds.
+const WITH_DEVICE: u8 = 1;
+const BACKEND: u8 = 2;
 
 /// Where the gateway is.
 #[async_trait]
@@ -57,12 +64,30 @@ pub struct Gateway {
     state_dir: PathBuf,
     /// Made or read when the first socket is opened.
     device: OnceLock<Option<Device>>,
-    /// When the device was last seen to be known with all its scopes.
-    paired: Mutex<Option<Instant>>,
-    /// The gateway wanted an approval that nobody gave: the backend form is tried first.
-    refused_device: AtomicBool,
+    pairing: Mutex<Pairing>,
+    /// The form that connected last is tried first.
+    last: AtomicU8,
     room: Semaphore,
     early: Arc<Semaphore>,
+}
+
+/// What is known of the device's standing with the gateway.
+#[derive(Debug, Default, Clone, Copy)]
+enum Pairing {
+    #[default]
+    Unknown,
+    /// When the device was last seen to be known with all its scopes.
+    Known(Instant),
+    /// When the gateway last did not pair it.
+    Refused(Instant),
+}
+
+/// Whether the gateway is told a client's address where it wants one (mode trusted-proxy). Most
+/// gateways pair a device by themselves only for a caller on their own machine: this proxy is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addressed {
+    Yes,
+    No,
 }
 
 /// For whom a socket is opened: what writes the lines of its upgrade.
@@ -139,8 +164,8 @@ impl Gateway {
             dial,
             state_dir,
             device: OnceLock::new(),
-            paired: Mutex::new(None),
-            refused_device: AtomicBool::new(false),
+            pairing: Mutex::default(),
+            last: AtomicU8::new(0),
             room: Semaphore::new(UNCONNECTED),
             early: Arc::new(Semaphore::new(EARLY)),
         }
@@ -158,7 +183,7 @@ impl Gateway {
     }
 
     /// Opens a socket and waits for its challenge.
-    async fn open(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
+    async fn open(&self, leave: Leave<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
         let broken = |_| Refusal::GatewayBroken;
         let key = generate_key();
@@ -166,9 +191,8 @@ impl Gateway {
             "GET / HTTP/1.1\r\n{CONNECTION}: Upgrade\r\n{UPGRADE}: websocket\r\n{SEC_WEBSOCKET_VERSION}: 13\r\n{SEC_WEBSOCKET_KEY}: {key}\r\n"
         )
         .into_bytes();
-        // In mode trusted-proxy every socket is given the stand-in address: the gateway keeps its list of
-        // unconnected sockets by it, and those are bounded here.
-        let ours = headers::outbound(leave.grant, leave.policy.proof(), leave.peer);
+        let ours = headers::outbound(leave.grant, leave.policy.proof(), leave.peer)
+            .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
         for (name, value) in std::iter::once((HOST, self.dial.authority().clone())).chain(ours) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
@@ -195,7 +219,7 @@ impl Gateway {
     /// The [`Refusal`] a client is given.
     pub async fn open_early(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
         let room = self.early.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
-        Ok(Opened { _room: Some(room), ..self.open(leave).await? })
+        Ok(Opened { _room: Some(room), ..self.open(leave, Addressed::Yes).await? })
     }
 
     /// Connects for a client that was let in.
@@ -212,21 +236,24 @@ impl Gateway {
             let _room = self.room.acquire().await.map_err(|_| Refusal::Internal)?;
             let mut opened = opened;
             let mut waiting = None;
-            for with_device in self.forms() {
+            for with_device in self.forms(leave.policy) {
                 if with_device {
-                    self.make_known(leave.policy).await?;
+                    self.make_known(leave).await?;
                 }
                 let socket = match opened.take() {
                     Some(opened) => opened,
-                    None => self.open(leave).await?,
+                    None => self.open(leave, Addressed::Yes).await?,
                 };
                 match self.attempt(client, leave, socket, with_device).await? {
                     Attempt::Connected(connected) => {
-                        self.refused_device.store(!with_device && self.device().is_some(), Ordering::Relaxed);
+                        self.last.store(if with_device { WITH_DEVICE } else { BACKEND }, Ordering::Relaxed);
                         return Ok(connected);
                     }
                     Attempt::PairingRequired(request) => {
-                        *self.paired.lock().await = None;
+                        let mut pairing = self.pairing.lock().await;
+                        if let Pairing::Known(_) = *pairing {
+                            *pairing = Pairing::Unknown;
+                        }
                         waiting = Some(request);
                     }
                     Attempt::Stripped => {}
@@ -237,7 +264,7 @@ impl Gateway {
                 tracing::error!(
                     request,
                     device = self.device().map(Device::id),
-                    "the gateway wants this proxy's device approved: `openclaw devices approve <request>`"
+                    "the gateway wants this proxy's device approved: `openclaw devices approve <request>`; `scopeshim doctor` says more"
                 );
             }
             Err(Failure::Refused(Refusal::Socket(SocketFault::PairingRequired)))
@@ -266,40 +293,69 @@ impl Gateway {
     }
 
     /// The forms to try, in order; true is with the device.
-    fn forms(&self) -> impl Iterator<Item = bool> + use<> {
-        let device_first = !self.refused_device.load(Ordering::Relaxed);
+    fn forms(&self, policy: &Policy) -> impl Iterator<Item = bool> + use<> {
+        let device_first = match self.last.load(Ordering::Relaxed) {
+            WITH_DEVICE => true,
+            BACKEND => false,
+            // A gateway that is told who is calling may know what they hold (`identityScopes`).
+            _ => !policy.proof().names_callers(),
+        };
         let has_device = self.device().is_some();
         [device_first, !device_first].into_iter().filter(move |with_device| has_device || !with_device)
     }
 
     /// Has the device paired with every scope it may ever need, since most releases refuse to widen
-    /// a pairing later (contract §7).
-    async fn make_known(&self, policy: &Policy) -> Result<(), Failure> {
-        // A gateway that is told who calls pairs nobody by itself: the client's own attempt asks.
-        if policy.proof().names_callers() {
+    /// a pairing later (contract §7). Where that is not to be had, the client's own attempt tells why.
+    async fn make_known(&self, caller: Leave<'_>) -> Result<(), Failure> {
+        let mut pairing = self.pairing.lock().await;
+        let holds = match *pairing {
+            Pairing::Unknown => false,
+            Pairing::Known(at) => at.elapsed() < PAIRED_FOR,
+            Pairing::Refused(at) => at.elapsed() < UNPAIRED_FOR,
+        };
+        if holds {
             return Ok(());
         }
-        let mut paired = self.paired.lock().await;
-        if paired.is_some_and(|at| at.elapsed() < PAIRED_FOR) {
-            return Ok(());
-        }
-        let grant = policy.own_device();
-        let leave = Leave { grant: &grant, policy, peer: None };
-        let socket = self.open(leave).await?;
-        match self.attempt(&connect::pairing(), leave, socket, true).await? {
-            Attempt::Connected(_) => *paired = Some(Instant::now()),
-            // The client's own attempt says the same, and more.
-            Attempt::PairingRequired(_) | Attempt::Stripped => {}
-            Attempt::Refused { text, code, message } => return Err(refused(text, &code, &message)),
+        let grant = caller.policy.own_device(caller.grant);
+        let leave = Leave { grant: &grant, ..caller };
+        let named = caller.policy.proof().names_callers();
+        // The latter is what a gateway since 2026.9 pairs by itself if it is told to (`deviceAutoApprove`).
+        let ways = [(connect::pairing(), Addressed::No), (connect::native_pairing(), Addressed::Yes)];
+        let ways = if named { &ways[..] } else { &ways[..1] };
+        *pairing = Pairing::Refused(Instant::now());
+        for (client, addressed) in ways {
+            match self.pair(client, leave, *addressed).await {
+                Ok(true) => {
+                    *pairing = Pairing::Known(Instant::now());
+                    break;
+                }
+                Ok(false) => {}
+                // It does not take anybody in this way.
+                Err(Failure::Refused(Refusal::Socket(_)) | Failure::Answered(_)) if named => {}
+                Err(why) => {
+                    *pairing = Pairing::Unknown;
+                    return Err(why);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Whether the gateway now knows the device.
+    async fn pair(&self, client: &Connect, leave: Leave<'_>, addressed: Addressed) -> Result<bool, Failure> {
+        let socket = self.open(leave, addressed).await?;
+        match self.attempt(client, leave, socket, true).await? {
+            Attempt::Connected(_) => Ok(true),
+            Attempt::PairingRequired(_) | Attempt::Stripped => Ok(false),
+            Attempt::Refused { text, code, message } => Err(refused(text, &code, &message)),
+        }
     }
 
     /// A socket of this gateway ended from its side: it may have restarted without its state.
     pub fn doubt(&self) {
         // Whoever holds the lock is looking at this very moment.
-        if let Ok(mut paired) = self.paired.try_lock() {
-            *paired = None;
+        if let Ok(mut pairing) = self.pairing.try_lock() {
+            *pairing = Pairing::Unknown;
         }
     }
 
@@ -320,9 +376,13 @@ impl Gateway {
         let frame = connect::leaving(client, grant, leave.policy.gateway_auth(), &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
         Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
-            Reply::Hello { text, scopes } => {
-                // Old releases drop the scopes of a backend client without a word.
-                let kept = with_device || grant.effective().excess_over(&scopes.unwrap_or_default()).is_empty();
+            Reply::Hello { text, scopes, version } => {
+                // Old releases drop the scopes of a backend client without a word; 2026.3.24 and 3.28 keep them
+                // without a word where they are told who is calling (contract §7).
+                let silent = version.is_some_and(|v| v.starts_with("2026.3.2"));
+                let silent = silent && leave.policy.proof().names_callers();
+                let kept =
+                    with_device || scopes.map_or(silent, |scopes| grant.effective().excess_over(&scopes).is_empty());
                 if kept {
                     let (socket, rest) = wire.into_parts();
                     Attempt::Connected(Connected { socket, hello: text, rest })

@@ -7,6 +7,7 @@ import install
 
 KNOWN = ("token", "password", "none", "trusted-proxy")
 STAND_IN = "192.0.2.1"
+FULL = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"]
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Mode:
     def sent(self, principal):
         """The lines by which the proxy proves a principal's request, name to value."""
         if self.name == "trusted-proxy":
-            return {**dict(self.bare_headers), "x-forwarded-user": principal}
+            return {**dict(self.bare_headers), "x-scopeshim-user": principal}
         return dict(self.bare_headers)
 
 
@@ -49,12 +50,16 @@ def make(name, release):
     if name == "none":
         return Mode(name, {"mode": "none"})
     if name == "trusted-proxy":
-        trusted = {"userHeader": "x-forwarded-user", "requiredHeaders": ["x-proxy-secret"]}
+        trusted = {"userHeader": "x-scopeshim-user", "requiredHeaders": ["x-proxy-secret"]}
         if install.release_key(release) >= (2026, 4, 29):
             trusted["allowLoopback"] = True
+        if install.release_key(release) >= (2026, 8):
+            # Before, the gateway pairs the proxy's device as one of its own machine.
+            trusted["deviceAutoApprove"] = {"enabled": True, "scopes": FULL}
         return Mode(
             name, {"mode": "trusted-proxy", "trustedProxy": trusted},
-            bare_headers=[("x-forwarded-user", "bare"), ("x-proxy-secret", secret), ("x-forwarded-for", STAND_IN)],
+            bare_headers=[("x-scopeshim-user", "bare"), ("x-proxy-secret", secret), ("x-forwarded-for", STAND_IN)],
             gateway_extra={"trustedProxies": ["127.0.0.1", "::1"]},
-            shim_auth=f'required_headers = {{ "x-proxy-secret" = "{secret}" }}', hidden=[secret])
+            shim_auth=f'user_header = "x-scopeshim-user", required_headers = {{ "x-proxy-secret" = "{secret}" }}',
+            hidden=[secret])
     raise ValueError(f"unknown mode {name!r}")

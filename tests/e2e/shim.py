@@ -7,14 +7,14 @@ import secrets
 from pathlib import Path
 
 import clients
+import modes
 import procs
 
 START_SECONDS = 20
-FULL = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"]
 
 # Named tokens: a new string in every run, only its hash goes into the configuration.
 TOKENS = {name: f"{name}-{secrets.token_hex(20)}" for name in ("reader", "open-webui", "owner")}
-SCOPES = {"reader": ["operator.read"], "open-webui": ["operator.read", "operator.write"], "owner": FULL}
+SCOPES = {"reader": ["operator.read"], "open-webui": ["operator.read", "operator.write"], "owner": modes.FULL}
 
 
 def bearer(name):

@@ -42,7 +42,7 @@ pub(super) fn gateway_changes(found: &OpenClaw) -> String {
                  scopes itself, inside chat turns too, and learns who is calling. The cost: every process on\n\
                  this machine can pretend to be this proxy. Patch openclaw.json:\n\n    {}\n\n\
                  take out gateway.auth.token if it is there (the gateway does not start with both), and put here\n\n    \
-                 auth = {{ kind = \"trusted-proxy\" }}\n\n\
+                 auth = {{ kind = \"trusted-proxy\", user_header = \"x-scopeshim-user\" }}\n\n\
                  without `[gateway_secret]`. Restart the gateway, then this proxy.\n",
                 patch::TRUSTED
             );

@@ -182,7 +182,9 @@ fn a_hello_keeps_no_credential() {
         "auth": { "role": "operator", "scopes": ["operator.read", "operator.admin"], "deviceToken": "x", "recoveryScope": "x",
             "deviceTokens": [{ "deviceToken": "y" }], "issuedAtMs": 1 } } });
     let sent = set("operator.read,operator.sessions.read");
-    let Some(Reply::Hello { text, scopes }) = Reply::parse(&hello.to_string(), "1", &sent) else { panic!("no hello") };
+    let Some(Reply::Hello { text, scopes, .. }) = Reply::parse(&hello.to_string(), "1", &sent) else {
+        panic!("no hello")
+    };
     assert_eq!(scopes, Some(set("operator.read,operator.admin")));
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(told["payload"]["auth"], json!({ "role": "operator", "scopes": ["operator.read"], "issuedAtMs": 1 }));
