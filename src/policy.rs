@@ -92,6 +92,12 @@ impl Grant {
         &self.effective
     }
 
+    /// The scopes that are sent, to be kept.
+    #[must_use]
+    pub fn shared_scopes(&self) -> Arc<ScopeSet> {
+        self.effective.clone()
+    }
+
     /// The scopes header's value.
     #[must_use]
     pub fn header(&self) -> &HeaderValue {

@@ -1,5 +1,6 @@
 //! What is remembered of one request, and said of it once at its end: log line and metric together.
 
+use crate::authn::Principal;
 use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
 use crate::refusal::Refusal;
@@ -34,11 +35,9 @@ pub struct Record {
     /// The policy that judged it.
     pub generation: u64,
     /// Who it was taken for.
-    pub principal: Option<String>,
-    /// By which identity source.
-    pub source: Option<&'static str>,
+    pub principal: Option<Arc<Principal>>,
     /// The scopes that were sent to the gateway.
-    pub granted: Option<ScopeSet>,
+    pub granted: Option<Arc<ScopeSet>>,
     /// The scopes that were asked for.
     pub requested: Option<ScopeSet>,
     /// Why it was refused.
@@ -89,7 +88,6 @@ impl Record {
             peer,
             generation,
             principal: None,
-            source: None,
             granted: None,
             requested: None,
             refusal: None,
@@ -123,10 +121,21 @@ impl Record {
     /// Notes who goes, and with what.
     pub fn granted(&mut self, grant: &Grant) {
         if let Some(principal) = grant.principal() {
-            self.principal = Some(principal.name().to_owned());
-            self.source = Some(principal.identity().source());
+            self.principal = Some(principal.clone());
         }
-        self.granted = Some(grant.effective().clone());
+        self.granted = Some(grant.shared_scopes());
+    }
+
+    /// The name of who it was taken for.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.principal.as_ref().map(|p| p.name())
+    }
+
+    /// By which identity source.
+    #[must_use]
+    pub fn source(&self) -> Option<&'static str> {
+        self.principal.as_ref().map(|p| p.identity().source())
     }
 
     /// The answer is a stream of this kind, and begins.
@@ -159,14 +168,14 @@ impl Record {
         self.tower.metrics().ended(Ended {
             route: self.route.as_ref().map_or("none", |r| r.label),
             decision,
-            source: self.source.unwrap_or("none"),
+            source: self.source().unwrap_or("none"),
             status: self.status,
             refusal: self.refusal.as_ref().map(Refusal::code),
             duration: self.begun.elapsed(),
             first_byte: self.first_byte.map(|at| at - self.begun),
             stream: self.stream.as_ref().map(|(kind, _)| *kind),
             forged: self.forged,
-            granted: self.granted.as_ref(),
+            granted: self.granted.as_deref(),
             requested: self.requested.as_ref(),
         });
         if let Some(refusal) = &self.refusal {
@@ -185,6 +194,9 @@ impl Record {
     }
 
     fn say(&self, event: &str) {
+        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+            return;
+        }
         let trace = self.trace.map(TraceParent::trace_id);
         let span = self.trace.map(TraceParent::span_id);
         let socket = self.socket.as_deref();
@@ -201,8 +213,8 @@ impl Record {
             http.response.status_code = self.status,
             client.address = self.peer.map(tracing::field::display),
             decision = self.decision(),
-            principal = self.principal.as_deref(),
-            source = self.source,
+            principal = self.name(),
+            source = self.source(),
             scopes = self.granted.as_ref().map(tracing::field::display),
             requested = self.requested.as_ref().map(tracing::field::display),
             reason = self.refusal.as_ref().map(Refusal::code),

@@ -90,8 +90,7 @@ async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, sources: &Sources) -> 
     let credential = policy.authenticator().credential(headers)?;
     let asking = ctx.asking(headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.peer()).await?;
-    ctx.record.principal = Some(proven.principal.name().to_owned());
-    ctx.record.source = Some(proven.principal.identity().source());
+    ctx.record.principal = Some(proven.principal.clone());
     admission::same_origin(&proven, headers)?;
     Ok(proven)
 }

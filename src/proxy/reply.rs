@@ -16,7 +16,7 @@ use pingora::proxy::Session;
 
 /// Answers with a refusal and remembers it.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
-    let body = refusal.body(ctx.record.principal.as_deref(), &ctx.record.request_id);
+    let body = refusal.body(ctx.record.name(), &ctx.record.request_id);
     let mut head = ResponseHeader::build(refusal.status(), Some(6))?;
     head.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
     head.insert_header(CONTENT_LENGTH, body.len())?;

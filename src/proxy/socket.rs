@@ -52,8 +52,7 @@ pub(super) async fn admit(
     };
     let requested = admission::requested(headers)?;
     if let Some(proven) = &proven {
-        ctx.record.principal = Some(proven.principal.name().to_owned());
-        ctx.record.source = Some(proven.principal.identity().source());
+        ctx.record.principal = Some(proven.principal.clone());
     }
     let unproven =
         if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };

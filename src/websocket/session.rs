@@ -200,8 +200,7 @@ async fn admit(
         let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
         sockets.sources.authenticate(&upgrade.policy, credential, &upgrade.asking, record.peer).await?
     };
-    record.principal = Some(proven.principal.name().to_owned());
-    record.source = Some(proven.principal.identity().source());
+    record.principal = Some(proven.principal.clone());
     let rules = upgrade.policy.websocket();
     let passable = opened && connect.has_device() && holds_no_foreign_secret(connect, &upgrade.policy);
     let as_is = match connect.role() {
