@@ -61,7 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
+        try:
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
+        except ValueError:
+            return self.send_error(400)
         call = Call(bool(body.get("stream")))
         self.owner.calls.append(call)
         try:

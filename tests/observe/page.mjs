@@ -16,7 +16,7 @@ page.on('pageerror', e => faults.push(String(e)));
 page.on('dialog', d => { faults.push('dialog ' + d.message()); d.dismiss(); });
 page.on('console', m => { if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) faults.push(m.text()); });
 page.on('request', r => { if (!r.url().startsWith(asked.url)) foreign.push(r.url()); });
-page.setDefaultTimeout(15000);
+page.setDefaultTimeout(45000);
 await page.goto(asked.url + '/');
 
 // Texts whose colour stands out too little from what is behind them.
@@ -32,8 +32,10 @@ const faint = () => page.evaluate(() => {
 });
 
 for (let order; (order = await next());) {
-  if (order.wait) await page.waitForFunction(text => document.getElementById('verdict').textContent.includes(text), order.wait);
-  if (order.need) await page.waitForFunction(text => document.body.innerText.includes(text), order.need);
+  const shows = async (id, text) => page.waitForFunction(([id, text]) => document.querySelector(id).innerText.includes(text), [id, text])
+    .catch(async () => { throw new Error(`"${text}" does not appear:\n${await page.locator('body').innerText()}`); });
+  if (order.wait) await shows('#verdict', order.wait);
+  if (order.need) await shows('body', order.need);
   await page.setViewportSize(order.phone ? { width: 375, height: 812 } : { width: 1200, height: 900 });
   await page.emulateMedia({ colorScheme: order.dark ? 'dark' : 'light' });
   if (order.press) for (const key of order.press) await page.keyboard.press(key);
