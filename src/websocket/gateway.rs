@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -56,7 +56,9 @@ pub struct Gateway {
     dial: Arc<dyn Dial>,
     state_dir: PathBuf,
     /// Made or read when the first socket is opened.
-    device: OnceLock<Option<Device>>,
+    device: OnceLock<Device>,
+    /// Held while the device key is read or made, so that one is made.
+    opening: Lock<()>,
     /// When the device was last seen to be known with all its scopes.
     paired: Mutex<Option<Instant>>,
     /// The gateway wanted an approval that nobody gave: the backend form is tried first.
@@ -139,6 +141,7 @@ impl Gateway {
             dial,
             state_dir,
             device: OnceLock::new(),
+            opening: Lock::default(),
             paired: Mutex::new(None),
             refused_device: AtomicBool::new(false),
             room: Semaphore::new(UNCONNECTED),
@@ -146,15 +149,23 @@ impl Gateway {
         }
     }
 
+    /// The device key. Where there is none, the next one who asks tries again: a disk that is full is not
+    /// full for ever.
     fn device(&self) -> Option<&Device> {
-        let opened = self.device.get_or_init(|| match Device::open(&self.state_dir) {
-            Ok(device) => Some(device),
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        match Device::open(&self.state_dir) {
+            Ok(device) => Some(self.device.get_or_init(|| device)),
             Err(error) => {
                 tracing::error!(%error, "no device key: WebSocket clients keep their scopes on gateways since 2026.4 only");
                 None
             }
-        });
-        opened.as_ref()
+        }
     }
 
     /// Opens a socket and waits for its challenge.
