@@ -230,6 +230,9 @@ fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
     if let Some(address) = fixed.admin.address {
         doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Port));
     }
+    if let Some(address) = fixed.admin.metrics {
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Metrics));
+    }
     Ok(doors)
 }
 

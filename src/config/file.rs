@@ -253,6 +253,9 @@ pub struct Admin {
     pub socket_mode: Option<At<String>>,
     /// A loopback address for reading: metrics, health, status. Default: none.
     pub address: Option<At<String>>,
+    /// An address, not of loopback alone, for a Prometheus or a kubelet elsewhere: `/metrics`, `/livez`
+    /// and `/readyz`, nothing else. Default: none.
+    pub metrics_address: Option<At<String>>,
 }
 
 /// What is written to standard error.
