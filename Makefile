@@ -23,6 +23,7 @@ test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) wi
 	cargo test --locked
 	$(MAKE) observe
 	$(MAKE) life SECONDS=$(or $(SECONDS),30)
+	$(MAKE) kubernetes
 	$(MAKE) e2e-tailnet
 	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
 
@@ -43,6 +44,10 @@ observe: setup-test ## metrics, dashboard, alerts and status page with the real 
 life: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
 	cargo build --locked
 	python3 tests/life/run.py --binary target/debug/scopeshim --seconds $(or $(SECONDS),120) $(LIFE)
+
+kubernetes: setup-build ## the manifests in packaging/kubernetes against the APIs' own types
+	cargo build --locked
+	tests/kubernetes/run.sh target/debug/scopeshim
 
 fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=60 in all
 	@fuzz/run.sh $(or $(SECONDS),60)
