@@ -8,7 +8,7 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, one of summer, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 
-.PHONY: observe e2e-tailnet packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: life kubernetes container observe e2e-tailnet packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -22,6 +22,8 @@ build: setup-build ## the optimised binary: target/release/scopeshim
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
 	cargo test --locked
 	$(MAKE) observe
+	$(MAKE) life SECONDS=$(or $(SECONDS),30)
+	$(MAKE) kubernetes
 	$(MAKE) e2e-tailnet
 	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
 
@@ -38,6 +40,14 @@ e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 202
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked
 	python3 tests/observe/run.py --binary target/debug/scopeshim $(OBSERVE)
+
+life: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
+	cargo build --locked
+	python3 tests/life/run.py --binary target/debug/scopeshim --seconds $(or $(SECONDS),120) $(LIFE)
+
+kubernetes: setup-build ## the manifests in packaging/kubernetes against the APIs' own types
+	cargo build --locked
+	tests/kubernetes/run.sh target/debug/scopeshim
 
 fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=60 in all
 	@fuzz/run.sh $(or $(SECONDS),60)

@@ -76,6 +76,8 @@ pub enum Door {
     Socket,
     /// The loopback port: for reading.
     Port,
+    /// The port for those who watch from elsewhere: numbers and health, nothing about anybody.
+    Metrics,
 }
 
 impl Admin {
@@ -104,9 +106,13 @@ impl Admin {
         if door == Door::Port && !is_named_locally(request.headers()) {
             return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
         }
+        let watched = ["/livez", "/readyz", "/metrics"];
+        if door == Door::Metrics && !watched.contains(&request.uri().path()) {
+            return json_answer(404, &json!({"error": "there is nothing here", "paths": watched}));
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/livez") => json_answer(200, &json!({"ok": true})),
-            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(door),
             (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
             (&Method::GET | &Method::HEAD, "/" | "/status") => self.status(request.headers()),
             (&Method::POST, "/reload") if door == Door::Socket => match self.asked.reload.now().await {
@@ -123,12 +129,13 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self, door: Door) -> Response<Full<Bytes>> {
         let waiting = Status::of(&self.asked).waiting_for;
-        json_answer(
-            if waiting.is_empty() { 200 } else { 503 },
-            &json!({"ready": waiting.is_empty(), "waiting_for": waiting}),
-        )
+        let mut said = json!({"ready": waiting.is_empty()});
+        if door != Door::Metrics {
+            said["waiting_for"] = json!(waiting);
+        }
+        json_answer(if waiting.is_empty() { 200 } else { 503 }, &said)
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often the end of a drain is looked for.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long a stop waits for the first request of those who have just connected.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// How long no connection is accepted after the process ran out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -228,13 +230,17 @@ fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
     if let Some(address) = fixed.admin.address {
         doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Port));
     }
+    if let Some(address) = fixed.admin.metrics {
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Metrics));
+    }
     Ok(doors)
 }
 
 async fn drain(connections: &Connections, patience: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
-    let deadline = tokio::time::Instant::now() + patience;
+    let begun = tokio::time::Instant::now();
+    let deadline = begun + patience;
     loop {
-        connections.end_resting();
+        connections.end_resting(begun.elapsed() >= FIRST_REQUEST.min(patience));
         let (open, busy) = connections.count();
         if open == 0 {
             return Stopped::Drained;

@@ -95,6 +95,8 @@ pub struct Admin {
     pub mode: u32,
     /// A loopback address for reading.
     pub address: Option<SocketAddr>,
+    /// An address for metrics and health alone.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Where clients connect, and who they are where they present nothing.

@@ -40,6 +40,7 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> std::io::Resu
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
+    sweep(dir, &name);
     let temporary = dir.join(format!(".{name}.{}.new", std::process::id()));
     let written = (|| {
         let mut file =
@@ -54,6 +55,20 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> std::io::Resu
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Removes what processes left behind that were killed while they wrote this file.
+fn sweep(dir: &Path, name: &str) {
+    let abandoned = |file: &str| {
+        let number = file.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new")?;
+        let process = nix::unistd::Pid::from_raw(number.parse().ok().filter(|n| *n > 0)?);
+        (nix::sys::signal::kill(process, None) == Err(nix::errno::Errno::ESRCH)).then_some(())
+    };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if abandoned(&entry.file_name().to_string_lossy()).is_some() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,5 +87,22 @@ mod tests {
         std::fs::create_dir(dir.path().join("taken")).unwrap();
         assert!(write_atomically(&dir.path().join("taken"), b"x", 0o600).is_err());
         assert_eq!(std::fs::read_dir(dir.path().join("a")).unwrap().count(), 1);
+    }
+    #[test]
+    fn what_a_killed_writer_left_behind_goes_with_the_next_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let at = |name: String| dir.path().join(name);
+        let left = at(format!(".a.txt.{}.new", gone.id()));
+        // Of a process that lives, of another file, and no such file at all.
+        let others = [at(".a.txt.1.new".into()), at(format!(".b.txt.{}.new", gone.id())), at(".a.txt.x.new".into())];
+        std::fs::write(&left, "half").unwrap();
+        for file in &others {
+            std::fs::write(file, "x").unwrap();
+        }
+        write_atomically(&at("a.txt".into()), b"one", 0o600).unwrap();
+        assert!(!left.exists());
+        assert!(others.iter().all(|file| file.exists()));
     }
 }

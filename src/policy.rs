@@ -245,7 +245,7 @@ impl Policy {
         let principal = self.authenticator.authenticate(credential, peer, now)?;
         let keys = principal.verified().map(|v| v.keys).unwrap_or_default();
         let proven = self.proven(principal);
-        self.cache.put(key, &proven, keys);
+        self.cache.put(key, &proven, keys, now);
         Ok(proven)
     }
 

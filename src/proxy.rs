@@ -76,9 +76,9 @@ impl ProxyHttp for Proxy {
     // The default would add a compression module, which a stream must not meet.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         // Pingora forgets it after the first request of a connection.
-        session.set_keepalive(Some(self.keepalive));
+        session.set_keepalive((!ctx.is_last()).then_some(self.keepalive));
         session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         Ok(())
@@ -146,9 +146,12 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         if response.status.is_informational() {
             return Ok(());
+        }
+        if ctx.is_last() {
+            session.set_keepalive(None);
         }
         let proven = ctx.grant.as_ref().is_some_and(|g| g.principal().is_some());
         self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);

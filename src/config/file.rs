@@ -253,6 +253,9 @@ pub struct Admin {
     pub socket_mode: Option<At<String>>,
     /// A loopback address for reading: metrics, health, status. Default: none.
     pub address: Option<At<String>>,
+    /// An address, not of loopback alone, for a Prometheus or a kubelet elsewhere: `/metrics`, `/livez`
+    /// and `/readyz`, nothing else. Default: none.
+    pub metrics_address: Option<At<String>>,
 }
 
 /// What is written to standard error.
@@ -353,7 +356,7 @@ pub struct Issuer {
     /// Where its keys come from. Default: `{ discovery = true }`.
     pub keys: Option<At<Keys>>,
     /// The algorithms accepted. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and
-    /// EdDSA; with `secret_file`: HS256.
+    /// EdDSA; with an HMAC secret: HS256.
     pub algorithms: Option<At<Vec<At<String>>>>,
     /// How far the issuer's clock may be off. Default `"30s"`, at most `"5m"`.
     pub leeway: Option<At<String>>,
@@ -388,6 +391,8 @@ pub struct Keys {
     pub pem_file: Option<At<String>>,
     /// A file with an HMAC secret of 32 bytes or more; not readable by others.
     pub secret_file: Option<At<String>>,
+    /// The same as a systemd credential (`LoadCredential=`), by its name.
+    pub secret_credential: Option<At<String>>,
     /// A PEM file with the authority that vouches for the issuer's TLS certificate.
     pub ca_file: Option<At<String>>,
     /// A proxy through which the issuer is reached, `http://host:port`.

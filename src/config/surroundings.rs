@@ -70,6 +70,23 @@ impl Surroundings for System {
     }
 }
 
+/// The file of a systemd credential, or what is wrong and its mend.
+///
+/// # Errors
+/// When the process has no credentials, or the name is none.
+pub fn credential(around: &dyn Surroundings, name: &str) -> Result<PathBuf, (&'static str, &'static str)> {
+    let Some(dir) = around.variable("CREDENTIALS_DIRECTORY") else {
+        return Err((
+            "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set",
+            "start by systemd with `LoadCredential=`, or use a file",
+        ));
+    };
+    if name.contains('/') {
+        return Err(("a credential's name has no slash", "write the name given to `LoadCredential=`"));
+    }
+    Ok(Path::new(&dir).join(name))
+}
+
 /// Surroundings that remember which files were asked for.
 pub struct Remembering<'a> {
     around: &'a dyn Surroundings,

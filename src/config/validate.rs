@@ -130,6 +130,18 @@ fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Surroundings, probl
         }
         address
     });
+    let metrics = table.metrics_address.as_ref().and_then(|at| {
+        let address = at.get().to_socket_addrs().ok().and_then(|mut all| all.next());
+        if address.is_none() {
+            problems.error(
+                "metrics-address",
+                at.span(),
+                format!("`{}` is not an address to listen on", at.get()),
+                "for example `0.0.0.0:18791`",
+            );
+        }
+        address
+    });
     Admin {
         socket: table
             .socket
@@ -137,6 +149,7 @@ fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Surroundings, probl
             .map_or_else(|| default_admin_socket(around, state_dir), |s| absolute(s, problems)),
         mode: table.socket_mode.as_ref().and_then(|m| file_mode(m, problems)).unwrap_or(0o600),
         address,
+        metrics,
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Connection {
     caller: Caller,
     identity: ListenerIdentity,
     phase: AtomicU8,
+    /// Whether its first request is not answered yet.
+    fresh: AtomicBool,
     since: AtomicU64,
     born: Instant,
     cancelled: CancellationToken,
@@ -104,10 +106,17 @@ impl Connection {
         self.identity
     }
 
-    /// Whether the process is ending, and takes no new request.
+    /// Whether the process is ending, and takes no further request on an open connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process is ending and this request came too late. The first one of a connection
+    /// was on its way when the process was still there for it.
+    #[must_use]
+    pub fn is_too_late(&self) -> bool {
+        self.is_draining() && !self.fresh.load(Ordering::Relaxed)
     }
 
     /// A request's head is complete.
@@ -118,6 +127,7 @@ impl Connection {
     /// A request was answered.
     pub fn request_ends(&self) {
         self.enter(RESTING);
+        self.fresh.store(false, Ordering::Relaxed);
         *self.open() = None;
     }
 
@@ -239,6 +249,7 @@ impl Connections {
             identity: listener.identity,
             // Whoever connects is expected to speak.
             phase: AtomicU8::new(READING_HEAD),
+            fresh: AtomicBool::new(true),
             since: AtomicU64::new(0),
             born: Instant::now(),
             cancelled: CancellationToken::new(),
@@ -248,14 +259,14 @@ impl Connections {
             sequel: Mutex::default(),
             _permit: permit,
         });
+        // Here and not where it is served, which a stop might not wait for.
+        self.list().insert(caller.connection, connection.clone());
         Ok((stream.watched_by(connection.clone()), connection))
     }
 
-    /// Runs what serves a connection until it is done or the connection is ended.
+    /// Runs what serves an accepted connection until it is done or the connection is ended.
     pub(crate) async fn run(&self, connection: Arc<Connection>, serve: impl Future<Output = ()>) {
-        let id = connection.caller.connection;
-        self.list().insert(id, connection.clone());
-        let _leave = Leave(self, id);
+        let _leave = Leave(self, connection.caller.connection);
         tokio::select! {
             biased;
             () = serve => {}
@@ -271,10 +282,13 @@ impl Connections {
     }
 
     /// Ends the connections that are not busy, and asks those to end that would not by themselves.
-    pub(crate) fn end_resting(&self) {
+    /// Whoever has just connected is left the chance to say what for, unless `all` must go.
+    pub(crate) fn end_resting(&self, all: bool) {
         for connection in self.list().values() {
             if connection.phase.load(Ordering::Relaxed) != BUSY {
-                connection.cancelled.cancel();
+                if all || !connection.fresh.load(Ordering::Relaxed) {
+                    connection.cancelled.cancel();
+                }
             } else if let Some(request) = connection.open().as_ref() {
                 request.end(Ending::Draining);
             }

@@ -1,5 +1,6 @@
 //! Tokens that were verified a moment ago. Each entry lives within its policy and no longer than its
-//! token and its issuer's keys.
+//! token and its issuer's keys; of the time before it was verified (the clock may be set back) it says
+//! nothing.
 
 use super::Proven;
 use crate::authn::{Authenticator, Identity};
@@ -22,6 +23,7 @@ pub(super) struct Cache {
 struct Entry {
     proven: Proven,
     keys: u64,
+    since: Timestamp,
 }
 
 impl std::fmt::Debug for Cache {
@@ -55,13 +57,13 @@ impl Cache {
         let entry = self.entries.as_ref()?.get(key)?;
         let Identity::Issuer(issuer) = entry.proven.principal.identity() else { return None };
         let same_keys = authenticator.slot(issuer)?.version() == entry.keys;
-        let in_time = entry.proven.principal.valid_until().is_some_and(|until| now < until);
+        let in_time = entry.since <= now && entry.proven.principal.valid_until().is_some_and(|until| now < until);
         (same_keys && in_time).then_some(entry.proven)
     }
 
-    pub(super) fn put(&self, key: Key, proven: &Proven, keys: u64) {
+    pub(super) fn put(&self, key: Key, proven: &Proven, keys: u64, now: Timestamp) {
         if let Some(entries) = &self.entries {
-            entries.insert(key, Entry { proven: proven.clone(), keys });
+            entries.insert(key, Entry { proven: proven.clone(), keys, since: now });
         }
     }
 }

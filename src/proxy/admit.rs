@@ -43,7 +43,7 @@ pub(super) async fn admit(
     }
     let parent = head.headers.get("traceparent").and_then(|v| TraceParent::parse(v.as_bytes()));
     ctx.record.trace = Some(parent.map_or_else(TraceParent::begin, TraceParent::child));
-    if ctx.connection.as_ref().is_some_and(|c| c.is_draining()) {
+    if ctx.connection.as_ref().is_some_and(|c| c.is_too_late()) {
         return Err(Refusal::Draining);
     }
     if raw.len() > MAX_HEAD {

@@ -44,6 +44,11 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// Whether this connection ends with this answer: the process stops.
+    pub(super) fn is_last(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.is_draining())
+    }
+
     pub(super) fn begin(policy: Arc<Policy>, tower: &Arc<Watchtower>) -> Self {
         let connection = CONNECTION.try_with(Arc::clone).ok();
         if let Some(connection) = &connection {

@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -63,7 +63,9 @@ pub struct Gateway {
     dial: Arc<dyn Dial>,
     state_dir: PathBuf,
     /// Made or read when the first socket is opened.
-    device: OnceLock<Option<Device>>,
+    device: OnceLock<Device>,
+    /// Held while the device key is read or made, so that one is made.
+    opening: Lock<()>,
     pairing: Mutex<Pairing>,
     /// The form that connected last is tried first.
     last: AtomicU8,
@@ -164,6 +166,7 @@ impl Gateway {
             dial,
             state_dir,
             device: OnceLock::new(),
+            opening: Lock::default(),
             pairing: Mutex::default(),
             last: AtomicU8::new(0),
             room: Semaphore::new(UNCONNECTED),
@@ -171,15 +174,23 @@ impl Gateway {
         }
     }
 
+    /// The device key. Where there is none, the next one who asks tries again: a disk that is full is not
+    /// full for ever.
     fn device(&self) -> Option<&Device> {
-        let opened = self.device.get_or_init(|| match Device::open(&self.state_dir) {
-            Ok(device) => Some(device),
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        match Device::open(&self.state_dir) {
+            Ok(device) => Some(self.device.get_or_init(|| device)),
             Err(error) => {
                 tracing::error!(%error, "no device key: WebSocket clients keep their scopes on gateways since 2026.4 only");
                 None
             }
-        });
-        opened.as_ref()
+        }
     }
 
     /// Opens a socket and waits for its challenge.

@@ -16,12 +16,12 @@ class Timeout(Exception):
 
 
 class Child:
-    def __init__(self, command, log, env=None, cwd=None):
+    def __init__(self, command, log, env=None, cwd=None, keep=()):
         self.log = log
         self._out = open(log, "ab")
         self.process = subprocess.Popen(
             [str(c) for c in command], stdin=subprocess.DEVNULL, stdout=self._out,
-            stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True,
+            stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True, pass_fds=keep,
         )
         _running.append(self)
 

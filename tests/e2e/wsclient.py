@@ -25,10 +25,12 @@ class Refused(Exception):
 
 
 class Socket:
-    def __init__(self, url, headers=(), seconds=40):
+    def __init__(self, url, headers=(), seconds=40, tls=None):
         where = urlsplit(url)
         self.sock = socket.create_connection((where.hostname, where.port), timeout=seconds)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=where.hostname)
         lines = ["GET / HTTP/1.1", f"Host: {where.netloc}", "Connection: Upgrade", "Upgrade: websocket",
                  "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
                  *(f"{name}: {value}" for name, value in headers)]

@@ -128,6 +128,21 @@ fn the_port_reads_and_the_socket_changes() {
 }
 
 #[test]
+fn who_watches_from_elsewhere_sees_numbers_and_health_alone() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let shim = Shim::start(address, &format!("{}\n[admin]\nmetrics_address = \"{port}\"\n", people()));
+    shim.client().ask("GET /v1/models", READER, &[], "");
+    let ask = |line: &str| crate::support::Client::connect(port).ask(line, "", &[], "");
+    assert!(ask("GET /metrics").body.contains("scopeshim_requests_total"));
+    assert_eq!(ask("GET /livez").status, 200);
+    assert_eq!(ask("GET /readyz").body, r#"{"ready":true}"#);
+    for nothing in ["GET /status", "GET /", "POST /reload", "GET /v1/models"] {
+        assert_eq!(ask(nothing).status, 404, "{nothing}");
+    }
+}
+
+#[test]
 fn the_level_is_changed_while_it_runs() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let shim = Shim::start(address, &format!("[log]\nlevel = \"info\"\n{}", people()));

@@ -1,8 +1,11 @@
 //! Under a service manager: readiness, watchdog, inherited sockets, and a drain that refuses at once.
 
-use crate::support::{READER, SECRET, Shim, people, scopeshim, stand_in};
+use crate::support::signer::{HMAC_SECRET, Signer, claims};
+use crate::support::{ISS, READER, SECRET, Shim, eventually, people, scopeshim, stand_in, write_private};
 use nix::sys::signal::Signal;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -57,14 +60,15 @@ fn ready_is_said_once_it_serves_and_the_rest_when_it_happens() {
 }
 
 #[test]
-fn a_drain_refuses_new_requests_at_once_and_finishes_the_open_ones() {
+fn a_drain_refuses_further_requests_and_finishes_the_open_ones() {
     let (_gateway, address) = stand_in(Duration::from_millis(400));
     let shim = Shim::start(address, &people());
     let mut streaming = shim.client();
     streaming.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], r#"{"stream":true}"#);
     streaming.head();
-    // A request whose head is on its way when the end is announced.
+    // A further request on an open connection, its head on its way when the end is announced.
     let mut late = shim.client();
+    assert_eq!(late.ask("GET /v1/models", READER, &[], "").status, 200);
     late.send("GET /v1/models HTTP/1.1\r\nHost: x\r\n");
     std::thread::sleep(Duration::from_millis(50));
     shim.signal(Signal::SIGTERM);
@@ -81,6 +85,28 @@ fn a_drain_refuses_new_requests_at_once_and_finishes_the_open_ones() {
         rest.push_str(&String::from_utf8_lossy(&chunk));
     }
     assert!(rest.ends_with("data: [DONE]\n\n"), "{rest}");
+}
+
+#[test]
+fn who_connected_before_the_stop_is_served_once_and_who_says_nothing_holds_nobody_up() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let mut shim = Shim::start(address, &people());
+    let _silent = shim.client();
+    let (mut slow, mut half) = (shim.client(), shim.client());
+    half.send("GET /v1/models HTTP/1.1\r\nHost: x\r\n");
+    // All three are accepted.
+    assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
+    let begun = Instant::now();
+    shim.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(100));
+    half.send(format!("Authorization: Bearer {READER}\r\n\r\n"));
+    slow.request("GET /v1/models", &[&format!("Authorization: Bearer {READER}")], "");
+    for (name, client) in [("half", &mut half), ("slow", &mut slow)] {
+        let answer = client.rest().to_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{name}: {answer:?}");
+    }
+    assert_eq!(shim.wait(Duration::from_secs(5)).and_then(|s| s.code()), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -118,4 +144,74 @@ fn a_socket_of_the_service_manager_is_taken_over() {
     nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     let _ = child.wait();
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn secrets_come_as_credentials_of_the_service_manager() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = dir.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    write_private(&credentials.join("gateway.token"), SECRET);
+    write_private(&credentials.join("issuer.secret"), HMAC_SECRET);
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\ncanaries = false\n\
+         auth = {{ kind = \"token\", credential = \"gateway.token\" }}\n[server]\nstate_dir = \"{}\"\n\
+         [[issuer]]\nname = \"hmac\"\nissuer = \"{ISS}\"\naudiences = [\"openclaw\"]\n\
+         keys = {{ secret_credential = \"issuer.secret\" }}\n",
+        dir.path().join("state").display()
+    );
+    std::fs::write(dir.path().join("config.toml"), &text).unwrap();
+    let shim = Shim::spawn_with(dir, "config.toml", &[("CREDENTIALS_DIRECTORY", &credentials)]);
+    let token = Signer::hmac(HMAC_SECRET).token("HS256", &claims(ISS));
+    let answer = shim.client().ask("GET /v1/models", &token, &[], "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Outside of the service nothing is guessed.
+    let done = scopeshim().args(["check", "--config"]).arg(shim.config()).output().unwrap();
+    let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    assert_eq!(said.matches("there are no systemd credentials here").count(), 2, "{said}");
+}
+
+#[test]
+fn a_config_map_of_kubernetes_comes_into_force_when_it_is_swapped() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let dir = tempfile::tempdir().unwrap();
+    let (map, secrets) = (dir.path().join("config"), dir.path().join("secrets"));
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\ncanaries = false\n\
+         auth = {{ kind = \"token\", file = \"{}/gateway.token\" }}\n[server]\nstate_dir = \"{}\"\n{}",
+        secrets.display(),
+        dir.path().join("state").display(),
+        people()
+    );
+    // As the kubelet does: a directory for each version, `..data` on one of them, links through it.
+    let publish = |at: &Path, version: &str, name: &str, content: &str| {
+        let files = at.join(version);
+        std::fs::create_dir_all(&files).unwrap();
+        write_private(&files.join(name), content);
+        symlink(version, at.join("..data_tmp")).unwrap();
+        std::fs::rename(at.join("..data_tmp"), at.join("..data")).unwrap();
+        if !at.join(name).is_symlink() {
+            symlink(format!("..data/{name}"), at.join(name)).unwrap();
+        }
+    };
+    publish(&secrets, "..2026_01_01", "gateway.token", SECRET);
+    publish(&map, "..2026_01_01", "config.toml", &text);
+    let shim = Shim::spawn_with(dir, "config/config.toml", &[]);
+    assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
+    // The reader is revoked.
+    publish(
+        &map,
+        "..2026_01_02",
+        "config.toml",
+        &text.replace("name = \"reader\"", "name = \"reader\"\nexpires = 2026-01-01T00:00:00Z"),
+    );
+    std::fs::remove_dir_all(map.join("..2026_01_01")).unwrap();
+    eventually("the map's new version is in force", || {
+        shim.client().ask("GET /v1/models", READER, &[], "").status == 401
+    });
+    assert_eq!(shim.client().ask("GET /v1/models", SECRET, &[], "").status, 200);
+    // A new gateway secret, which this gateway does not know.
+    publish(&secrets, "..2026_01_02", "gateway.token", "another-secret-of-the-gateway-0123456789");
+    eventually("the new secret is in force", || shim.client().ask("GET /v1/models", SECRET, &[], "").status == 401);
 }

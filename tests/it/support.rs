@@ -14,7 +14,7 @@ pub use capture::Capture;
 pub use client::Client;
 pub use issuer::{Issuer, Mood};
 pub use judge::{ISS, Judge};
-pub use shim::{Shim, scopeshim};
+pub use shim::{Shim, scopeshim, write_private};
 pub use tailscaled::Tailscaled;
 pub use wsclient::{Came, WsClient};
 pub use wsgateway::{Release, WsGateway};

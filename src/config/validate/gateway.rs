@@ -4,7 +4,7 @@ use super::headers::text;
 use super::values::{choice, duration};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File, RequiredHeader, SecretPlace};
-use crate::config::surroundings::Surroundings;
+use crate::config::surroundings::{Surroundings, credential};
 use crate::config::{GatewayAddress, GatewayAuth, TrustedProxy};
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
@@ -284,27 +284,13 @@ impl Reader<'_> {
         let path = match place {
             // A relative path is meant from the file it stands in, wherever the process was started.
             Place::File(file) => Path::new(&self.source.name).parent().unwrap_or(Path::new("")).join(file),
-            Place::Credential(name) => {
-                let Some(dir) = self.around.variable("CREDENTIALS_DIRECTORY") else {
-                    problems.error(
-                        "secret",
-                        span,
-                        "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set",
-                        "start by systemd with `LoadCredential=`, or use `file`",
-                    );
-                    return None;
-                };
-                if name.contains('/') {
-                    problems.error(
-                        "secret",
-                        span,
-                        "a credential's name has no slash",
-                        "write the name given to `LoadCredential=`",
-                    );
+            Place::Credential(name) => match credential(self.around, name) {
+                Ok(path) => path,
+                Err((message, hint)) => {
+                    problems.error("secret", span, message, hint);
                     return None;
                 }
-                Path::new(&dir).join(name)
-            }
+            },
             Place::Env(name) => {
                 let Some(value) = self.around.variable(name) else {
                     problems.error(

@@ -31,6 +31,23 @@ fn a_token_past_its_end_is_not_remembered() {
 }
 
 #[test]
+fn a_token_before_its_begin_is_not_remembered_from_later() {
+    for policy in BOTH {
+        let judge = Judge::of(&[&P256], &format!("leeway = \"0s\"\n{policy}"));
+        let text =
+            P256.token("ES256", &claims_with(ISS, json!({"nbf": 1_900_000_000, "exp": 2_000_000_000, "iat": 0})));
+        let line = format!("Bearer {text}");
+        let at = |second: i64| {
+            let moment = Timestamp::from_second(second).unwrap();
+            judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code(), |_| "ok")
+        };
+        assert_eq!(at(1_950_000_000), "ok");
+        assert_eq!(at(1_899_999_999), "jwt_not_yet_valid", "the clock was set back: {policy}");
+        assert_eq!(at(1_950_000_000), "ok");
+    }
+}
+
+#[test]
 fn a_token_of_a_key_that_is_gone_is_not_remembered() {
     for policy in BOTH {
         let judge = Judge::of(&[&P256], policy);

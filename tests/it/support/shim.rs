@@ -4,7 +4,7 @@ use super::{Client, SECRET};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -67,10 +67,16 @@ impl Shim {
 
     /// Starts the binary on the configuration in `dir`.
     pub fn spawn(dir: TempDir) -> Self {
+        Self::spawn_with(dir, "config.toml", &[])
+    }
+
+    /// The same by the configuration at this place in it, with these variables.
+    pub fn spawn_with(dir: TempDir, config: &str, env: &[(&str, &Path)]) -> Self {
         let mut child = scopeshim()
             .arg("run")
             .arg("--config")
-            .arg(dir.path().join("config.toml"))
+            .arg(dir.path().join(config))
+            .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -175,7 +181,7 @@ fn config(dir: &TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries
     }
 }
 
-fn write_private(path: &std::path::Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -4,7 +4,7 @@ use super::preset::Preset;
 use crate::config::KeySource;
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At};
-use crate::config::surroundings::Surroundings;
+use crate::config::surroundings::{Surroundings, credential};
 use crate::keys::KeySet;
 use crate::secret::Secret;
 use std::net::IpAddr;
@@ -38,13 +38,14 @@ pub(super) fn source(
         table.jwks_file.is_some(),
         table.pem_file.is_some(),
         table.secret_file.is_some(),
+        table.secret_credential.is_some(),
     ];
     if given.iter().filter(|g| **g).count() != 1 {
         problems.error(
             "keys",
             keys.span(),
             "the keys come from exactly one place",
-            "write one of `url`, `discovery = true`, `jwks_file`, `pem_file`, `secret_file`",
+            "write one of `url`, `discovery = true`, `jwks_file`, `pem_file`, `secret_file`, `secret_credential`",
         );
         return None;
     }
@@ -63,7 +64,16 @@ pub(super) fn source(
         );
     }
     if let Some(file) = &table.secret_file {
-        return secret(file, source, around, problems);
+        return secret(&beside(source, file), file, around, problems);
+    }
+    if let Some(name) = &table.secret_credential {
+        return match credential(around, name.get()) {
+            Ok(path) => secret(&path, name, around, problems),
+            Err((message, hint)) => {
+                problems.error("secret", name.span(), message, hint);
+                None
+            }
+        };
     }
     let (file, pem) = table.jwks_file.as_ref().map(|f| (f, false)).or(table.pem_file.as_ref().map(|f| (f, true)))?;
     let text: Arc<str> = text(file, source, around, problems)?.into();
@@ -134,14 +144,13 @@ fn remote(
     Some(KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) })
 }
 
-fn secret(file: &At<String>, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Option<KeySource> {
-    let path = beside(source, file);
-    let text = match around.secret_file(&path) {
+fn secret(path: &Path, at: &At<String>, around: &dyn Surroundings, problems: &mut Problems) -> Option<KeySource> {
+    let text = match around.secret_file(path) {
         Ok(text) => text,
         Err(fault) => {
             problems.error(
                 "secret",
-                file.span(),
+                at.span(),
                 format!("{} {fault}", path.display()),
                 "write the issuer's secret into it and `chmod 0600` it",
             );
@@ -153,14 +162,14 @@ fn secret(file: &At<String>, source: &Source, around: &dyn Surroundings, problem
         Ok(_) => {
             problems.error(
                 "secret",
-                file.span(),
+                at.span(),
                 format!("an HMAC secret has {MIN_SECRET} characters at least"),
                 "have the issuer make a longer one",
             );
             None
         }
         Err(fault) => {
-            problems.error("secret", file.span(), fault.to_string(), "put the issuer's secret there, as text");
+            problems.error("secret", at.span(), fault.to_string(), "put the issuer's secret there, as text");
             None
         }
     }
