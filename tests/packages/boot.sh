@@ -28,6 +28,8 @@ mkdir -p outside
 pivot_root . outside
 umount -l outside
 rmdir outside
+# systemd mounts credentials from a namespace below its own.
+mount --make-rshared /
 # Process 1 learns from `container` that it is not the machine's own.
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --bounding-set=-sys_rawio,-sys_module,-sys_time,-sys_boot,-syslog \

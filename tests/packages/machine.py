@@ -54,8 +54,9 @@ class Machine:
 
     def run(self, *command, seconds=120, said=""):
         """A command in there, as root."""
-        enter = ["nsenter", "--target", str(self.pid), "--all", "--wdns=/"]
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+        # A session of its own: what it sends to its process group stays there.
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--wdns=/", "setsid", "--wait"]
+        env = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         return procs.run([*enter, *map(str, command)], env, seconds, said)
 
     def must(self, *command, **how):
@@ -92,6 +93,12 @@ class Machine:
         """Properties of a unit as systemd sees them."""
         said = self.must("systemctl", "show", unit, *[f"--property={name}" for name in properties])
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def main_pid(self):
+        found = self.shows("scopeshim", "MainPID")["MainPID"]
+        if found == "0":
+            raise RuntimeError(f"the service does not run: {self.journal()}")
+        return found
 
     def close(self):
         for child in [*self._children, self._outer]:

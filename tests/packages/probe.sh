@@ -7,7 +7,7 @@ try() {
 }
 state=${STATE_DIRECTORY:-/var/lib/scopeshim}
 try write-state touch "$state/probe"
-try write-runtime touch "${RUNTIME_DIRECTORY:-/run}/probe"
+try write-runtime touch "${RUNTIME_DIRECTORY:-/run}/tried"
 try read-configuration cat /etc/scopeshim/config.toml
 try internet-socket perl -e 'socket(S, 2, 1, 0) or exit 1'
 try write-root touch /probe
@@ -26,5 +26,5 @@ try change-personality setarch i386 true
 try real-time chrt -f 1 true
 try change-host-name sh -c 'hostname "$(hostname)"'
 try signal-others kill -0 1
-rm -f "$state/probe" /probe /usr/bin/probe /etc/scopeshim/probe
+rm -f "$state/probe" /run/tried /probe /usr/bin/probe /etc/scopeshim/probe
 exit 0

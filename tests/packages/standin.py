@@ -14,6 +14,7 @@ SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 0.5
 
 class Gateway(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         if self.path in ("/health", "/healthz", "/ready", "/readyz"):

@@ -9,6 +9,7 @@ from kinds import KINDS
 # In this order, on one machine: each step finds what those before it left.
 STEPS = (
     ("installs", arriving.installs),
+    ("has-sound-units", arriving.has_sound_units),
     ("refuses-without-a-secret", arriving.refuses_without_a_secret),
     ("by-its-own-words", arriving.by_its_own_words),
     ("by-init", arriving.by_init),

@@ -7,6 +7,8 @@ from kinds import BOTH
 CONFIG = "/etc/scopeshim/config.toml"
 SECRET = "/etc/scopeshim/gateway.token"
 UNITS = ("scopeshim.service", "scopeshim.socket")
+# Ten times the exposure that systemd-analyze gives at the most.
+THRESHOLD = 15
 
 
 def installs(kind, ctx):
@@ -30,6 +32,20 @@ def installs(kind, ctx):
     need("warning" not in said.lower() and "error" not in said.lower(), f"installing said: {said}")
     version = machine.must("scopeshim", "--version").strip()
     return f"{version}, {len(expected)} files, nothing enabled or started"
+
+
+def has_sound_units(kind, ctx):
+    """What systemd itself says of the units, in this release of it."""
+    machine = ctx.machine(kind.name, kind.suite)
+    for unit in UNITS:
+        done = machine.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}")
+        need(not done.returncode and not done.stdout + done.stderr, f"{unit}: {done.stdout}{done.stderr}")
+    service = "/usr/lib/systemd/system/scopeshim.service"
+    done = machine.run("systemd-analyze", "security", "--offline=true", f"--threshold={THRESHOLD}", service)
+    verdict = done.stdout.strip().splitlines()[-1:]
+    need(not done.returncode, f"{verdict} {done.stderr}")
+    release = machine.must("systemctl", "--version").split()[1]
+    return f"systemd {release}: {verdict[0].partition(':')[2].strip()}"
 
 
 def refuses_without_a_secret(kind, ctx):

@@ -12,12 +12,12 @@ def upgrades(kind, ctx):
     token = machine.must("scopeshim", "token", "new", "kept", "--scope", "operator.read", "--write").strip()
     edited = machine.path(CONFIG).read_text()
     file = ctx.bring(machine, kind.following(ctx))
-    before = machine.shows("scopeshim", "MainPID")["MainPID"]
+    before = machine.main_pid()
     callers = Callers(machine, ctx)
     kind.install(machine, file)
     fared = callers.need_all_answered()
     need(kind.version(machine).startswith(repack.VERSION), f"the version is {kind.version(machine)!r}")
-    need(machine.shows("scopeshim", "MainPID")["MainPID"] not in (before, "0"), "the new release does not run")
+    need(machine.main_pid() != before, "the new release does not run")
     need(machine.path(CONFIG).read_text() == edited, "the edited configuration was changed")
     offered = machine.path(CONFIG + kind.beside)
     need(offered.exists() and offered.read_text().startswith(repack.ADDED), f"{offered.name} is not there")
@@ -66,7 +66,7 @@ def is_purged(kind, ctx):
     need(machine.ask("/healthz")[0] == 0, "something still answers")
     for path in (CONFIG, CONFIG + kind.beside, "/var/lib/scopeshim", "/run/scopeshim", "/usr/bin/scopeshim"):
         need(machine.run("test", "-e", path).returncode, f"{path} is still there")
-    links = machine.run("find", "/etc/systemd/system", "/var/lib/systemd", "-name", "*scopeshim.s*").stdout.split()
+    links = machine.run("find", "/etc/systemd/system", "/var/lib/systemd", "-name", "scopeshim.s*", "-not", "-type", "d").stdout.split()
     need(not links, f"systemd still has {links}")
     need(machine.path(SECRET).exists(), "a file that root wrote is gone")
     return "configuration and state gone; what root wrote beside them stays"

@@ -10,7 +10,7 @@ NO_CAPABILITIES = "0000000000000000"
 def is_confined(kind, ctx):
     """The unit's restrictions, asked of the kernel for the process, and tried out under the same unit."""
     machine = ctx.machine(kind.name, kind.suite)
-    pid = machine.shows("scopeshim", "MainPID")["MainPID"]
+    pid = machine.main_pid()
     status = dict(line.split(":\t", 1) for line in machine.must("cat", f"/proc/{pid}/status").splitlines())
     uid = machine.must("id", "-u", "scopeshim").strip()
     need(set(status["Uid"].split()) == {uid}, f"it runs as {status['Uid']}, not {uid}")

@@ -40,9 +40,9 @@ def _stream(machine, ctx):
 
 def comes_back(kind, ctx):
     machine = ctx.machine(kind.name, kind.suite)
-    before = machine.shows("scopeshim", "MainPID")["MainPID"]
+    before = machine.main_pid()
     begun = time.monotonic()
-    machine.must("kill", "-9", before)
+    machine.must("sh", "-c", f"kill -9 {before}")
     procs.until(lambda: machine.ask("/v1/models", *bearer(ctx.secret))[0] == 200, 15, "an answer after kill -9")
     took = time.monotonic() - begun
     seen = machine.shows("scopeshim", "MainPID", "ActiveState")
@@ -60,10 +60,10 @@ def is_watched(kind, ctx):
     drop_in.write_text("[Service]\nWatchdogSec=2s\n")
     machine.must("systemctl", "daemon-reload")
     machine.must("systemctl", "restart", "scopeshim")
-    before = machine.shows("scopeshim", "MainPID")["MainPID"]
+    before = machine.main_pid()
     time.sleep(5)
-    need(machine.shows("scopeshim", "MainPID")["MainPID"] == before, "the watchdog ended a healthy process")
-    machine.must("kill", "-STOP", before)
+    need(machine.main_pid() == before, "the watchdog ended a healthy process")
+    machine.must("sh", "-c", f"kill -STOP {before}")
     procs.until(lambda: machine.shows("scopeshim", "MainPID")["MainPID"] not in (before, "0"), 20, "a new process")
     need_serving_soon(machine, ctx)
     need("watchdog" in machine.journal().lower(), f"it was not the watchdog: {machine.journal()}")
@@ -86,9 +86,9 @@ def hands_over(kind, ctx):
     need_serving(machine, ctx.secret)
     callers = Callers(machine, ctx)
     for _ in range(3):
-        before = machine.shows("scopeshim", "MainPID")["MainPID"]
+        before = machine.main_pid()
         machine.must("systemctl", "restart", "scopeshim")
-        need(machine.shows("scopeshim", "MainPID")["MainPID"] not in (before, "0"), "no new process")
+        need(machine.main_pid() != before, "no new process")
         time.sleep(0.5)
     return f"3 restarts: {callers.need_all_answered()}"
 
