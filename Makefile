@@ -8,7 +8,7 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, one of summer, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 
-.PHONY: life kubernetes container observe e2e-tailnet packages bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -64,8 +64,16 @@ e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real 
 	cargo build --locked
 	python3 tests/e2e/tailnet/run.py --binary target/debug/scopeshim $(TAILNET)
 
-packages: setup-test ## deb and rpm into dist/
+packages: setup-build ## deb and rpm into dist/, with their bill of materials and checksums
+	@tests/setup.sh packages
 	packaging/build.sh
+
+packages-test: ## install what is in dist/ into small systems with systemd; use, upgrade and remove it there (root)
+	@tests/setup.sh packages-test
+	python3 tests/packages/run.py $(PACKAGES)
+
+reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
+	packaging/reproduce.sh
 
 bench: build ## the figures, side by side with nginx and HAProxy, into target/bench.md
 	python3 tests/bench/run.py --binary target/release/scopeshim

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds dist/*.deb and dist/*.rpm from this checkout, and looks at what came of it.
+# Builds dist/*.deb and dist/*.rpm from this checkout, their bill of materials and their checksums.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$HOME/.cargo/bin"
+# The packages' metadata names files below target/.
+export CARGO_TARGET_DIR="$PWD/target"
 
 tools=$PWD/target/tools
 tool() { # crate, version
@@ -13,29 +15,39 @@ tool() { # crate, version
 }
 tool cargo-deb 3.8.0
 tool cargo-generate-rpm 0.21.1
+export PATH="$tools/bin:$PATH"
 
-# The same commit gives the same binary: no path of this machine, no moment of the build.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
+# The same commit gives the same files: no path of this machine, no moment of the build, no caller's umask.
+umask 022
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
+export LC_ALL=C.UTF-8
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 cargo build --locked --release
 
 binary=target/release/scopeshim
 mkdir -p target/package dist
-rm -f dist/*.deb dist/*.rpm dist/SHA256SUMS
+rm -f dist/*
 "$binary" generate man >target/package/scopeshim.1
 "$binary" generate man5 >target/package/scopeshim.toml.5
 "$binary" generate completions bash >target/package/scopeshim.bash
 "$binary" generate completions zsh >target/package/_scopeshim
 "$binary" generate completions fish >target/package/scopeshim.fish
 python3 packaging/licences.py >target/package/THIRD-PARTY-LICENSES.md
-python3 packaging/sbom.py >dist/scopeshim.cdx.json
+# The form that Debian's tools read; what changed is in CHANGELOG.md, beside it.
+printf 'scopeshim (%s-1) stable; urgency=medium\n\n  * As /usr/share/doc/scopeshim/changelog.gz says.\n\n -- %s  %s\n' \
+    "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" \
+    "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" \
+    "$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" >target/package/changelog
+# cargo-deb compresses manual pages itself; cargo-generate-rpm takes files as they are.
+gzip -9nkf target/package/scopeshim.1 target/package/scopeshim.toml.5
 
-PATH="$tools/bin:$PATH" cargo deb --no-build --quiet --output dist/
-PATH="$tools/bin:$PATH" cargo generate-rpm --output dist/
-(cd dist && sha256sum ./* >SHA256SUMS)
+cargo deb --locked --no-build --quiet --output dist/
+cargo generate-rpm --output dist/
+python3 packaging/sbom.py >dist/scopeshim.cdx.json
+(cd dist && sha256sum -- * >../target/package/SHA256SUMS && mv ../target/package/SHA256SUMS .)
 
 # Which systems it runs on: the newest glibc symbol it asks for.
 glibc=$(objdump -T "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)
-echo "needs ${glibc/_/ } or newer"
+echo "needs ${glibc/_/ } or newer; $(stat -c %s "$binary") bytes"
 ls -l dist

@@ -1,54 +1,40 @@
-"""The licences of every crate that is linked into the binary, as Markdown."""
+"""The licences of everything that is linked into the binary, as Markdown."""
 
-import json
 import pathlib
-import subprocess
+import sys
+
+import linked
+
+NAMES = ("license", "licence", "copying", "notice", "unlicense")
+CODE = (".c", ".h", ".rs", ".py")
 
 
 def main() -> None:
-    metadata = json.loads(
-        subprocess.run(
-            ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host()],
-            check=True,
-            capture_output=True,
-        ).stdout
-    )
-    linked = reachable(metadata)
+    crates = linked.crates()
     print("# Third-party licences\n\nscopeshim is linked with these libraries.\n")
+    print(f"- std {linked.rust()}: MIT OR Apache-2.0")
     texts: dict[str, list[str]] = {}
-    for package in sorted(metadata["packages"], key=lambda p: (p["name"], p["version"])):
-        if package["id"] not in linked or package["source"] is None:
-            continue
-        print(f"- {package['name']} {package['version']}: {package['license'] or 'see below'}")
-        folder = pathlib.Path(package["manifest_path"]).parent
-        for file in sorted(folder.glob("*")):
-            if file.is_file() and file.name.lower().startswith(("license", "licence", "copying", "notice", "unlicense")):
-                text = file.read_text(encoding="utf-8", errors="replace").strip()
-                texts.setdefault(text, []).append(f"{package['name']} {package['version']} ({file.name})")
+    for crate in crates:
+        name = f"{crate['name']} {crate['version']}"
+        print(f"- {name}: {crate['license']}")
+        # Some crates leave the text to their siblings from the same repository.
+        siblings = [c for c in crates if crate["repository"] and c["repository"] == crate["repository"]]
+        files = next(filter(None, map(found, [crate, *siblings])), [])
+        if not files or not crate["license"]:
+            sys.exit(f"{name} has no licence, or no text of it")
+        for file in files:
+            text = file.read_text(encoding="utf-8", errors="replace").strip()
+            texts.setdefault(text, []).append(f"{name} ({file.name})")
     print("\n# Texts\n")
     for text, names in texts.items():
         print(f"## {', '.join(names)}\n\n```\n{text}\n```\n")
 
 
-def host() -> str:
-    out = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
-    return next(line.split(": ")[1] for line in out.splitlines() if line.startswith("host: "))
-
-
-def reachable(metadata: dict) -> set[str]:
-    """Normal dependencies of the binary, without what only builds or tests it."""
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    found: set[str] = set()
-    todo = [metadata["resolve"]["root"]]
-    while todo:
-        current = todo.pop()
-        if current in found:
-            continue
-        found.add(current)
-        for dependency in nodes[current]["deps"]:
-            if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
-                todo.append(dependency["pkg"])
-    return found
+def found(crate: dict) -> list[pathlib.Path]:
+    folder = pathlib.Path(crate["manifest_path"]).parent
+    # Crates that bring a C library along have its licence somewhere below.
+    files = folder.rglob("*") if crate["links"] else folder.glob("*")
+    return sorted(f for f in files if f.is_file() and f.name.lower().startswith(NAMES) and f.suffix not in CODE)
 
 
 if __name__ == "__main__":

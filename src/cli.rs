@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod init;
+mod man1;
 mod man5;
 mod policy;
 mod reload;

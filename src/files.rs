@@ -1,7 +1,7 @@
 //! Files: written whole or not at all, and recognised when they changed.
 
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file, and what it looked like from outside before it was read.
@@ -45,6 +45,8 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> std::io::Resu
     let written = (|| {
         let mut file =
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        // The umask of whoever calls must not take the service's group its right to read.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
@@ -74,7 +76,6 @@ fn sweep(dir: &Path, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn the_old_content_stays_when_the_new_cannot_be_written() {

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 pub const MIN_LENGTH: usize = 12;
 /// The longest secret accepted, in bytes: it must fit a header line of the gateway (16 KiB).
 pub const MAX_LENGTH: usize = 4096;
+const REDACTED: &str = "__OPENCLAW_REDACTED__";
 
 /// A secret in the clear. `Debug` prints a placeholder; memory is wiped on drop.
 #[derive(Clone)]
@@ -26,6 +27,9 @@ pub enum SecretFault {
     /// Longer than [`MAX_LENGTH`].
     #[error("the secret is longer than {MAX_LENGTH} characters")]
     TooLong,
+    /// What `openclaw config get` prints in its place.
+    #[error("this is what `openclaw config get` prints in place of a secret")]
+    Redacted,
     /// Something a bearer header cannot carry.
     #[error("the secret holds white space or a character outside visible ASCII")]
     Character,
@@ -40,6 +44,9 @@ impl Secret {
         let text = text.trim();
         if text.is_empty() {
             return Err(SecretFault::Empty);
+        }
+        if text == REDACTED {
+            return Err(SecretFault::Redacted);
         }
         if text.len() < MIN_LENGTH {
             return Err(SecretFault::TooShort);
@@ -155,6 +162,7 @@ mod tests {
     fn unfit_secrets_say_why() {
         assert_eq!(Secret::parse(" \n").unwrap_err(), SecretFault::Empty);
         assert_eq!(Secret::parse("short").unwrap_err(), SecretFault::TooShort);
+        assert_eq!(Secret::parse("__OPENCLAW_REDACTED__\n").unwrap_err(), SecretFault::Redacted);
         assert_eq!(Secret::parse("two words in a row").unwrap_err(), SecretFault::Character);
         assert_eq!(Secret::parse("  padded-secret-1 \n").unwrap().expose(), "padded-secret-1");
     }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that what a make target needs is on this machine.
-# usage: tests/setup.sh build|test|fuzz
+# usage: tests/setup.sh build|test|fuzz|packages|packages-test
 #
 # On Debian and Ubuntu, as root or with a sudo that asks nothing, what is missing is installed.
 # Elsewhere the missing commands are named, in one line, and the target stops.
@@ -24,6 +24,24 @@ need make make
 need cmake cmake # Pingora's zlib is built with it
 if [ "$1" = fuzz ]; then
     need c++ g++ # libFuzzer
+fi
+case $1 in packages*)
+    need git git
+    need python3 python3
+    need objdump binutils
+    need dpkg-shlibdeps dpkg-dev
+    ;;
+esac
+if [ "$1" = packages-test ]; then
+    need curl curl
+    need debootstrap debootstrap
+    need nsenter util-linux
+    need rpm rpm
+    need cpio cpio
+    need lintian lintian
+    need man man-db # lintian looks at manual pages with it
+    need rpmlint rpmlint
+    need shellcheck shellcheck
 fi
 if [ "$1" = test ]; then
     need curl curl

@@ -25,7 +25,7 @@ pub(super) enum Verb {
 pub(super) fn generate(verb: &Verb) -> Exit {
     let mut out = Vec::new();
     let made = match verb {
-        Verb::Man => clap_mangen::Man::new(Cli::command()).render(&mut out),
+        Verb::Man => super::man1::page(&mut out),
         Verb::Man5 => {
             out = super::man5::page(&schema()).into_bytes();
             Ok(())

@@ -70,7 +70,7 @@ pub(super) fn init(mut args: Args) -> Exit {
     if args.dry_run {
         say(format!("{} would be:\n\n{}", files.config().display(), files.text()));
         if let Some(path) = files.secret() {
-            say(format!("{} would hold the gateway's secret, mode 0600.", path.display()));
+            say(format!("{} would hold the gateway's secret, mode {:04o}.", path.display(), files.secret_mode()));
         }
         say("Nothing was written. A run without --dry-run makes another token and shows it.");
         return Exit::Ok;
@@ -84,7 +84,7 @@ pub(super) fn init(mut args: Args) -> Exit {
         "Wrote {}{}.\n",
         files.config().display(),
         match files.secret() {
-            Some(path) => format!(" and {} (the gateway's secret, mode 0600)", path.display()),
+            Some(path) => format!(" and {} (the gateway's secret, mode {:04o})", path.display(), files.secret_mode()),
             None => String::new(),
         }
     ));
@@ -92,6 +92,10 @@ pub(super) fn init(mut args: Args) -> Exit {
     say(snippets::gateway_changes(&found));
     say(snippets::clients(&args.listen, &secret));
     let config = files.config().display();
+    if files.packaged() {
+        say(format!("Next:\n\n    systemctl enable --now scopeshim\n    scopeshim doctor --config {config}"));
+        return Exit::Ok;
+    }
     say(format!("Next:\n\n    scopeshim run --config {config}\n    scopeshim doctor --config {config}"));
     Exit::Ok
 }

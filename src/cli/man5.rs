@@ -56,7 +56,7 @@ fn describe(shape: &Value) -> String {
 }
 
 /// Escapes for roff: backslashes, hyphens, and what a line may not begin with.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(aq");
     let guard = |line: &str| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() };
     text.lines().map(guard).collect::<Vec<_>>().join("\n")

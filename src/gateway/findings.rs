@@ -194,7 +194,7 @@ impl Findings {
             _ => (
                 Side::Proxy,
                 "put the gateway's own secret where `[gateway] auth` reads it: \
-                 `openclaw config get gateway.auth`, or its OPENCLAW_GATEWAY_TOKEN; then reload"
+                 `gateway.auth` of its openclaw.json, or its OPENCLAW_GATEWAY_TOKEN; then reload"
                     .into(),
             ),
         };

@@ -81,6 +81,20 @@ fn what_it_writes_works_unedited() {
 }
 
 #[test]
+fn in_a_packages_directory_the_service_can_read_what_it_writes() {
+    let dir = place(&format!("{{ gateway: {{ auth: {{ mode: 'token', token: '{SECRET}' }} }} }}"));
+    let out = dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::set_permissions(&out, std::os::unix::fs::PermissionsExt::from_mode(0o2750)).unwrap();
+    let done = init(dir.path(), &[]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("systemctl enable --now scopeshim"), "{}", done.out);
+    assert_eq!((mode(&out.join("gateway.token")), mode(&out.join("config.toml"))), (0o640, 0o640));
+    let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(config.contains("socket = \"/run/scopeshim/admin.sock\""), "{config}");
+}
+
+#[test]
 fn nothing_is_written_over_without_being_told() {
     let dir = place(&format!("{{ gateway: {{ auth: {{ mode: 'password', password: '{SECRET}' }} }} }}"));
     assert_eq!(init(dir.path(), &[]).code, 0);

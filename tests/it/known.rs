@@ -53,5 +53,5 @@ fn a_wrong_secret_is_said_with_its_mend() {
     let shim = Shim::asking(address, "kind = \"password\", env = \"PATH\"", &people());
     eventually("the warning", || line(&shim, |l| l["code"] == "gateway-credential").is_some());
     let warning = line(&shim, |l| l["code"] == "gateway-credential").unwrap();
-    assert!(warning["change"].as_str().unwrap().contains("openclaw config get gateway.auth"), "{warning}");
+    assert!(warning["change"].as_str().unwrap().contains("`gateway.auth` of its openclaw.json"), "{warning}");
 }

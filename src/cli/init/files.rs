@@ -7,6 +7,7 @@ use crate::files::write_atomically;
 use crate::openclaw::{Auth, OpenClaw};
 use crate::secret::Secret;
 use jiff::Timestamp;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What was chosen.
@@ -22,6 +23,7 @@ pub(super) struct Files<'a> {
     config: PathBuf,
     text: String,
     secret: Option<(PathBuf, &'a Secret)>,
+    packaged: bool,
 }
 
 /// Why nothing, or not everything, was written.
@@ -60,13 +62,17 @@ impl<'a> Files<'a> {
             Auth::None | Auth::TrustedProxy { .. } => None,
         };
         let config = out.join("config.toml");
-        let text = text(found, choices);
+        let packaged = is_packaged(out);
+        let mut text = text(found, choices);
+        if packaged {
+            text.push_str(PACKAGED);
+        }
         let source = Source::new(config.display().to_string(), text.clone());
         let loaded = crate::config::parse(source, &Written(secret.map(|(_, secret)| secret)));
         if !loaded.problems.is_empty() {
             return Err(loaded.render());
         }
-        Ok(Self { config, text, secret: secret.map(|(name, secret)| (out.join(name), secret)) })
+        Ok(Self { config, text, secret: secret.map(|(name, secret)| (out.join(name), secret)), packaged })
     }
 
     pub(super) fn config(&self) -> &Path {
@@ -75,6 +81,11 @@ impl<'a> Files<'a> {
 
     pub(super) fn secret(&self) -> Option<&Path> {
         self.secret.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Whether a package made the directory: the service's group reads what is written.
+    pub(super) fn packaged(&self) -> bool {
+        self.packaged
     }
 
     pub(super) fn text(&self) -> &str {
@@ -91,10 +102,28 @@ impl<'a> Files<'a> {
             write_atomically(path, content.as_bytes(), mode).map_err(|e| WriteError::System(path.to_owned(), e))
         };
         if let Some((path, secret)) = &self.secret {
-            write(path, secret.expose(), 0o600)?;
+            write(path, secret.expose(), self.secret_mode())?;
         }
         write(&self.config, &self.text, 0o640)
     }
+
+    pub(super) fn secret_mode(&self) -> u32 {
+        if self.packaged { 0o640 } else { 0o600 }
+    }
+}
+
+/// Where the packages' unit has the service keep things; commands that root types must find them too.
+const PACKAGED: &str = "
+[server]
+state_dir = \"/var/lib/scopeshim\"
+
+[admin]
+socket = \"/run/scopeshim/admin.sock\"
+";
+
+/// The packages give their directory to the service's group, with the bit by which new files get it too.
+fn is_packaged(out: &Path) -> bool {
+    std::fs::metadata(out).is_ok_and(|meta| meta.permissions().mode() & 0o2000 != 0)
 }
 
 fn text(found: &OpenClaw, choices: &Choices<'_>) -> String {

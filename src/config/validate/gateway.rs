@@ -307,16 +307,24 @@ impl Reader<'_> {
         match self.around.secret_file(&path) {
             Ok(text) => fit(&text, span, problems),
             Err(fault) => {
-                problems.error(
-                    "secret",
-                    span,
-                    format!("{} {fault}", path.display()),
-                    "write the gateway's secret into it and `chmod 0600` it (or 0640 with the service's group)",
-                );
+                problems.error("secret", span, format!("{} {fault}", path.display()), mend(&path));
                 None
             }
         }
     }
+}
+
+/// What to do about a secret's file that cannot be used.
+fn mend(path: &Path) -> String {
+    // Where the packages want it, read by the group they made.
+    if path.starts_with("/etc/scopeshim") {
+        let path = path.display();
+        return format!(
+            "as root, `scopeshim init --force --openclaw-config FILE` takes it from the gateway's openclaw.json; or \
+             `install -m 0640 -g scopeshim /dev/null {path}`, and write it there"
+        );
+    }
+    "write the gateway's secret into it and `chmod 0600` it (or 0640 with the service's group)".to_owned()
 }
 
 fn fit(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<Secret> {
@@ -326,7 +334,7 @@ fn fit(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<Secret
                 "secret",
                 span,
                 fault.to_string(),
-                "put the gateway's own token or password there: `openclaw config get gateway.auth.token`",
+                "put the gateway's own token or password there, as its openclaw.json has it in `gateway.auth`",
             );
         })
         .ok()

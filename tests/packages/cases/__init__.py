@@ -1,0 +1,34 @@
+"""Cases of the packages as files, then every step of an installed package's life for every kind."""
+
+import functools
+
+from base import CASES
+from cases import arriving, leaving, looked_at, serving, stopping  # noqa: F401  looked_at registers itself
+from kinds import KINDS
+
+# In this order, on one machine: each step finds what those before it left.
+STEPS = (
+    ("installs", arriving.installs),
+    ("has-sound-units", arriving.has_sound_units),
+    ("refuses-without-a-secret", arriving.refuses_without_a_secret),
+    ("by-its-own-words", arriving.by_its_own_words),
+    ("by-init", arriving.by_init),
+    ("is-confined", serving.is_confined),
+    ("reloads", serving.reloads),
+    ("answers-root-alone", serving.answers_root_alone),
+    ("takes-a-credential", serving.takes_a_credential),
+    ("stops", stopping.stops),
+    ("comes-back", stopping.comes_back),
+    ("is-watched", stopping.is_watched),
+    ("hands-over", stopping.hands_over),
+    ("upgrades", leaving.upgrades),
+    ("is-removed", leaving.is_removed),
+    ("comes-again", leaving.comes_again),
+    ("is-purged", leaving.is_purged),
+)
+
+for kind in KINDS:
+    for step, act in STEPS:
+        if step == "is-purged" and kind.name == "rpm":
+            continue
+        CASES[f"{kind.name}.{step}"] = functools.partial(act, kind)
