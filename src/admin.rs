@@ -131,11 +131,12 @@ impl Admin {
 
     fn ready(&self, door: Door) -> Response<Full<Bytes>> {
         let waiting = Status::of(&self.asked).waiting_for;
-        let mut said = json!({"ready": waiting.is_empty()});
-        if door != Door::Metrics {
-            said["waiting_for"] = json!(waiting);
-        }
-        json_answer(if waiting.is_empty() { 200 } else { 503 }, &said)
+        let ready = waiting.is_empty();
+        let said = match door {
+            Door::Metrics => json!({"ready": ready}),
+            _ => json!({"ready": ready, "waiting_for": waiting}),
+        };
+        json_answer(if ready { 200 } else { 503 }, &said)
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
