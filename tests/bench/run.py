@@ -21,7 +21,7 @@ import machine  # noqa: E402
 import procs  # noqa: E402
 import report  # noqa: E402
 
-MEASURES = ["start", "cpu", "jwt", "latency", "sse", "reload", "bodies"]
+MEASURES = ["start", "cpu", "jwt", "latency", "sse", "websocket", "reload", "bodies"]
 FULL = {"repeats": 3, "seconds": 5, "streams": 1000, "idle_streams": 5000, "jwts": 20_000, "starts": 10, "bodies": 20}
 QUICK = {"repeats": 1, "seconds": 1, "streams": 50, "idle_streams": 200, "jwts": 500, "starts": 3, "bodies": 3}
 
