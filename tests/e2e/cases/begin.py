@@ -7,6 +7,7 @@ import shlex
 
 import procs
 from base import NotAvailable, Side, case
+from cases.websocket import need_sockets
 from gateways import Gateway
 
 MODES = ("token", "trusted-proxy")
@@ -62,6 +63,8 @@ def codes(report):
 def from_nothing_to_a_client(ctx, row):
     if ctx.mode.name not in MODES:
         raise NotAvailable(f"tried in the modes {' and '.join(MODES)}")
+    # The doctor finds what cannot be.
+    need_sockets(ctx)
     person = Beginner(ctx)
     try:
         _begin(ctx, row, person)

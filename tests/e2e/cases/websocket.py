@@ -19,10 +19,14 @@ def ws(side):
     return side.url.replace("http://", "ws://")
 
 
-def credential(ctx, name=None):
-    """What goes into the connect frame: a named token, or what a bare client has."""
+def need_sockets(ctx):
     if ctx.mode.name == "trusted-proxy" and ctx.key < (2026, 3, 24):
         raise NotAvailable("this release pairs no device in mode trusted-proxy, and its own commands are kept out too")
+
+
+def credential(ctx, name=None):
+    """What goes into the connect frame: a named token, or what a bare client has."""
+    need_sockets(ctx)
     if name:
         return {"token": TOKENS[name]}
     return {ctx.mode.name: ctx.mode.secret} if ctx.mode.secret else None
@@ -104,6 +108,7 @@ def writer(ctx, row):
 
 @case("ws.bearer-at-the-upgrade")
 def bearer_at_the_upgrade(ctx, row):
+    need_sockets(ctx)
     row.bare = lists_sessions(ctx, row, ctx.bare, headers=ctx.bare.owner)
     with session(ctx.through, ctx.through.reader, scopes=None) as sock:
         limited(row, sock)
@@ -231,6 +236,7 @@ UI = '\n[websocket]\nui = "open"\n'
 @case("46716.control-ui")
 def control_ui(ctx, row):
     """The gateway's page in a browser, with a named token that may read and write."""
+    need_sockets(ctx)
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not browser:
         raise Skip("no chromium here")
