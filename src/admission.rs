@@ -1,7 +1,8 @@
 //! What a request's headers ask for, judged without a socket: the part of admission that a dry run
 //! shares with the real one.
 
-use crate::headers::{self, Governed, Kind, Proof};
+use crate::headers::{self, Governed, Kind};
+use crate::policy::Proof;
 use crate::policy::Proven;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route};

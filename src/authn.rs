@@ -14,6 +14,7 @@ pub use issuer::Verified;
 use crate::config::{ClaimPath, Live, Token};
 use crate::glob::Glob;
 use crate::keys::KeySlot;
+use crate::peer::Peer;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
 use http::header::AUTHORIZATION;
@@ -25,7 +26,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tailnet::{Peer, Seen};
+use tailnet::Seen;
 
 /// Somebody who was proven to be who they are.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ mod read;
 pub mod surroundings;
 mod validate;
 
-use crate::authn::tailnet::Peer;
 use crate::files::Sighting;
 use crate::glob::Glob;
-use crate::route::{Pattern, Route};
+use crate::peer::Peer;
+use crate::route::{Pattern, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
 use diagnostic::{Problem, Problems, Severity, Source};
@@ -264,17 +264,6 @@ pub enum OwnDevice {
     Normalise,
     /// It is passed as it is, with no secret of ours.
     Pass,
-}
-
-/// Who is shown the gateway's web page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ui {
-    /// Nobody; its paths are like any other that is not listed.
-    Off,
-    /// Whoever has operator.read.
-    Authenticated,
-    /// Anybody. Nothing of ours is sent along.
-    Open,
 }
 
 /// How this proxy authenticates itself to the gateway.

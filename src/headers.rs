@@ -3,17 +3,13 @@
 //! Set or strip, never keep: every name that carries identity, origin or authority is taken out of
 //! every request, however it is spelled, and what the grant says is put in.
 
-mod proof;
-
-pub use proof::{CLIENT_ADDRESS, Proof, user};
-
-use crate::policy::Grant;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 /// The header this program is about.
 pub const SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
+/// Where the gateway reads the client's address in mode trusted-proxy.
+pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Correlates a request in every log it passes.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,7 +56,7 @@ pub enum Kind {
 }
 
 /// What kind of header this is in every mode; [`Proof::kind`] knows the mode's own names too.
-fn kind(name: &str) -> Kind {
+pub(crate) fn kind(name: &str) -> Kind {
     match name {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
         _ => {}
@@ -72,7 +68,7 @@ fn kind(name: &str) -> Kind {
 }
 
 /// `_` and `.` and their like as the dash that other parsers fold them into (peers' CVEs, §1j).
-fn fold(name: &str) -> Cow<'_, str> {
+pub(crate) fn fold(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Cow::Borrowed(name);
     }
@@ -133,20 +129,6 @@ fn is_owned(name: &str) -> bool {
         "client-ip",
     ];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
-}
-
-/// The header lines the gateway gets from us, and in no other way: it takes a grant to make them.
-/// `peer` is the client's address, `None` on a unix socket.
-pub fn outbound(
-    grant: &Grant,
-    proof: &Proof,
-    peer: Option<IpAddr>,
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-    // Whoever was not proven gets no authority of ours, only the word that there is none.
-    let proven = grant.principal().map(|_| proof.lines(grant.gateway_user(), peer)).unwrap_or_default();
-    let governed = grant.governed().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
-    let governed: Vec<_> = governed.collect();
-    std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(governed)
 }
 
 #[cfg(test)]

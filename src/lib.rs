@@ -34,6 +34,7 @@ pub mod keys;
 pub mod listener;
 pub mod metrics;
 pub mod openclaw;
+pub mod peer;
 pub mod policy;
 pub mod proxy;
 pub mod record;

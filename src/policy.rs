@@ -7,15 +7,17 @@ mod cache;
 pub mod explain;
 pub mod grants;
 mod holding;
+mod proof;
 mod sockets;
 pub mod trial;
 
 pub use holding::Holding;
+pub use proof::{Proof, outbound};
 pub use sockets::SocketRequest;
 
-use crate::authn::{Authenticator, Credential, Identity, Principal};
+use crate::authn::{Authenticator, Credential, Identity, Principal, tailnet};
 use crate::config::{Excess, HeaderRule, Live, Supposition};
-use crate::headers::{self, Governed, Proof};
+use crate::headers::Governed;
 use crate::keys::KeySlot;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route, RouteTable};
@@ -293,7 +295,11 @@ impl Policy {
             return verified.scopes.clone();
         }
         let capability = self.live.tailnet_capability.as_ref();
-        principal.tailnet().zip(capability).map(|(peer, c)| peer.scopes(&c.name, &c.ceiling)).unwrap_or_default()
+        principal
+            .tailnet()
+            .zip(capability)
+            .map(|(peer, c)| tailnet::scopes(peer, &c.name, &c.ceiling))
+            .unwrap_or_default()
     }
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
@@ -334,9 +340,9 @@ impl Policy {
     fn user(&self, principal: &Principal) -> HeaderValue {
         match principal.verified() {
             Some(verified) if self.taken.contains(principal.name()) => {
-                headers::user(&format!("{}/{}", verified.issuer, principal.name()))
+                proof::user(&format!("{}/{}", verified.issuer, principal.name()))
             }
-            _ => headers::user(principal.name()),
+            _ => proof::user(principal.name()),
         }
     }
 }
@@ -350,7 +356,7 @@ fn taken(live: &Live) -> HashSet<Arc<str>> {
 /// A principal's name: the gateway may know no others.
 fn canary_user(live: &Live) -> HeaderValue {
     let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
-    let named = || live.tokens.first().map(|t| headers::user(&t.name));
+    let named = || live.tokens.first().map(|t| proof::user(&t.name));
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 

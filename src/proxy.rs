@@ -10,7 +10,7 @@ mod upstream;
 pub use ctx::CONNECTION;
 
 use crate::headers::{self, Kind, REQUEST_ID};
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::sources::Sources;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
@@ -99,7 +99,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        self.upstream.patience(ctx).await;
+        self.upstream.patience(&mut ctx.attempts).await;
         Ok(self.upstream.peer(&session.req_header().method))
     }
 
@@ -126,7 +126,7 @@ impl ProxyHttp for Proxy {
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
-        for (name, value) in headers::outbound(grant, ctx.policy.proof(), ctx.peer()) {
+        for (name, value) in policy::outbound(grant, ctx.policy.proof(), ctx.peer()) {
             request.insert_header(name, value)?;
         }
         if !upstream::is_repeatable(&request.method) {
@@ -176,7 +176,7 @@ impl ProxyHttp for Proxy {
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
         // Nothing was sent: trying again is safe for every method (law 8).
-        error.set_retry(self.upstream.try_again(ctx, &error));
+        error.set_retry(self.upstream.try_again(&mut ctx.attempts, &error));
         error
     }
 

@@ -7,9 +7,10 @@ use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::trace::TraceParent;
-use crate::watchtower::Watchtower;
+use crate::watchtower::{Shown, Watchtower};
 use crate::websocket::tunnel::Passed;
 use http::Method;
+use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -179,7 +180,7 @@ impl Record {
             requested: self.requested.as_ref(),
         });
         if let Some(refusal) = &self.refusal {
-            self.tower.refused(self, refusal);
+            self.tower.refused(self.shown(refusal));
         }
         if self.refusal.as_ref().is_some_and(|r| r.code().starts_with("gateway_")) {
             self.tower.gateway(false, Instant::now());
@@ -191,6 +192,23 @@ impl Record {
             return;
         }
         self.say("request ends");
+    }
+
+    /// What is remembered of it, refused as it was.
+    fn shown(&self, refusal: &Refusal) -> Shown {
+        let path: String = self.path.chars().take(120).collect();
+        Shown {
+            at: Timestamp::now(),
+            request_id: self.request_id.to_string(),
+            request: format!("{} {}", self.method, if path.is_empty() { "(not judged)" } else { &path }),
+            from: self.peer.map(|p| p.to_string()),
+            principal: self.name().map(str::to_owned),
+            source: self.source(),
+            status: refusal.status(),
+            reason: refusal.code(),
+            message: refusal.to_string(),
+            change: self.change.clone().unwrap_or_else(|| refusal.advice().to_owned()),
+        }
     }
 
     fn say(&self, event: &str) {
@@ -246,4 +264,26 @@ impl Drop for Record {
 /// A path for a log line: cut to a bearable length. A judged path is visible ASCII already.
 fn printable(path: &str) -> &str {
     path.get(..256).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_storm_of_refusals_is_bounded_in_memory_and_lines() {
+        let tower = Arc::new(Watchtower::new().unwrap());
+        for i in 0..10_000 {
+            let mut record = Record::begin(tower.clone(), Arc::from(format!("{i}")), 1, None);
+            record.refusal = Some(Refusal::CredentialMissing);
+            record.status = 401;
+        }
+        assert_eq!(tower.refusals().len(), 50);
+        assert_eq!(tower.refusals()[0].request_id, "9999");
+        let text = String::from_utf8(tower.metrics().render(&crate::metrics::State::default())).unwrap();
+        assert!(text.contains("scopeshim_refusals_total{reason=\"credential_missing\"} 10000"));
+        let suppressed = text.lines().find(|l| l.starts_with("scopeshim_access_lines_suppressed_total")).unwrap();
+        assert!(!suppressed.ends_with(" 0"), "{suppressed}");
+    }
 }

@@ -1,10 +1,20 @@
 //! The gateway's routes and what each needs (contract §1), and the routes a policy adds.
 
-use crate::config::Ui;
 use crate::scope::{ADMIN, READ, Scope, WRITE};
 use crate::target::Path;
 use http::Method;
 use std::sync::Arc;
+
+/// Who is shown the gateway's web page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ui {
+    /// Nobody; its paths are like any other that is not listed.
+    Off,
+    /// Whoever has operator.read.
+    Authenticated,
+    /// Anybody. Nothing of ours is sent along.
+    Open,
+}
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 
 mod localapi;
 
-use crate::authn::tailnet::{About, Peer, Question, Seen};
+use crate::authn::tailnet::{About, Question, Seen};
+use crate::peer::Peer;
 use crate::refusal::TailnetFault;
 use crate::watchtower::Watchtower;
 use localapi::{LocalApi, Silence};

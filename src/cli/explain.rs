@@ -2,10 +2,10 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::admission;
-use crate::authn::tailnet::Peer;
 use crate::config::{KeySource, Supposition};
 use crate::issuers::Issuers;
 use crate::keys::{KeySet, KeySlot};
+use crate::peer::Peer;
 use crate::policy::explain::Explanation;
 use crate::policy::{Policy, Request};
 use crate::target::Path as Target;

@@ -1,8 +1,8 @@
 //! `policy diff` and `policy test`.
 
 use super::{ConfigFile, Exit, check, complain, say};
-use crate::authn::tailnet::Peer;
 use crate::config::Supposition;
+use crate::peer::Peer;
 use crate::policy::trial;
 use crate::policy::{Policy, Request};
 use crate::route::{Need, Pattern};

@@ -3,7 +3,8 @@
 use super::findings::{Findings, State, Traits};
 use crate::client::{Answer, Question, Server, ask};
 use crate::config::GatewayAddress;
-use crate::headers::{CLIENT_ADDRESS, Proof, SCOPES};
+use crate::headers::{CLIENT_ADDRESS, SCOPES};
+use crate::policy::Proof;
 use http::{HeaderName, HeaderValue};
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Why a request is decided as it is: the same decision, with its reasons.
 
 use super::grants::Circumstances;
+use super::proof;
 use super::{Grant, Policy, Proven, Request};
 use crate::authn::Identity;
-use crate::headers;
 use crate::refusal::Refusal;
 use crate::route::Need;
 use crate::scope::{Scope, ScopeSet};
@@ -148,7 +148,7 @@ impl Policy {
     }
 
     fn lines(&self, grant: &Grant, peer: Option<IpAddr>) -> Vec<(String, String)> {
-        headers::outbound(grant, self.proof(), peer)
+        proof::outbound(grant, self.proof(), peer)
             .map(|(name, value)| {
                 let shown = if value.is_sensitive() {
                     if name == AUTHORIZATION { "Bearer ***" } else { "***" }.to_owned()

@@ -1,6 +1,5 @@
 //! The one gateway behind this proxy: its addresses, its pool, the patience with it.
 
-use super::ctx::Ctx;
 use crate::config::GatewayAddress;
 use crate::refusal::Refusal;
 use crate::websocket::gateway::Dial;
@@ -130,26 +129,26 @@ impl Upstream {
     }
 
     /// Waits before another attempt, as long as there were attempts already.
-    pub(super) async fn patience(&self, ctx: &mut Ctx) {
+    pub(super) async fn patience(&self, attempts: &mut Attempts) {
         // Another address of the same gateway is tried at once.
-        if ctx.attempts.first_failure.is_some() && ctx.attempts.count as usize >= self.addresses.load().len() {
-            ctx.attempts.waited = true;
+        if attempts.first_failure.is_some() && attempts.count as usize >= self.addresses.load().len() {
+            attempts.waited = true;
             let (first, longest) = BACK_OFF;
-            let pause = first.saturating_mul(1 << ctx.attempts.count.min(6)).min(longest);
+            let pause = first.saturating_mul(1 << attempts.count.min(6)).min(longest);
             tokio::time::sleep(pause).await;
             if let Ok(addresses) = resolve(&self.gateway).await {
                 self.addresses.store(Arc::new(addresses));
             }
         }
-        ctx.attempts.count += 1;
+        attempts.count += 1;
     }
 
     /// Whether a request whose connection failed may try another.
-    pub(super) fn try_again(&self, ctx: &mut Ctx, error: &Error) -> bool {
+    pub(super) fn try_again(&self, attempts: &mut Attempts, error: &Error) -> bool {
         self.chosen.fetch_add(1, Ordering::Relaxed);
         self.doubt.notify_one();
-        let since = *ctx.attempts.first_failure.get_or_insert_with(Instant::now);
-        if (ctx.attempts.count as usize) < self.addresses.load().len() {
+        let since = *attempts.first_failure.get_or_insert_with(Instant::now);
+        if (attempts.count as usize) < self.addresses.load().len() {
             return true;
         }
         let refused = matches!(error.etype(), ErrorType::ConnectRefused | ErrorType::ConnectError);

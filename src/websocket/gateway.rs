@@ -4,8 +4,8 @@ use super::connect::{self, Connect, Form, Reply};
 use super::device::Device;
 use super::frames::{Bounds, Frame};
 use super::wire::{Wire, WireError};
-use crate::headers::{self, CLIENT_ADDRESS};
-use crate::policy::{Grant, Policy};
+use crate::headers::CLIENT_ADDRESS;
+use crate::policy::{self, Grant, Policy};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
 use async_trait::async_trait;
@@ -202,7 +202,7 @@ impl Gateway {
             "GET / HTTP/1.1\r\n{CONNECTION}: Upgrade\r\n{UPGRADE}: websocket\r\n{SEC_WEBSOCKET_VERSION}: 13\r\n{SEC_WEBSOCKET_KEY}: {key}\r\n"
         )
         .into_bytes();
-        let ours = headers::outbound(leave.grant, leave.policy.proof(), leave.peer)
+        let ours = policy::outbound(leave.grant, leave.policy.proof(), leave.peer)
             .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
         for (name, value) in std::iter::once((HOST, self.dial.authority().clone())).chain(ours) {
             head.extend_from_slice(name.as_str().as_bytes());

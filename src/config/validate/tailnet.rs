@@ -1,11 +1,11 @@
 //! Tailscale: listeners that ask it, the capability that carries scopes, grants to its peers.
 
 use super::values::{choice, scopes};
-use crate::authn::tailnet::Peer;
 use crate::config::diagnostic::Problems;
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ListenAddress, ListenerIdentity, TailnetCapability, TailnetSubject};
 use crate::glob::Glob;
+use crate::peer::Peer;
 use std::path::PathBuf;
 use std::sync::Arc;
 

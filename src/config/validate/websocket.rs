@@ -3,7 +3,8 @@
 use super::values::choice;
 use crate::config::diagnostic::Problems;
 use crate::config::file::{At, WebSocket};
-use crate::config::{OwnDevice, Ui, WebSocketRules};
+use crate::config::{OwnDevice, WebSocketRules};
+use crate::route::Ui;
 
 pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRules {
     let own_device = [("normalise", OwnDevice::Normalise), ("pass", OwnDevice::Pass)];

@@ -1,8 +1,8 @@
 //! Grants to the tailnet's users, tags and capabilities.
 
-use crate::authn::tailnet::Peer;
 use crate::config::TailnetSubject;
 use crate::glob::Glob;
+use crate::peer::Peer;
 use std::collections::HashMap;
 
 impl TailnetSubject {

@@ -1,13 +1,11 @@
 //! How this proxy proves itself to the gateway, in each of its modes (contract §4).
 
-use super::{Kind, fold};
+use super::Grant;
 use crate::config::GatewayAuth;
+use crate::headers::{self, CLIENT_ADDRESS, Kind, SCOPES, fold};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use std::net::IpAddr;
-
-/// Where the gateway reads the client's address in mode trusted-proxy.
-pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What proves this proxy to the gateway, rendered once per policy.
 #[derive(Debug, Default)]
@@ -67,7 +65,7 @@ impl Proof {
     /// case, as [`HeaderName`] keeps it.
     #[must_use]
     pub fn kind(&self, name: &str) -> Kind {
-        let kind = super::kind(name);
+        let kind = headers::kind(name);
         let reserved = || {
             let folded = fold(name);
             self.owned.iter().any(|owned| *owned == folded)
@@ -108,6 +106,20 @@ pub fn user(name: &str) -> HeaderValue {
     }
     // An empty name is no name to the gateway; nobody has one, and if somebody did: this one is nobody's.
     HeaderValue::from_str(&text).ok().filter(|v| !v.is_empty()).unwrap_or(HeaderValue::from_static("%"))
+}
+
+/// The header lines the gateway gets from us, and in no other way: it takes a grant to make them.
+/// `peer` is the client's address, `None` on a unix socket.
+pub fn outbound(
+    grant: &Grant,
+    proof: &Proof,
+    peer: Option<IpAddr>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    // Whoever was not proven gets no authority of ours, only the word that there is none.
+    let proven = grant.principal().map(|_| proof.lines(grant.gateway_user(), peer)).unwrap_or_default();
+    let governed = grant.governed().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
+    let governed: Vec<_> = governed.collect();
+    std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(governed)
 }
 
 #[cfg(test)]
