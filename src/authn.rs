@@ -6,15 +6,15 @@
 mod claims;
 mod issuer;
 pub mod jwt;
+mod principal;
 mod suppose;
 pub mod tailnet;
 
 pub use issuer::Verified;
+pub use principal::{Identity, Principal};
 
-use crate::config::{ClaimPath, Live, Token};
-use crate::glob::Glob;
+use crate::config::{Live, Token};
 use crate::keys::KeySlot;
-use crate::peer::Peer;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
 use http::header::AUTHORIZATION;
@@ -22,125 +22,12 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use issuer::Trusted;
 use jiff::Timestamp;
+use principal::Proof;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tailnet::Seen;
-
-/// Somebody who was proven to be who they are.
-#[derive(Debug)]
-pub struct Principal {
-    name: Arc<str>,
-    identity: Identity,
-    valid_until: Option<Timestamp>,
-    proof: Proof,
-}
-
-/// What proved a principal, for asking again under another policy.
-#[derive(Debug)]
-enum Proof {
-    /// It came from where nobody is asked.
-    Place,
-    /// A token or a secret with this hash.
-    Hash(TokenHash),
-    /// A JWT that said this.
-    Jwt(Box<Verified>),
-    /// What the tailnet says.
-    Tailnet(Arc<Seen>),
-}
-
-/// By which source a principal was proven, and as whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Identity {
-    /// A named token: its place in the policy's list.
-    Token(usize),
-    /// The gateway's own shared secret.
-    GatewaySecret,
-    /// Nobody in particular, where the policy lets such in.
-    Anonymous,
-    /// A JWT of an issuer: its place in the policy's list.
-    Issuer(usize),
-    /// A peer of the tailnet.
-    Tailnet,
-}
-
-impl Identity {
-    /// The identity source's name in logs and metrics.
-    #[must_use]
-    pub fn source(self) -> &'static str {
-        match self {
-            Self::Token(_) => "token",
-            Self::GatewaySecret => "gateway_secret",
-            Self::Anonymous => "anonymous",
-            Self::Issuer(_) => "issuer",
-            Self::Tailnet => "tailnet",
-        }
-    }
-
-    /// Whether it is the caller's place that proves it and not a credential, which a web page in the
-    /// caller's browser could borrow.
-    #[must_use]
-    pub fn is_ambient(self) -> bool {
-        matches!(self, Self::Anonymous | Self::Tailnet)
-    }
-}
-
-impl Principal {
-    /// The name: a token's name, or the source's where it has none.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// By which source, and as whom.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.identity
-    }
-
-    /// When the proof runs out, if it does.
-    #[must_use]
-    pub fn valid_until(&self) -> Option<Timestamp> {
-        self.valid_until
-    }
-
-    /// What the JWT said that proved it.
-    #[must_use]
-    pub fn verified(&self) -> Option<&Verified> {
-        match &self.proof {
-            Proof::Jwt(verified) => Some(verified),
-            Proof::Place | Proof::Hash(_) | Proof::Tailnet(_) => None,
-        }
-    }
-
-    /// Whether the source that proved it says something else by now.
-    #[must_use]
-    pub fn is_outdated(&self) -> bool {
-        matches!(&self.proof, Proof::Tailnet(seen) if seen.is_outdated())
-    }
-
-    /// What the tailnet said that proved it.
-    #[must_use]
-    pub fn tailnet(&self) -> Option<&Peer> {
-        match &self.proof {
-            Proof::Tailnet(seen) => Some(seen.peer()),
-            Proof::Place | Proof::Hash(_) | Proof::Jwt(_) => None,
-        }
-    }
-
-    /// Whether a claim of its JWT holds one of these.
-    #[must_use]
-    pub fn claims(&self, path: &ClaimPath, wanted: &[Glob]) -> bool {
-        self.claim(path).iter().any(|text| wanted.iter().any(|glob| glob.matches(text)))
-    }
-
-    /// The texts a claim of its JWT holds.
-    #[must_use]
-    pub fn claim(&self, path: &ClaimPath) -> Vec<String> {
-        self.verified().and_then(|v| claims::at(&v.claims, path)).map(claims::texts).unwrap_or_default()
-    }
-}
 
 /// Reads the bearer token out of a request's headers (RFC 6750 §2.1).
 ///
