@@ -12,6 +12,7 @@ pub mod gateway;
 mod keepalive;
 mod open;
 mod session;
+mod switch;
 pub mod tunnel;
 pub mod upgrade;
 mod wire;

@@ -3,6 +3,7 @@
 use super::connect::{self, Connect, Form, Reply};
 use super::device::Device;
 use super::frames::{Bounds, Frame};
+use super::switch;
 use super::wire::{Wire, WireError};
 use crate::headers::CLIENT_ADDRESS;
 use crate::policy::{self, Grant, Policy};
@@ -11,18 +12,14 @@ use crate::scope::ScopeSet;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use http::HeaderValue;
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use std::io;
+use http::header::HOST;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tungstenite::handshake::client::generate_key;
-use tungstenite::handshake::derive_accept_key;
 
 /// The gateway allows 32 sockets that are not connected yet per address (contract §3): half of it,
 /// so that another client on this machine finds room too.
@@ -39,8 +36,6 @@ const PAIRED_FOR: Duration = Duration::from_secs(60);
 const UNPAIRED_FOR: Duration = Duration::from_secs(30);
 /// hello-ok holds a snapshot of the gateway's state.
 const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
-/// The longest answer to an upgrade, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
 
 /// What `Gateway::last` holds.
 const WITH_DEVICE: u8 = 1;
@@ -196,23 +191,10 @@ impl Gateway {
     /// Opens a socket and waits for its challenge.
     async fn open(&self, leave: Leave<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
-        let broken = |_| Refusal::GatewayBroken;
-        let key = generate_key();
-        let mut head = format!(
-            "GET / HTTP/1.1\r\n{CONNECTION}: Upgrade\r\n{UPGRADE}: websocket\r\n{SEC_WEBSOCKET_VERSION}: 13\r\n{SEC_WEBSOCKET_KEY}: {key}\r\n"
-        )
-        .into_bytes();
         let ours = policy::outbound(leave.grant, leave.policy.proof(), leave.peer)
             .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
-        for (name, value) in std::iter::once((HOST, self.dial.authority().clone())).chain(ours) {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        head.extend_from_slice(b"\r\n");
-        socket.write_all(&head).await.map_err(broken)?;
-        let early = switched(&mut socket, &key).await?;
+        let lines = std::iter::once((HOST, self.dial.authority().clone())).chain(ours);
+        let early = switch::protocol(&mut socket, lines).await?;
         self.dial.answered();
         let mut wire = Wire::of_server(socket, &early, BOUNDS);
         loop {
@@ -436,34 +418,5 @@ fn lost(error: &WireError) -> Refusal {
             Refusal::Socket(SocketFault::GatewayRefused(format!("it closed with code {}", code.unwrap_or(1005))))
         }
         WireError::Gone(_) | WireError::Frame(_) => Refusal::GatewayBroken,
-    }
-}
-
-/// Reads the answer to an upgrade; gives what came behind it.
-async fn switched(socket: &mut TcpStream, key: &str) -> Result<BytesMut, Refusal> {
-    let mut input = BytesMut::with_capacity(1024);
-    loop {
-        let read = socket
-            .read_buf(&mut input)
-            .await
-            .and_then(|n| if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) });
-        read.map_err(|_| Refusal::GatewayBroken)?;
-        let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut answer = httparse::Response::new(&mut lines);
-        match answer.parse(&input) {
-            Ok(httparse::Status::Complete(length)) => {
-                let status = answer.code.unwrap_or_default();
-                if status != 101 {
-                    return Err(Refusal::Socket(SocketFault::GatewayRefused(format!("it answered {status}"))));
-                }
-                let accepted = answer.headers.iter().any(|h| {
-                    h.name.eq_ignore_ascii_case(SEC_WEBSOCKET_ACCEPT.as_str())
-                        && h.value == derive_accept_key(key.as_bytes()).as_bytes()
-                });
-                return if accepted { Ok(input.split_off(length)) } else { Err(Refusal::GatewayBroken) };
-            }
-            Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => {}
-            _ => return Err(Refusal::GatewayBroken),
-        }
     }
 }
