@@ -92,6 +92,17 @@ fn clients_are_served_and_a_new_certificate_is_shown_without_a_restart() {
 }
 
 #[test]
+fn the_doctor_says_that_it_needs_a_listener_in_the_clear() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(dir.path(), "one");
+    let shim = secured(address, &cert, &key, "");
+    let done = scopeshim().args(["doctor", "--config"]).arg(shim.config()).output().unwrap();
+    assert!(!done.status.success() && said(&done).contains("every listener speaks TLS"), "{}", said(&done));
+    assert!(!said(&done).contains("another program answers"), "{}", said(&done));
+}
+
+#[test]
 fn who_speaks_no_tls_or_nothing_is_ended_and_holds_nobody_up() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
