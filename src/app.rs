@@ -12,6 +12,7 @@ use crate::reload::{self, Reload, Reloader, Wishes};
 use crate::service::{self, Inherited};
 use crate::sources::Sources;
 use crate::tailnet::Tailnet;
+use crate::tls::{self, Present};
 use crate::watchtower::Watchtower;
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
@@ -101,10 +102,13 @@ impl App {
     pub async fn build(config: Config, from: Option<Provenance>) -> Result<Self, StartError> {
         let Config { fixed, live } = config;
         let mut inherited = Inherited::take();
-        let bind = |listen: &Listen| {
-            Listener::inherit_or_bind(&listen.address, &mut inherited).map(|l| l.with_identity(listen.identity))
+        let shown: Vec<_> = live.certificates.iter().map(|c| c.clone().map(|c| Arc::new(Present::new(c)))).collect();
+        let bind = |(listen, shown): (&Listen, &Option<Arc<Present>>)| {
+            let tls = shown.clone().map(tls::terms).transpose().map_err(std::io::Error::other)?;
+            let listener = Listener::inherit_or_bind(&listen.address, &mut inherited)?;
+            Ok::<_, StartError>(listener.with_identity(listen.identity).with_tls(tls))
         };
-        let listeners = fixed.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let listeners = fixed.listeners.iter().zip(&shown).map(bind).collect::<Result<Vec<_>, _>>()?;
         for address in inherited.unclaimed() {
             tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
         }
@@ -133,7 +137,8 @@ impl App {
                 issuers.clone(),
                 connections.clone(),
                 from.from_last_good,
-            );
+            )
+            .showing(shown);
             if !from.from_last_good {
                 reloader.keep(&from.text);
             }

@@ -15,6 +15,7 @@ use crate::peer::Peer;
 use crate::route::{Pattern, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
+use crate::tls::Certificate;
 use diagnostic::{Problem, Problems, Severity, Source};
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -106,6 +107,8 @@ pub struct Listen {
     pub address: ListenAddress,
     /// Who callers without a credential are.
     pub identity: ListenerIdentity,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// Who callers without a credential are, on one listener.
@@ -209,6 +212,8 @@ pub struct Live {
     pub jwt_cache: usize,
     /// What the policy must do.
     pub trials: Vec<Trial>,
+    /// The certificates of the listeners, one for each.
+    pub certificates: Vec<Option<Certificate>>,
     /// What WebSocket clients may do.
     pub websocket: WebSocketRules,
 }
@@ -231,6 +236,7 @@ impl Live {
             headers: HeaderRules::default(),
             jwt_cache: 0,
             trials: Vec::new(),
+            certificates: Vec::new(),
             websocket: WebSocketRules::default(),
         }
     }

@@ -50,6 +50,7 @@ pub mod state;
 pub mod tailnet;
 pub mod target;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 pub mod watch;
 pub mod watchtower;

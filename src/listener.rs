@@ -6,6 +6,7 @@
 //! fails fails the start, and [`Connections`] ends whatever overstays.
 
 mod connection;
+mod handshake;
 mod stream;
 
 pub use connection::{Connection, Connections, Ending, Limits, OpenRequest, Sequel};
@@ -18,7 +19,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::rustls::ServerConfig;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Listener {
     socket: Socket,
     name: String,
     identity: ListenerIdentity,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Listener {
             Socket::Tcp(listener) => listener.local_addr().map_or(name, |a| a.to_string()),
             Socket::Unix { .. } => name,
         };
-        Ok(Self { socket, name, identity: ListenerIdentity::None })
+        Ok(Self { socket, name, identity: ListenerIdentity::None, tls: None })
     }
 
     /// Takes over a socket that the service manager has bound to this address, or binds it.
@@ -89,7 +93,7 @@ impl Listener {
             listener.set_nonblocking(true).map_err(failed)?;
             let name = listener.local_addr().map(|a| a.to_string()).map_err(failed)?;
             let socket = Socket::Tcp(TcpListener::from_std(listener).map_err(failed)?);
-            return Ok(Self { socket, name, identity: ListenerIdentity::None });
+            return Ok(Self { socket, name, identity: ListenerIdentity::None, tls: None });
         }
         if let (Some(listener), ListenAddress::Unix { path, .. }) = (inherited.unix(address), address) {
             listener.set_nonblocking(true).map_err(failed)?;
@@ -98,6 +102,7 @@ impl Listener {
                 socket: Socket::Unix { listener, _file: None },
                 name: format!("unix:{}", path.display()),
                 identity: ListenerIdentity::None,
+                tls: None,
             });
         }
         Self::bind(address)
@@ -107,6 +112,12 @@ impl Listener {
     #[must_use]
     pub fn with_identity(self, identity: ListenerIdentity) -> Self {
         Self { identity, ..self }
+    }
+
+    /// The same, speaking TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address as bound.
@@ -130,7 +141,12 @@ impl Listener {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((ClientStream::tcp(stream), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))))
+                // Only begun here: nobody waits for somebody else's handshake.
+                let stream = match &self.tls {
+                    Some(tls) => ClientStream::tls(stream, tls.clone()),
+                    None => ClientStream::tcp(stream),
+                };
+                Ok((stream, Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))))
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;

@@ -10,6 +10,7 @@ use crate::policy::{Policy, trial};
 use crate::service;
 use crate::state::StateDir;
 use crate::telemetry;
+use crate::tls::Present;
 use crate::watch::Watch;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -112,6 +113,7 @@ pub struct Reloader {
     connections: Arc<Connections>,
     state: StateDir,
     standing: Mutex<Standing>,
+    shown: Vec<Option<Arc<Present>>>,
 }
 
 /// Asks the reloading task for a reload, and waits for the verdict.
@@ -163,7 +165,14 @@ impl Reloader {
             issuers,
             connections,
             standing: Mutex::new(standing),
+            shown: Vec::new(),
         }
+    }
+
+    /// The same, which replaces these listeners' certificates too.
+    #[must_use]
+    pub fn showing(self, shown: Vec<Option<Arc<Present>>>) -> Self {
+        Self { shown, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
@@ -245,11 +254,17 @@ impl Reloader {
         }
         let generation = self.generation() + 1;
         let slots = self.issuers.adopt(&live.issuers);
+        let certificates = live.certificates.clone();
         let policy = Policy::compile(live, &slots, generation);
         if let Some(failed) = rehearsed(&policy, &source) {
             return (Verdict::Refused { generation: self.generation(), problems: failed }, Some(files));
         }
         self.policy.store(Arc::new(policy));
+        for (shown, certificate) in self.shown.iter().zip(certificates) {
+            if let (Some(shown), Some(certificate)) = (shown, certificate) {
+                shown.replace(certificate);
+            }
+        }
         telemetry::set_level(fixed.log.level);
         let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
         self.keep(&source.text);

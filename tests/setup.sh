@@ -45,6 +45,8 @@ if [ "$1" = packages-test ]; then
 fi
 if [ "$1" = test ]; then
     need curl curl
+    need openssl openssl
+    [ -x /usr/sbin/nginx ] || need nginx nginx-light # docs/tls.md is tested with it
     need python3 python3
     need npm npm
     need chromium chromium # the status page is tested in it

@@ -143,6 +143,18 @@ pub struct Listen {
     /// end of the connection); `tailscale-serve` (who `tailscale serve`, in front, says it speaks for:
     /// on a loopback address or a unix socket only). Default `none`.
     pub identity: Option<At<String>>,
+    /// TLS. The files are read again whenever one of them changes; that there is TLS needs a restart.
+    pub tls: Option<At<Tls>>,
+}
+
+/// The certificate that a listener shows.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the certificate and, behind it, its chain.
+    pub certificate: At<String>,
+    /// A PEM file with its private key; not readable by others.
+    pub key: At<String>,
 }
 
 /// Tailscale on this machine.

@@ -7,6 +7,7 @@ mod issuers;
 mod live;
 mod routes;
 mod tailnet;
+mod tls;
 mod tokens;
 mod trials;
 mod values;
@@ -15,7 +16,7 @@ mod websocket;
 use super::diagnostic::{Problems, Source};
 use super::file::{self, At, File};
 use super::surroundings::{Surroundings, default_admin_socket, default_state_dir};
-use super::{Admin, Config, Fixed, Listen, ListenAddress, Log, LogFormat};
+use super::{Admin, Config, Fixed, Listen, ListenAddress, Live, Log, LogFormat};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,8 +31,9 @@ pub(super) fn validate(
 ) -> Option<Config> {
     let fixed = fixed(file, around, problems);
     let auth = gateway::auth(file, source, around, problems);
+    let certificates = file.listen.iter().map(|l| tls::certificate(l, source, around, problems)).collect();
     let live = live::live(file, source, around, auth, problems);
-    Some(Config { fixed: fixed?, live: live? })
+    Some(Config { fixed: fixed?, live: Live { certificates, ..live? } })
 }
 
 fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Option<Fixed> {
@@ -71,7 +73,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
 fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<Listen> {
     let address = listen_address(listen, problems)?;
     let identity = tailnet::identity(listen.get().identity.as_ref(), &address, problems);
-    Some(Listen { address, identity })
+    Some(Listen { address, identity, tls: listen.get().tls.is_some() })
 }
 
 fn listen_address(listen: &At<file::Listen>, problems: &mut Problems) -> Option<ListenAddress> {

@@ -67,10 +67,11 @@ impl Chain {
         let keyless = issuers.ready().await;
         let policy = Policy::compile(live, &slots, 0);
         // Where nobody is somebody by their place, what is presented can be told from what is not.
-        let plain = fixed.listeners.iter().find(|l| l.identity == ListenerIdentity::None);
-        let listener = plain.or(fixed.listeners.first());
+        let clear = || fixed.listeners.iter().filter(|l| !l.tls);
+        let plain = clear().find(|l| l.identity == ListenerIdentity::None);
+        let listener = plain.or(clear().next()).or(fixed.listeners.first());
         let server = listener.map_or(Server::Tcp("127.0.0.1".to_owned(), 0), |l| server(&l.address));
-        let places_prove = plain.is_none();
+        let places_prove = listener.is_none_or(|l| l.identity != ListenerIdentity::None);
         let answers = is_ours(&ask(&server, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);

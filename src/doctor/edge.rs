@@ -19,6 +19,11 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
     let mut advice = Vec::new();
     for listen in &chain.fixed.listeners {
         let at = server(&listen.address);
+        if listen.tls {
+            said.push(format!("{at} (TLS, not asked)"));
+            advice.extend(chain.fixed.listeners.iter().all(|l| l.tls).then(tls_alone));
+            continue;
+        }
         let finding = match ask(&at, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
             answer if is_ours(&answer) => None,
             Ok(answer) => Some(error(
@@ -40,6 +45,16 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
         advice.extend(finding);
     }
     Outcome::of(said.join(", "), advice)
+}
+
+fn tls_alone() -> Advice {
+    error(
+        "listener-tls",
+        Side::Machine,
+        "every listener speaks TLS, which this check does not".to_owned(),
+        "the rest of the chain cannot be proven",
+        "add one of this machine alone: `[[listen]] address = \"127.0.0.1:18799\"`, and restart this proxy",
+    )
 }
 
 /// Are strangers refused, and are the sources that prove callers in order?

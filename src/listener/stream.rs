@@ -1,6 +1,7 @@
 //! A client's socket, as Pingora wants to see it.
 
 use super::Connection;
+use super::handshake::Secured;
 use crate::refusal::Refusal;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ServerConfig;
 
 /// Bytes that gather a response's head and its first chunk into one segment: an Ethernet MTU less
 /// the IP and TCP headers.
@@ -36,11 +38,30 @@ pub enum Raw {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<Secured>),
+}
+
+impl Raw {
+    /// The TCP socket beneath, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Unix(_) => None,
+            Self::Tls(secured) => secured.socket(),
+        }
+    }
 }
 
 impl ClientStream {
     pub(super) fn tcp(stream: TcpStream) -> Self {
         Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Tcp(stream)), connection: None, replaced: false }
+    }
+
+    pub(super) fn tls(stream: TcpStream, tls: Arc<ServerConfig>) -> Self {
+        let secured = Raw::Tls(Box::new(Secured::begin(stream, tls)));
+        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, secured), connection: None, replaced: false }
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
@@ -89,6 +110,7 @@ impl AsyncRead for Raw {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
         }
     }
 }
@@ -98,18 +120,21 @@ impl AsyncWrite for Raw {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_flush(cx),
             Self::Unix(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
     }
     fn poll_write_vectored(
@@ -120,6 +145,7 @@ impl AsyncWrite for Raw {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Self::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
         }
     }
     fn is_write_vectored(&self) -> bool {
@@ -168,6 +194,7 @@ impl UniqueID for ClientStream {
         match self.socket.get_ref() {
             Raw::Tcp(s) => s.as_raw_fd(),
             Raw::Unix(s) => s.as_raw_fd(),
+            Raw::Tls(s) => s.socket().map_or(-1, TcpStream::as_raw_fd),
         }
     }
 }

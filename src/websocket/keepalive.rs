@@ -16,7 +16,7 @@ const UNTAKEN: Duration = Duration::from_secs(300);
 
 /// Has the kernel watch both peers. Where it cannot, they are not watched.
 pub(super) fn watch(client: &Raw, gateway: &TcpStream) {
-    if let Raw::Tcp(client) = client {
+    if let Some(client) = client.tcp() {
         set(&SockRef::from(client));
     }
     set(&SockRef::from(gateway));

@@ -28,6 +28,7 @@ mod service;
 mod streams;
 mod support;
 mod tailnet;
+mod tls;
 mod tokens;
 mod trusted_proxy;
 mod websocket;

@@ -91,6 +91,7 @@ pub(super) fn live(
         excess,
         headers,
         trials: trials(file, problems),
+        certificates: Vec::new(),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
         websocket: super::websocket::rules(&file.websocket, problems),
     })

@@ -1,4 +1,4 @@
-"""TLS in front: the manual's nginx lines, as they stand there, with the real nginx."""
+"""TLS: in front, by the manual's nginx lines as they stand there, with the real nginx; and on the listener itself."""
 
 import http.client
 import json
@@ -61,15 +61,7 @@ def front(ctx):
     ctx.after(child.kill)
     tls = ssl.create_default_context(cafile=cert)
 
-    def ask(target="/v1/models", headers=(), body=None):
-        connection = http.client.HTTPSConnection("localhost", port, context=tls, timeout=20)
-        connection.putrequest("GET" if body is None else "POST", target)
-        for name, value in [("authorization", f"Bearer {house.token}"), *headers]:
-            connection.putheader(name, value)
-        if body is not None:
-            connection.putheader("content-length", str(len(body)))
-        connection.endheaders(body)
-        return connection.getresponse()
+    ask = asker(house, port, tls)
 
     procs.until(lambda: answers(ask), 10, f"nginx\n{child.tail()}")
     claims = [("x-forwarded-for", "10.1.1.1"), ("x-real-ip", "10.1.1.1"), ("forwarded", "for=10.1.1.1")]
@@ -84,6 +76,11 @@ def front(ctx):
     for odd in ("//v1/models", "/v1/../v1/models", "/v1/%2e%2e/v1/models"):
         need(ask(odd).status == 400, f"{odd} was judged as something else: {ask(odd).status}")
 
+    return f"{streams(house, ask, port, tls)}; odd paths 400; X-Forwarded-For: {claimed}"
+
+
+def streams(house, ask, port, tls):
+    """Events one by one, a WebSocket there and back, a large body."""
     begun = time.monotonic()
     answer = ask("/v1/chat/completions", body=json.dumps({"stream": True, "events": 10, "every_ms": 100}).encode())
     times = []
@@ -92,19 +89,76 @@ def front(ctx):
             times.append(time.monotonic() - begun)
     gaps = [b - a for a, b in zip(times, times[1:])]
     need(len(times) == 10 and times[0] < 0.1 + 0.5 and min(gaps) > 0.03, f"events came at {times}")
-
     with wsclient.Socket(f"https://localhost:{port}", [("authorization", f"Bearer {house.token}")], tls=tls) as socket:
         socket.connect(scopes=("operator.read",))
-        ok, said = socket.call("health", {"n": 7})
-        need(ok and said == {"n": 7}, f"{said}")
+        for size in (1, 50, 5_000, 60_000):
+            ok, said = socket.call("health", {"x": "x" * size})
+            need(ok and said == {"x": "x" * size}, f"a frame of {size} came back as {str(said)[:80]}")
+        # Many on their way at a time.
+        for number in range(100):
+            socket.send({"type": "req", "id": f"n{number}", "method": "health", "params": {"x": "y" * 20_000}})
+        for number in range(100):
+            need(socket.answer(f"n{number}")["ok"], f"the answer {number}")
     big = ask("/v1/chat/completions", body=b'{"stream":false,"x":"' + b"x" * 5_000_000 + b'"}').status
     need(big == 200, f"a body of 5 MB got {big}")
-    return (f"events one by one (the first after {times[0] * 1000:.0f} ms, then every {sum(gaps) / len(gaps) * 1000:.0f} ms), a WebSocket, "
-            f"a body of 5 MB; odd paths 400; X-Forwarded-For: {claimed}")
+    return (f"events one by one (the first after {times[0] * 1000:.0f} ms, then every {sum(gaps) / len(gaps) * 1000:.0f} ms), "
+            f"a WebSocket, a body of 5 MB")
+
+
+@case("TLS, own")
+def own(ctx):
+    if not shutil.which("openssl"):
+        raise Unable("openssl is not installed")
+    house = ctx.house()
+    cert = certificate(house.folder)
+    (house.folder / "privkey.pem").chmod(0o600)
+    secured = f'tls = {{ certificate = "{cert}", key = "{house.folder}/privkey.pem" }}'
+    text = house.config.read_text()
+    need("canaries" in text, text)
+    house.config.write_text(text.replace("\n\n[gateway]", f"\n{secured}\n\n[gateway]", 1))
+    process = house.start()
+    tls = ssl.create_default_context(cafile=cert)
+    ask = asker(house, house.port, tls)
+    first = streams(house, ask, house.port, tls)
+    # A new certificate under load, while a stream is open.
+    answer = ask("/v1/chat/completions", body=json.dumps({"stream": True, "events": 30, "every_ms": 100}).encode())
+    old = cert.read_text()
+    certificate(house.folder)
+    (house.folder / "privkey.pem").chmod(0o600)
+    begun = time.monotonic()
+    now = ssl.create_default_context(cafile=cert)
+    procs.until(lambda: answers(asker(house, house.port, now)), 10, "the new certificate", every=0.02)
+    shown = time.monotonic() - begun
+    events = answer.read().count(b"data: {")
+    need(events == 30 and cert.read_text() != old, f"{events} of 30 events while the certificate changed")
+    idle = process.rss()
+    many = []
+    for _ in range(200):
+        connection = http.client.HTTPSConnection("localhost", house.port, context=now, timeout=20)
+        connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {house.token}"})
+        connection.getresponse().read()
+        many.append(connection)
+    each = (process.rss() - idle) / len(many)
+    for connection in many:
+        connection.close()
+    return f"{first}; a new certificate is shown after {shown:.2f} s, an open stream goes on; {each:.0f} KiB for each resting connection"
+
+
+def asker(house, port, tls):
+    def ask(target="/v1/models", headers=(), body=None):
+        connection = http.client.HTTPSConnection("localhost", port, context=tls, timeout=20)
+        connection.putrequest("GET" if body is None else "POST", target)
+        for name, value in [("authorization", f"Bearer {house.token}"), *headers]:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        return connection.getresponse()
+    return ask
 
 
 def answers(ask):
     try:
         return ask().status
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None

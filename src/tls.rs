@@ -1,0 +1,95 @@
+//! TLS on a listener: a certificate that can be replaced while connections go on.
+
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{Error, ServerConfig};
+
+/// A certificate with its chain and its key.
+#[derive(Clone)]
+pub struct Certificate(Arc<CertifiedKey>);
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("chain", &self.0.cert.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// No certificate stands in the file.
+    #[error("holds no certificate in PEM")]
+    NoCertificate,
+    /// No key stands in the file.
+    #[error("holds no private key in PEM")]
+    NoKey,
+    /// The two do not belong together.
+    #[error("is not the key of that certificate")]
+    Mismatch,
+    /// The library does not take them.
+    #[error("cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl Certificate {
+    /// A certificate, its chain behind it, and its key, in PEM.
+    ///
+    /// # Errors
+    /// [`CertificateFault`]; nothing of the key is in it.
+    pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateFault> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+        let chain = chain.ok().filter(|c| !c.is_empty()).ok_or(CertificateFault::NoCertificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| CertificateFault::NoKey)?;
+        match CertifiedKey::from_der(chain, key, &provider()) {
+            Ok(certified) => Ok(Self(Arc::new(certified))),
+            Err(Error::InconsistentKeys(_)) => Err(CertificateFault::Mismatch),
+            Err(error) => Err(CertificateFault::Unusable(error.to_string())),
+        }
+    }
+}
+
+/// More than one provider may be linked in, so none is the default.
+fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
+
+/// The certificate of one listener, as it is now.
+#[derive(Debug)]
+pub struct Present(ArcSwap<CertifiedKey>);
+
+impl Present {
+    /// This one, until it is replaced.
+    #[must_use]
+    pub fn new(certificate: Certificate) -> Self {
+        Self(ArcSwap::new(certificate.0))
+    }
+
+    /// From now on, connections that begin are shown this one.
+    pub fn replace(&self, certificate: Certificate) {
+        self.0.store(certificate.0);
+    }
+}
+
+impl ResolvesServerCert for Present {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// The terms of a listener that shows this certificate: TLS 1.2 and 1.3, HTTP/1.1.
+///
+/// # Errors
+/// The library's, if it knows no protocol version.
+pub fn terms(present: Arc<Present>) -> Result<Arc<ServerConfig>, Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(present);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
