@@ -19,12 +19,13 @@ export PATH="$tools/bin:$PATH"
 
 # The same commit gives the same files: no path of this machine, no moment of the build, no caller's umask.
 umask 022
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
-export SOURCE_DATE_EPOCH
 export LC_ALL=C.UTF-8
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 cargo build --locked --release
 
+# Not before: the C code holds no dates, and would be built again for every commit.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+export SOURCE_DATE_EPOCH
 binary=target/release/scopeshim
 mkdir -p target/package dist
 rm -f dist/*

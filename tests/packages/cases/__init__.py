@@ -21,6 +21,7 @@ STEPS = (
     ("comes-back", stopping.comes_back),
     ("is-watched", stopping.is_watched),
     ("hands-over", stopping.hands_over),
+    ("stands-side-by-side", stopping.stands_side_by_side),
     ("upgrades", leaving.upgrades),
     ("is-removed", leaving.is_removed),
     ("comes-again", leaving.comes_again),

@@ -1,11 +1,12 @@
 """The service stops, dies, hangs and is restarted."""
 
 import json
+import re
 import time
 
 import procs
-from base import need
-from cases.arriving import bearer, need_serving
+from base import ROOT, need
+from cases.arriving import CONFIG, bearer, need_serving
 
 
 def stops(kind, ctx):
@@ -93,6 +94,39 @@ def hands_over(kind, ctx):
     return f"3 restarts: {callers.need_all_answered()}"
 
 
+def stands_side_by_side(kind, ctx):
+    """What docs/restarts.md says of a second service at the same socket, line by line."""
+    machine = ctx.machine(kind.name, kind.suite)
+    text = (ROOT / "docs/restarts.md").read_text()
+    lines, command = (re.search(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1] for language in ("ini", "sh"))
+    unit = machine.path("/usr/lib/systemd/system/scopeshim.service").read_text()
+    for section, added in re.findall(r"^(\[\w+\])\n((?:[^\[#].*\n)*)", lines, re.MULTILINE):
+        for line in added.splitlines():
+            # A copy has each setting once.
+            unit = re.sub(rf"^{line.partition('=')[0]}=.*\n", "", unit, flags=re.MULTILINE)
+            unit = unit.replace(f"{section}\n", f"{section}\n{line}\n")
+    second = machine.path("/etc/systemd/system/scopeshim-next.service")
+    second.write_text(unit)
+    config = machine.path(CONFIG)
+    shipped = config.read_text()
+    config.write_text(re.sub(r"^\[admin\]\nsocket = .*\n", "", shipped, flags=re.MULTILINE))
+    need(config.read_text() != shipped, "the shipped configuration names no admin socket")
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "restart", "scopeshim")
+    stream, callers, before = _stream(machine, ctx), Callers(machine, ctx), machine.main_pid()
+    machine.must("sh", "-c", command)
+    need(machine.main_pid() != before, "no new process")
+    seen = callers.seen()
+    need(set(seen["seen"]) == {"200"} and seen["slowest"] < 1, f"somebody was refused or waited: {seen}")
+    stream.process.wait(10)
+    need("[DONE]" in stream.tail(), f"the open stream was cut: {stream.tail(5)}")
+    second.unlink()
+    config.write_text(shipped)
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "restart", "scopeshim")
+    return f"{seen['seen']['200']} new connections, the slowest {seen['slowest'] * 1000:.0f} ms, beside an open stream"
+
+
 class Callers:
     """New connections, one after the other, while something happens."""
 
@@ -101,9 +135,13 @@ class Callers:
         self._child = machine.beside("python3", ctx.here / "callers.py", ctx.secret, "10", log=self._log.name)
         time.sleep(0.5)
 
-    def need_all_answered(self):
+    def seen(self):
+        """Ends them: what became of their connections, and the slowest answer in seconds."""
         self._child.process.terminate()
         self._child.process.wait(30)
-        said = json.loads(self._log.read_text())
+        return json.loads(self._log.read_text())
+
+    def need_all_answered(self):
+        said = self.seen()
         need(set(said["seen"]) == {"200"} and said["seen"]["200"] >= 50, f"new connections fared so: {said}")
         return f"{said['seen']['200']} new connections, 0 failed, the slowest {said['slowest'] * 1000:.0f} ms"
