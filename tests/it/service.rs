@@ -1,7 +1,9 @@
 //! Under a service manager: readiness, watchdog, inherited sockets, and a drain that refuses at once.
 
 use crate::support::signer::{HMAC_SECRET, Signer, claims};
-use crate::support::{ISS, READER, SECRET, Shim, eventually, people, scopeshim, stand_in, write_private};
+use crate::support::{
+    ISS, READER, Release, SECRET, Shim, WsClient, WsGateway, eventually, people, scopeshim, stand_in, write_private,
+};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
@@ -214,4 +216,17 @@ fn a_config_map_of_kubernetes_comes_into_force_when_it_is_swapped() {
     // A new gateway secret, which this gateway does not know.
     publish(&secrets, "..2026_01_02", "gateway.token", "another-secret-of-the-gateway-0123456789");
     eventually("the new secret is in force", || shim.client().ask("GET /v1/models", SECRET, &[], "").status == 401);
+}
+
+#[test]
+fn a_device_key_that_could_not_be_had_is_tried_again() {
+    let gateway = WsGateway::start(Release::Old);
+    let shim = Shim::start(gateway.address(), &people());
+    let in_the_way = shim.dir.path().join("state/device.key");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let connect = || WsClient::open(shim.address()).connect(serde_json::json!({ "auth": { "token": READER } }));
+    assert_eq!(connect()["error"]["details"]["reason"], "pairing_required");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(connect()["ok"], true);
+    assert!(in_the_way.is_file());
 }
