@@ -31,6 +31,8 @@ def _tried(machine, sandboxed):
     probe.write_text((machine.here / "probe.sh").read_text())
     probe.chmod(0o755)
     machine.must("touch", "/tmp/left-by-somebody")
+    # Not the file's owner says no there, but the read-only file system.
+    machine.must("install", "-d", "-o", "scopeshim", "/opt/its-own")
     if not sandboxed:
         said = machine.must("unshare", "--mount", "--uts", "/usr/local/bin/probe")
     else:
