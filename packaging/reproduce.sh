@@ -15,7 +15,9 @@ mkdir -p "$elsewhere/clone/target"
 [ ! -d target/tools ] || cp -r target/tools "$elsewhere/clone/target/"
 "$elsewhere/clone/packaging/build.sh"
 if ! diff dist/SHA256SUMS "$elsewhere/clone/dist/SHA256SUMS"; then
-    echo "the two builds differ" >&2
+    rm -rf target/reproduce && mkdir -p target/reproduce
+    cp "$elsewhere"/clone/dist/* "$elsewhere/clone/target/release/scopeshim" target/reproduce/
+    echo "the two builds differ; the other one is in target/reproduce" >&2
     exit 1
 fi
 echo "the same files, byte for byte:"
