@@ -48,7 +48,23 @@ struct Source {
     slot: Arc<KeySlot>,
     fetcher: Option<Fetcher>,
     /// Held by whoever fetches: everybody else waits for that one's result.
-    fetching: AsyncMutex<Option<Instant>>,
+    fetching: AsyncMutex<Last>,
+}
+
+/// When keys were last fetched.
+#[derive(Debug, Default)]
+struct Last {
+    /// For whatever reason.
+    any: Option<Instant>,
+    /// Because a token named a key that was not known.
+    for_token: Option<Instant>,
+}
+
+/// Why keys are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Schedule,
+    Token,
 }
 
 /// How an issuer's keys are, for people.
@@ -111,7 +127,7 @@ impl Issuers {
             keys: issuer.keys.clone(),
             slot: Arc::new(fixed.map_or_else(KeySlot::default, KeySlot::fixed)),
             fetcher,
-            fetching: AsyncMutex::new(None),
+            fetching: AsyncMutex::default(),
         });
         if source.fetcher.is_some() {
             tokio::spawn(keep_fresh(Arc::downgrade(&source), self.state_dir.clone()));
@@ -156,11 +172,12 @@ impl Issuers {
     }
 
     /// Asks an issuer for its present keys, because a token names one that is not known. At most one
-    /// request is under way, and a floor lies between two.
+    /// request is under way, and a floor lies between two for this cause: an issuer that changes its keys
+    /// right behind a scheduled fetch is asked again at once.
     pub async fn refresh(&self, issuer: &str) {
         let source = self.all.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned();
         if let Some(source) = source {
-            source.fetch(&self.state_dir, FLOOR).await;
+            source.fetch(&self.state_dir, Cause::Token).await;
         }
     }
 }
@@ -189,15 +206,21 @@ impl Issuers {
 }
 
 impl Source {
-    /// Fetches, unless somebody did so less than `floor` ago. Returns when to do so again.
-    async fn fetch(&self, state_dir: &Path, floor: Duration) -> Duration {
+    /// Fetches, unless that is for a token and need not or may not be done again. Returns when to do so
+    /// again.
+    async fn fetch(&self, state_dir: &Path, cause: Cause) -> Duration {
         let Some(fetcher) = &self.fetcher else { return FRESH.1 };
+        let asked = Instant::now();
         let mut last = self.fetching.lock().await;
-        if last.is_some_and(|at| at.elapsed() < floor) {
-            return floor;
+        let done = last.any.is_some_and(|at| at > asked) || last.for_token.is_some_and(|at| at.elapsed() < FLOOR);
+        if cause == Cause::Token && done {
+            return FLOOR;
         }
         let fetched = fetcher.fetch().await;
-        *last = Some(Instant::now());
+        last.any = Some(Instant::now());
+        if cause == Cause::Token {
+            last.for_token = last.any;
+        }
         match fetched {
             Ok(Fetched { text, keys, max_age }) => {
                 let known = store::read(state_dir, &self.issuer, &self.iss);
@@ -229,7 +252,7 @@ async fn keep_fresh(source: std::sync::Weak<Source>, state_dir: PathBuf) {
     let mut pause = WITHOUT_KEYS;
     loop {
         let Some(strong) = source.upgrade() else { return };
-        let mut next = strong.fetch(&state_dir, Duration::ZERO).await;
+        let mut next = strong.fetch(&state_dir, Cause::Schedule).await;
         // The keys of the last run are better than none, and not better than fresh ones.
         if std::mem::take(&mut first)
             && strong.slot.keys().is_none()
