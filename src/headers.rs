@@ -78,46 +78,15 @@ pub(crate) fn fold(name: &str) -> Cow<'_, str> {
 /// Names that carry identity, origin or authority, at this gateway or at another server that may
 /// stand before or behind it.
 fn is_owned(name: &str) -> bool {
-    const PREFIXES: &[&str] = &[
-        "x-openclaw-",
-        "x-forwarded-",
-        "tailscale-",
-        "cf-access-",
-        "x-auth-request-",
-        "x-authenticated-",
-        "x-pomerium-",
-        "x-webauth-",
-        "x-goog-authenticated-",
-        "x-goog-iap-",
-        "x-ms-client-principal",
-        "x-amzn-oidc-",
-        "x-original-",
-        "x-remote-",
-        "x-envoy-",
-    ];
+    // Most names of a request begin otherwise, and are compared with the few that do too.
+    const PREFIXES: &[&str] = &["tailscale-", "cf-access-"];
     const NAMES: &[&str] = &[
         "authorization",
         "proxy-authorization",
         "cookie",
         "cookie2",
         "forwarded",
-        "x-forwarded",
-        "x-openclaw",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-host",
-        "x-rewrite-url",
-        "x-http-method-override",
-        "x-http-method",
-        "x-method-override",
-        "x-session-key",
-        "x-user",
-        "x-user-id",
-        "x-api-key",
         "api-key",
-        "x-auth-token",
-        "x-access-token",
         "remote-user",
         "remote-groups",
         "remote-email",
@@ -128,7 +97,44 @@ fn is_owned(name: &str) -> bool {
         "fastly-client-ip",
         "client-ip",
     ];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+    const X_PREFIXES: &[&str] = &[
+        "openclaw-",
+        "forwarded-",
+        "auth-request-",
+        "authenticated-",
+        "pomerium-",
+        "webauth-",
+        "goog-authenticated-",
+        "goog-iap-",
+        "ms-client-principal",
+        "amzn-oidc-",
+        "original-",
+        "remote-",
+        "envoy-",
+    ];
+    const X_NAMES: &[&str] = &[
+        "forwarded",
+        "openclaw",
+        "real-ip",
+        "client-ip",
+        "cluster-client-ip",
+        "host",
+        "rewrite-url",
+        "http-method-override",
+        "http-method",
+        "method-override",
+        "session-key",
+        "user",
+        "user-id",
+        "api-key",
+        "auth-token",
+        "access-token",
+    ];
+    let (prefixes, names, rest) = match name.strip_prefix("x-") {
+        Some(rest) => (X_PREFIXES, X_NAMES, rest),
+        None => (PREFIXES, NAMES, name),
+    };
+    prefixes.iter().any(|prefix| rest.starts_with(prefix)) || names.contains(&rest)
 }
 
 #[cfg(test)]

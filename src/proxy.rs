@@ -35,8 +35,9 @@ const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the rest of a refused request's body is read, so that the client sees the answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-const TRACEPARENT: &str = "traceparent";
-const TRACESTATE: &str = "tracestate";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The proxy in front of one gateway.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl ProxyHttp for Proxy {
         }
         if request.headers.get(TRACEPARENT).is_none_or(|v| TraceParent::parse(v.as_bytes()).is_none()) {
             // A state belongs to the trace it came with.
-            request.remove_header(TRACESTATE);
+            request.remove_header(&TRACESTATE);
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
@@ -135,7 +136,7 @@ impl ProxyHttp for Proxy {
         request.insert_header(HOST, self.upstream.authority().clone())?;
         request.insert_header(REQUEST_ID, ctx.request_id())?;
         if let Some(trace) = ctx.record.trace {
-            request.insert_header(TRACEPARENT, trace.to_string())?;
+            request.insert_header(TRACEPARENT, trace.to_header())?;
         }
         // By construction this cannot be; if it ever is, the request stays here.
         let lines = |name: &HeaderName| request.headers.get_all(name).iter().count();
@@ -157,7 +158,7 @@ impl ProxyHttp for Proxy {
         self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
         ctx.answer_begins(response);
         // The gateway's word about its own connection, not about ours.
-        response.remove_header("keep-alive");
+        response.remove_header(&KEEP_ALIVE);
         response.insert_header(REQUEST_ID, ctx.request_id())?;
         health::head(ctx, response)?;
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Source: W3C Trace Context, level 1, §3.2. Anything malformed is as good as absent (§3.2.2.5).
 
+use http::HeaderValue;
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,20 @@ impl TraceParent {
     #[must_use]
     pub fn child(self) -> Self {
         Self { span: number(), ..self }
+    }
+
+    /// As the header's value.
+    #[must_use]
+    pub fn to_header(self) -> HeaderValue {
+        let mut text = [b'-'; 55];
+        let (trace, span) = (self.trace.to_be_bytes(), self.span.to_be_bytes());
+        let parts: [(usize, &[u8]); 4] = [(0, &[0]), (3, &trace), (36, &span), (53, &[self.flags])];
+        for (at, bytes) in parts {
+            let digits =
+                bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| if d < 10 { b'0' + d } else { b'a' + d - 10 });
+            text.iter_mut().skip(at).zip(digits).for_each(|(place, digit)| *place = digit);
+        }
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// The trace's number, 32 hexadecimal digits.
@@ -84,6 +99,15 @@ mod tests {
     use proptest::prelude::*;
 
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    proptest! {
+        #[test]
+        fn the_header_says_what_is_displayed(trace in 1..u128::MAX, span in 1..u64::MAX, flags: u8) {
+            let it = TraceParent { trace, span, flags };
+            let header = it.to_header();
+            prop_assert_eq!(header.to_str().unwrap(), it.to_string());
+        }
+    }
 
     #[test]
     fn a_good_one_is_kept_and_a_child_stays_in_its_trace() {

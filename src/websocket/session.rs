@@ -92,7 +92,8 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
     let connected = tokio::select! {
         biased;
         ending = open.ending() => Err(Stop::Ending(ending)),
-        outcome = handshake(&mut wire, &mut upgrade, &mut record, &open, &sockets) => outcome,
+        // On the heap, so that its room is given back: thousands of tunnels only wait.
+        outcome = Box::pin(handshake(&mut wire, &mut upgrade, &mut record, &open, &sockets)) => outcome,
     };
     // Nothing of the handshake stays for the tunnel's life.
     drop(upgrade);

@@ -15,8 +15,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// Bytes moved at a time.
-const SCRATCH: usize = 64 * 1024;
+/// Bytes moved at a time: a large frame is many reads and writes otherwise.
+const SCRATCH: usize = 256 * 1024;
 /// How long the other direction may go on when one has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
 /// How long the frame under way has to come to its end when the tunnel must.
