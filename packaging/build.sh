@@ -21,9 +21,9 @@ export PATH="$tools/bin:$PATH"
 umask 022
 export LC_ALL=C.UTF-8
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-cargo build --locked --release
+# mimalloc holds the moment it was compiled; one that is the commit's would have all C code compiled for every commit.
+SOURCE_DATE_EPOCH=0 cargo build --locked --release
 
-# Not before: the C code holds no dates, and would be built again for every commit.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 binary=target/release/scopeshim
