@@ -21,9 +21,9 @@ export PATH="$tools/bin:$PATH"
 umask 022
 export LC_ALL=C.UTF-8
 export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-cargo build --locked --release
+# mimalloc holds the moment it was compiled; one that is the commit's would have all C code compiled for every commit.
+SOURCE_DATE_EPOCH=0 cargo build --locked --release
 
-# Not before: the C code holds no dates, and would be built again for every commit.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 binary=target/release/scopeshim
@@ -44,7 +44,14 @@ printf 'scopeshim (%s-1) stable; urgency=medium\n\n  * As /usr/share/doc/scopesh
 gzip -9nkf target/package/scopeshim.1 target/package/scopeshim.toml.5
 
 cargo deb --locked --no-build --quiet --output dist/
-cargo generate-rpm --output dist/
+# cargo-generate-rpm keeps the times of files older than the commit: it gets copies, all of one moment.
+stage=target/package/rpm
+rm -rf "$stage"
+mkdir -p "$stage/target/package"
+cp -r --parents Cargo.toml README.md CHANGELOG.md config.example.toml packaging src "$binary" "$stage"
+find target/package -maxdepth 1 -type f -exec cp {} "$stage/target/package" \;
+find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+(cd "$stage" && env -u CARGO_TARGET_DIR cargo generate-rpm --target-dir target --output ../../../dist/)
 python3 packaging/sbom.py >dist/scopeshim.cdx.json
 (cd dist && sha256sum -- * >../target/package/SHA256SUMS && mv ../target/package/SHA256SUMS .)
 

@@ -61,7 +61,9 @@ def glibc(ctx):
 
 
 def _unpack(kind, ctx, tree):
-    tree.mkdir(exist_ok=True)
+    if tree.exists():
+        return
+    tree.mkdir()
     if kind.package(ctx) is ctx.deb:
         _said(["dpkg-deb", "--extract", ctx.deb, tree])
         return
