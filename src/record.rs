@@ -1,16 +1,20 @@
 //! What is remembered of one request, and said of it once at its end: log line and metric together.
 
+mod line;
+
 use crate::authn::Principal;
 use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::scope::ScopeSet;
+use crate::telemetry;
 use crate::trace::TraceParent;
 use crate::watchtower::{Shown, Watchtower};
 use crate::websocket::tunnel::Passed;
 use http::Method;
 use jiff::Timestamp;
+use line::Line;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -211,47 +215,10 @@ impl Record {
         }
     }
 
-    fn say(&self, event: &str) {
-        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
-            return;
+    fn say(&self, event: &'static str) {
+        if tracing::enabled!(target: "access", tracing::Level::INFO) {
+            telemetry::write(&Line::of(self, event));
         }
-        let trace = self.trace.map(TraceParent::trace_id);
-        let span = self.trace.map(TraceParent::span_id);
-        let socket = self.socket.as_deref();
-        let (up, down) = socket.and_then(|s| s.passed).unzip();
-        tracing::info!(
-            target: "access",
-            event,
-            request_id = &*self.request_id,
-            trace_id = trace.as_deref(),
-            span_id = span.as_deref(),
-            http.request.method = self.method.as_str(),
-            url.path = printable(&self.path),
-            http.route = self.route.as_ref().map(|r| r.label),
-            http.response.status_code = self.status,
-            client.address = self.peer.map(tracing::field::display),
-            decision = self.decision(),
-            principal = self.name(),
-            source = self.source(),
-            scopes = self.granted.as_ref().map(tracing::field::display),
-            requested = self.requested.as_ref().map(tracing::field::display),
-            reason = self.refusal.as_ref().map(Refusal::code),
-            detail = self.refusal.as_ref().map(tracing::field::display),
-            generation = self.generation,
-            stream = self.stream.is_some(),
-            forged = self.forged,
-            attempts = self.attempts,
-            cause = self.cause.as_deref(),
-            socket.scopes_asked = socket.and_then(|s| s.asked.as_deref()),
-            socket.frames_up = up.map(|p| p.frames),
-            socket.frames_down = down.map(|p| p.frames),
-            socket.bytes_up = up.map(|p| p.bytes),
-            socket.bytes_down = down.map(|p| p.bytes),
-            socket.close_code = socket.and_then(|s| s.close),
-            socket.closed_by = socket.and_then(|s| s.closed_by),
-            first_byte_s = self.first_byte.map(|at| (at - self.begun).as_secs_f64()),
-            duration_s = self.begun.elapsed().as_secs_f64(),
-        );
     }
 }
 
@@ -259,11 +226,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.emit();
     }
-}
-
-/// A path for a log line: cut to a bearable length. A judged path is visible ASCII already.
-fn printable(path: &str) -> &str {
-    path.get(..256).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -58,16 +58,16 @@ impl TraceParent {
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// The trace's number, 32 hexadecimal digits.
+    /// The trace's number; 0 is none.
     #[must_use]
-    pub fn trace_id(self) -> String {
-        format!("{:032x}", self.trace)
+    pub fn trace(self) -> u128 {
+        self.trace
     }
 
-    /// The span's number, 16 hexadecimal digits.
+    /// The span's number; 0 is none.
     #[must_use]
-    pub fn span_id(self) -> String {
-        format!("{:016x}", self.span)
+    pub fn span(self) -> u64 {
+        self.span
     }
 }
 
@@ -114,8 +114,8 @@ mod tests {
         let parent = TraceParent::parse(GOOD.as_bytes()).unwrap();
         assert_eq!(parent.to_string(), GOOD);
         let child = parent.child();
-        assert_eq!(child.trace_id(), parent.trace_id());
-        assert_ne!(child.span_id(), parent.span_id());
+        assert_eq!(child.trace(), parent.trace());
+        assert_ne!(child.span(), parent.span());
         assert_eq!(TraceParent::parse(child.to_string().as_bytes()), Some(child));
     }
 
