@@ -12,7 +12,7 @@ use std::fmt::Display;
 /// them (semantic conventions, HTTP) where it has some.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
-    timestamp: Text<Timestamp>,
+    timestamp: Text<Moment>,
     level: &'static str,
     event: &'static str,
     request_id: &'a str,
@@ -84,6 +84,15 @@ impl<T: Display> Serialize for Text<T> {
     }
 }
 
+struct Moment(Timestamp);
+
+impl Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Microseconds, as the other lines have them.
+        write!(f, "{:.6}", self.0)
+    }
+}
+
 struct TraceId(TraceParent);
 
 impl Display for TraceId {
@@ -115,7 +124,7 @@ impl<'a> Line<'a> {
             }
         });
         Self {
-            timestamp: Text(Timestamp::now()),
+            timestamp: Text(Moment(Timestamp::now())),
             level: "INFO",
             event,
             request_id: &record.request_id,
