@@ -1,5 +1,6 @@
 """A stand-in OpenAI-compatible model: streams a few words with a pause between them."""
 
+import contextlib
 import json
 import select
 import socket
@@ -32,6 +33,7 @@ class Model:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        self.connections = set()
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
 
@@ -43,6 +45,10 @@ class Model:
     def stop(self):
         self._server.shutdown()
         self._server.server_close()
+        # Those that are kept alive too.
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -50,6 +56,15 @@ class _Handler(BaseHTTPRequestHandler):
     owner = None
     # Head and body are written apart; without this the body waits for the client to confirm the head.
     disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.owner.connections.add(self.connection)
+
+    def finish(self):
+        self.owner.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def log_message(self, *_args):
         pass

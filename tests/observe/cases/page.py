@@ -111,7 +111,7 @@ def trouble(ctx):
         seen = browser.look("broken-reload", wait="! Serving, with trouble")
         need("the last reload was refused" in seen["text"] and "nonsense" in seen["text"], "the reason is not shown")
         rig.model.stop()
-        rig.ask(token=shim.TOKENS["reader"])
+        need(rig.ask(token=shim.TOKENS["reader"]).status >= 500, "the gateway is still there")
         seen = browser.look("gateway-down", need="the gateway did not answer", phone=True, dark=True)
         need("failing" in seen["text"], "the gateway's card says nothing")
         rig.restart_gateway(rig.model.port)
