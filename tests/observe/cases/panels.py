@@ -70,7 +70,10 @@ def panels(ctx):
     going = traffic.Going(ctx.rig)
     try:
         time.sleep(3)
+        # A gateway that goes takes its streams along.
+        going.stop()
         _trouble(ctx.rig)
+        going = traffic.Going(ctx.rig)
         traffic.one_round(ctx.rig)
         open_stream = clients.Curl(f"{ctx.rig.url}/v1/chat/completions", shim.bearer("open-webui"), {"stream": True})
         time.sleep(4)
