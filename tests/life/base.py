@@ -8,28 +8,6 @@ from pathlib import Path
 
 import house
 
-CASES = {}
-
-
-class Miss(Exception):
-    """The case failed."""
-
-
-class Unable(Exception):
-    """This machine lacks what the case needs."""
-
-
-def case(name):
-    def register(function):
-        CASES[name] = function
-        return function
-    return register
-
-
-def need(condition, message):
-    if not condition:
-        raise Miss(message)
-
 
 @dataclass
 class Context:

@@ -4,14 +4,13 @@
 import argparse
 import os
 import sys
-import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import procs
-from base import CASES, Context, Miss, Unable
+import suite
+from base import Context
 import cases  # noqa: F401  registers itself
 
 
@@ -28,32 +27,7 @@ def main():
     cache.mkdir(parents=True, exist_ok=True)
     procs.end_on_signals()
     ctx = Context(binary, options.seconds, cache)
-    passed = failed = skipped = 0
-    try:
-        for name, act in CASES.items():
-            if options.only and not name.startswith(tuple(options.only)):
-                continue
-            begun, said = time.monotonic(), ""
-            try:
-                said, mark = act(ctx) or "", "ok"
-                passed += 1
-            except Unable as why:
-                said, mark = str(why), "skip"
-                skipped += 1
-            except Exception as why:
-                said, mark = f"{'' if isinstance(why, Miss) else type(why).__name__ + ': '}{why}", "FAIL"
-                failed += 1
-                if not isinstance(why, Miss):
-                    traceback.print_exc()
-            finally:
-                ctx.end_case()
-            print(f"{mark:5} {name:24} {said} ({time.monotonic() - begun:.1f} s)", flush=True)
-    finally:
-        ctx.close()
-    if os.environ.get("CI"):
-        failed, skipped = failed + skipped, 0
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed or not passed else 0
+    return suite.run(ctx, suite.named(options.only), after=ctx.end_case)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@
 import argparse
 import os
 import sys
-import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import procs
-import tools
-from base import CASES, Context, Miss
+import suite
+from base import Context
 import cases  # noqa: F401  registers itself
 
 
@@ -31,30 +29,7 @@ def main():
         shots.mkdir(parents=True, exist_ok=True)
     procs.end_on_signals()
     ctx = Context(binary, options.many, shots)
-    passed = failed = skipped = 0
-    try:
-        for name, act in CASES.items():
-            if options.only and not name.startswith(tuple(options.only)):
-                continue
-            begun, said = time.monotonic(), ""
-            try:
-                said, mark = act(ctx) or "", "ok"
-                passed += 1
-            except tools.Missing as why:
-                said, mark = str(why), "skip"
-                skipped += 1
-            except Exception as why:
-                said, mark = f"{'' if isinstance(why, Miss) else type(why).__name__ + ': '}{why}", "FAIL"
-                failed += 1
-                if not isinstance(why, Miss):
-                    traceback.print_exc()
-            print(f"{mark:5} {name:24} {said} ({time.monotonic() - begun:.1f} s)", flush=True)
-    finally:
-        ctx.close()
-    if os.environ.get("CI"):
-        failed, skipped = failed + skipped, 0
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed or not passed else 0
+    return suite.run(ctx, suite.named(options.only))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 import install
+from suite import Unable
 
 
-class Missing(Exception):
+class Missing(Unable):
     """A tool is not here and cannot be had; says why."""
 
 

@@ -12,23 +12,6 @@ import tools
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-CASES = {}
-
-
-class Miss(Exception):
-    """The case failed."""
-
-
-def case(name):
-    def register(function):
-        CASES[name] = function
-        return function
-    return register
-
-
-def need(condition, message):
-    if not condition:
-        raise Miss(message)
 
 
 class Context:

@@ -5,11 +5,12 @@ import shutil
 import subprocess
 
 import install
+from suite import Unable
 
 DEBOOTSTRAP_SECONDS = 1200
 
 
-class Missing(Exception):
+class Missing(Unable):
     """Something is not here and cannot be had; says why."""
 
 

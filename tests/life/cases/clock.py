@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import procs
-from base import Unable, case, need
+from suite import Unable, case, need
 from load import Stream
 
 HOUR = 3600

@@ -6,7 +6,7 @@ import time
 
 import procs
 import wsclient
-from base import Unable, case, need
+from suite import Unable, case, need
 from load import Load, failed, kinds
 
 

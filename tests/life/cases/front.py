@@ -11,7 +11,7 @@ from pathlib import Path
 
 import procs
 import wsclient
-from base import Unable, case, need
+from suite import Unable, case, need
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "tls.md"
 

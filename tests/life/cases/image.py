@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import procs
-from base import Unable, case, need
+from suite import Unable, case, need
 
 ROOT = Path(__file__).resolve().parents[3]
 

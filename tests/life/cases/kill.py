@@ -8,7 +8,7 @@ import tomllib
 
 import procs
 import wsclient
-from base import case, need
+from suite import case, need
 from load import Load, failed, kinds
 
 ROUNDS = 20

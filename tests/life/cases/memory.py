@@ -8,7 +8,7 @@ from pathlib import Path
 
 import procs
 import wsclient
-from base import case, need
+from suite import case, need
 from load import Load, Stream, failed, kinds
 
 EACH, BOUND_KIB, RATE = 500, 150, 200

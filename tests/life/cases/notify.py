@@ -6,7 +6,7 @@ import socket
 import time
 
 import procs
-from base import case, need
+from suite import case, need
 from load import Stream
 
 STARTS = 10

@@ -6,7 +6,7 @@ import threading
 import time
 
 import wsclient
-from base import case, need
+from suite import case, need
 from load import Load, Stream, failed, kinds, request
 
 # What medians may differ by without a leak: allocators keep pages, clients come and go.

@@ -5,7 +5,7 @@ import signal
 import time
 
 import procs
-from base import case, need
+from suite import case, need
 from load import Stream
 
 

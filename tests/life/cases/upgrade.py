@@ -3,7 +3,7 @@
 import time
 
 import procs
-from base import case, need
+from suite import case, need
 from load import Load, Stream, failed, kinds, slowest
 
 RATE = 200

@@ -6,7 +6,7 @@ import time
 import clients
 import rig as rigs
 import shim
-from base import case, need
+from suite import case, need
 
 # The figure is 5 ms for the optimised binary; this is for the debug one on a busy machine.
 SCRAPE_MS = 50

@@ -9,7 +9,8 @@ import procs
 import shim
 import tools
 import traffic
-from base import HERE, case, need
+from base import HERE
+from suite import case, need
 
 
 class Browser:

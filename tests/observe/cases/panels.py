@@ -10,7 +10,7 @@ import drawn
 import procs
 import shim
 import traffic
-from base import case, need
+from suite import case, need
 
 # What Grafana would put in; the scrapes here are a second apart.
 FILLED = {"$job": ".*", "$instance": ".*", "$__rate_interval": "10s", "[1h]": "[20s]"}

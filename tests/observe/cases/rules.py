@@ -5,7 +5,7 @@ import subprocess
 
 import drawn
 import traffic
-from base import case, need
+from suite import case, need
 
 
 def _promtool(ctx, *arguments, said=None):

@@ -5,7 +5,7 @@ import subprocess
 import clients
 import shim
 import traffic
-from base import case, need
+from suite import case, need
 
 
 def _shown(ctx, rig):

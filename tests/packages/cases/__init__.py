@@ -2,7 +2,7 @@
 
 import functools
 
-from base import CASES
+from suite import CASES
 from cases import arriving, leaving, looked_at, serving, stopping  # noqa: F401  looked_at registers itself
 from kinds import KINDS
 

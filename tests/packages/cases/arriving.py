@@ -3,7 +3,7 @@
 import re
 
 import procs
-from base import Miss, need
+from suite import Miss, need
 from kinds import BOTH
 
 CONFIG = "/etc/scopeshim/config.toml"

@@ -1,7 +1,7 @@
 """A package is followed by the next one, and goes."""
 
 import repack
-from base import need
+from suite import need
 from cases.arriving import CONFIG, SECRET, UNITS, need_serving
 from cases.stopping import Callers
 

@@ -9,7 +9,8 @@ import tomllib
 
 import procs
 import tools
-from base import ROOT, case, need
+from base import ROOT
+from suite import case, need
 from kinds import KINDS
 
 # What the README promises; newer symbols would shut out Ubuntu 22.04 and RHEL 9.

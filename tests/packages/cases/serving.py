@@ -1,6 +1,6 @@
 """The service as systemd runs it: what it may do, whom it answers, and how it follows its configuration."""
 
-from base import need
+from suite import need
 from cases.arriving import CONFIG, SECRET, bearer, need_serving
 
 MAY = {"write-state", "write-runtime", "read-configuration", "internet-socket"}

@@ -5,7 +5,8 @@ import re
 import time
 
 import procs
-from base import ROOT, need
+from base import ROOT
+from suite import need
 from cases.arriving import CONFIG, bearer, need_serving
 
 
