@@ -1,0 +1,214 @@
+//! What a reload changes: the callers' tokens, the gateway's credential, the rules.
+
+use super::{GrantRule, Issuer, TailnetCapability, Trial};
+use crate::route::{Route, Ui};
+use crate::scope::{Scope, ScopeSet};
+use crate::secret::{Secret, TokenHash};
+use crate::tls::Certificate;
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a reload changes.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// How this proxy authenticates itself to the gateway.
+    pub gateway_auth: GatewayAuth,
+    /// What clients that hold the gateway's secret may do; `None`: they are not accepted.
+    pub gateway_secret: Option<ScopeSet>,
+    /// What callers without a credential may do; `None`: they are refused.
+    pub anonymous: Option<Anonymous>,
+    /// Named bearer tokens.
+    pub tokens: Vec<Token>,
+    /// Issuers whose JWTs are accepted.
+    pub issuers: Vec<Issuer>,
+    /// The tailnet's capability that carries scopes.
+    pub tailnet_capability: Option<TailnetCapability>,
+    /// What principals may do beside what their own table says.
+    pub grants: Vec<GrantRule>,
+    /// Routes beside those compiled in.
+    pub routes: Vec<Route>,
+    /// What other routes need.
+    pub unlisted_routes: Scope,
+    /// What happens to a request for more than is granted.
+    pub excess: Excess,
+    /// Which of the gateway's own headers callers may send.
+    pub headers: HeaderRules,
+    /// How many verified JWTs are remembered.
+    pub jwt_cache: usize,
+    /// What the policy must do.
+    pub trials: Vec<Trial>,
+    /// The certificates of the listeners, one for each.
+    pub certificates: Vec<Option<Certificate>>,
+    /// What WebSocket clients may do.
+    pub websocket: WebSocketRules,
+}
+
+impl Live {
+    /// A configuration that lets nobody in.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self {
+            gateway_auth: GatewayAuth::None,
+            gateway_secret: None,
+            anonymous: None,
+            tokens: Vec::new(),
+            issuers: Vec::new(),
+            tailnet_capability: None,
+            grants: Vec::new(),
+            routes: Vec::new(),
+            unlisted_routes: Scope::known(crate::scope::ADMIN),
+            excess: Excess::Refuse,
+            headers: HeaderRules::default(),
+            jwt_cache: 0,
+            trials: Vec::new(),
+            certificates: Vec::new(),
+            websocket: WebSocketRules::default(),
+        }
+    }
+}
+
+/// What WebSocket clients may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketRules {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// What becomes of a client's own signed device.
+    pub own_device: OwnDevice,
+    /// Whether a client may connect as a node.
+    pub nodes: bool,
+    /// Who is shown the gateway's web page.
+    pub ui: Ui,
+    /// Pages of other addresses that may connect: origins in lower case.
+    pub origins: Vec<String>,
+}
+
+impl Default for WebSocketRules {
+    fn default() -> Self {
+        Self { enabled: true, own_device: OwnDevice::Normalise, nodes: false, ui: Ui::Off, origins: Vec::new() }
+    }
+}
+
+/// What becomes of a client's own signed device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnDevice {
+    /// This proxy's takes its place.
+    Normalise,
+    /// It is passed as it is, with no secret of ours.
+    Pass,
+}
+
+/// How this proxy authenticates itself to the gateway.
+#[derive(Debug, Clone)]
+pub enum GatewayAuth {
+    /// `gateway.auth.mode = "token"`.
+    Token(Secret),
+    /// `gateway.auth.mode = "password"`.
+    Password(Secret),
+    /// `gateway.auth.mode = "none"`.
+    None,
+    /// `gateway.auth.mode = "trusted-proxy"`.
+    TrustedProxy(Box<TrustedProxy>),
+}
+
+/// What a gateway in mode trusted-proxy is told (contract §4).
+#[derive(Debug, Clone)]
+pub struct TrustedProxy {
+    /// Its `gateway.auth.trustedProxy.userHeader`.
+    pub user_header: HeaderName,
+    /// Its `requiredHeaders`, with the values they are sent with.
+    pub required_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The address given for a client of this machine; never loopback.
+    pub stand_in_address: IpAddr,
+}
+
+impl GatewayAuth {
+    /// The shared secret, where the mode has one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Token(secret) | Self::Password(secret) => Some(secret),
+            Self::None | Self::TrustedProxy(_) => None,
+        }
+    }
+
+    /// The mode's name, as the gateway spells it.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Password(_) => "password",
+            Self::None => "none",
+            Self::TrustedProxy(_) => "trusted-proxy",
+        }
+    }
+}
+
+/// Callers without a credential.
+#[derive(Debug, Clone)]
+pub struct Anonymous {
+    /// What they may do.
+    pub scopes: ScopeSet,
+    /// Where they may come from.
+    pub cidrs: Vec<IpNet>,
+}
+
+/// One named bearer token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its hash.
+    pub hash: TokenHash,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// From when.
+    pub not_before: Option<Timestamp>,
+    /// Until when.
+    pub expires: Option<Timestamp>,
+    /// From where; empty: from anywhere.
+    pub cidrs: Vec<IpNet>,
+    /// Where it stands, `file:line`.
+    pub place: Arc<str>,
+}
+
+/// What happens to a request for more than is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// 403, naming the excess.
+    Refuse,
+    /// The granted part is used.
+    Narrow,
+}
+
+/// What becomes of one of the gateway's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderRule {
+    /// Any principal may send it.
+    Pass,
+    /// Only with `operator.admin` among the effective scopes.
+    Admin,
+    /// Nobody may send it.
+    Refuse,
+    /// This value is sent, whatever the client sends.
+    Pin(HeaderValue),
+    /// One of these values may be sent; the first is sent when the client sends none.
+    Allow(Vec<HeaderValue>),
+    /// The principal's name and a colon go in front of what the client sends.
+    Prefix,
+}
+
+/// The rule for each of the gateway's headers that a caller may have a use for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderRules {
+    /// `x-openclaw-agent-id`.
+    pub agent_id: Option<HeaderRule>,
+    /// `x-openclaw-model`.
+    pub model: Option<HeaderRule>,
+    /// `x-openclaw-session-key`.
+    pub session_key: Option<HeaderRule>,
+    /// `x-openclaw-message-channel`.
+    pub message_channel: Option<HeaderRule>,
+}
