@@ -1,0 +1,289 @@
+//! The part of the file that is in force as soon as it is saved.
+
+use super::{At, Moment, OneOrMany};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Rules for every caller.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyTable {
+    /// What happens when `x-openclaw-scopes` asks for more than is granted: `refuse` (403) or
+    /// `narrow` (the granted part is used). Default `refuse`.
+    pub excess: Option<At<String>>,
+    /// The scope a route needs that neither the gateway's contract nor a `[[route]]` names.
+    /// Default `operator.admin`.
+    pub unlisted_routes: Option<At<String>>,
+    /// Who may send `x-openclaw-agent-id`. Default `pass`.
+    pub agent_id: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-model`. Default `admin`, as gateways since 2026.6 have it.
+    pub model: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-session-key`. Default `pass`.
+    pub session_key: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-message-channel`. Default `pass`.
+    pub message_channel: Option<At<HeaderRule>>,
+    /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
+    pub jwt_cache: Option<At<i64>>,
+}
+
+/// What becomes of one of the gateway's own headers: `"pass"`; `"admin"` (passed only with
+/// operator.admin); `"refuse"`; `"prefix"` (session key only: the principal's name goes in front);
+/// `{ pin = "value" }`; `{ allow = ["a", "b"] }` (the first is sent when the client sends none).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`pass`, `admin`, `refuse`, `prefix`, { pin = \"…\" } or { allow = [\"…\"] }")]
+pub enum HeaderRule {
+    /// A word.
+    Word(String),
+    /// One value for all.
+    Pin(PinRule),
+    /// One of several values.
+    Allow(AllowRule),
+}
+
+/// `{ pin = "value" }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinRule {
+    /// What is sent, whatever the client sends.
+    pub pin: String,
+}
+
+/// `{ allow = ["a", "b"] }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllowRule {
+    /// What may be sent; the first is sent when the client sends none.
+    pub allow: Vec<String>,
+}
+
+/// An issuer whose JWTs are accepted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// What the issuer is called in logs and grants.
+    pub name: At<String>,
+    /// The `iss` of its tokens, to the letter.
+    pub issuer: At<String>,
+    /// The audiences accepted: a token's `aud` must hold one of them.
+    pub audiences: At<Vec<At<String>>>,
+    /// Fills in what is particular to `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`
+    /// or `okta`.
+    pub preset: Option<At<String>>,
+    /// Where its keys come from. Default: `{ discovery = true }`.
+    pub keys: Option<At<Keys>>,
+    /// The algorithms accepted. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and
+    /// EdDSA; with an HMAC secret: HS256.
+    pub algorithms: Option<At<Vec<At<String>>>>,
+    /// How far the issuer's clock may be off. Default `"30s"`, at most `"5m"`.
+    pub leeway: Option<At<String>>,
+    /// The header that carries the token. Default `authorization`.
+    pub token_from: Option<At<String>>,
+    /// The `typ` headers accepted, letters compared without case. Default: any.
+    pub typ: Option<Vec<At<String>>>,
+    /// The claims that hold scopes, as a text or a list. Default `["scope", "scp"]`.
+    pub scope_claims: Option<Vec<At<String>>>,
+    /// The claim that holds roles or groups, for `role_scopes`.
+    pub roles_claim: Option<At<String>>,
+    /// Which scopes a role or group stands for.
+    #[serde(default)]
+    pub role_scopes: BTreeMap<String, Vec<At<String>>>,
+    /// The most any token of this issuer may claim. Default: no bound.
+    pub ceiling: Option<Vec<At<String>>>,
+    /// The claim that names the principal; `email` counts only with `email_verified`. Default `sub`.
+    pub name_claim: Option<At<String>>,
+}
+
+/// Where an issuer's keys come from: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// A JWKS address, https (http to this machine only).
+    pub url: Option<At<String>>,
+    /// `true`: the JWKS that `<issuer>/.well-known/openid-configuration` names.
+    pub discovery: Option<At<bool>>,
+    /// A JWKS file.
+    pub jwks_file: Option<At<String>>,
+    /// A PEM file with one public key.
+    pub pem_file: Option<At<String>>,
+    /// A file with an HMAC secret of 32 bytes or more; not readable by others.
+    pub secret_file: Option<At<String>>,
+    /// The same as a systemd credential (`LoadCredential=`), by its name.
+    pub secret_credential: Option<At<String>>,
+    /// A PEM file with the authority that vouches for the issuer's TLS certificate.
+    pub ca_file: Option<At<String>>,
+    /// A proxy through which the issuer is reached, `http://host:port`.
+    pub proxy: Option<At<String>>,
+}
+
+/// What principals may do, beside what their own table says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Who: every condition named must hold.
+    pub to: At<To>,
+    /// What they may do.
+    #[serde(default)]
+    pub scopes: Vec<At<String>>,
+    /// Only on these paths: exact, or everything below one that ends with `/`.
+    pub routes: Option<Vec<At<String>>>,
+    /// Only with these methods.
+    pub methods: Option<Vec<At<String>>>,
+    /// Only from these addresses.
+    pub cidrs: Option<Vec<At<String>>>,
+    /// Only from this moment.
+    pub not_before: Option<At<Moment>>,
+    /// Only until this moment.
+    pub expires: Option<At<Moment>>,
+    /// As in `[policy]`, for these principals.
+    pub excess: Option<At<String>>,
+    /// As in `[policy]`, for these principals.
+    pub agent_id: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub model: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub session_key: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub message_channel: Option<At<HeaderRule>>,
+    /// Who they are to a gateway in mode `trusted-proxy`. Default: the principal's own name.
+    pub gateway_user: Option<At<String>>,
+}
+
+/// What the policy must do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// What the test is called.
+    pub name: At<String>,
+    /// Who asks.
+    #[serde(rename = "as")]
+    pub who: At<As>,
+    /// The method and the path, for example `POST /v1/chat/completions`.
+    pub request: At<String>,
+    /// The client's `x-openclaw-scopes`; absent: not sent.
+    pub scopes_header: Option<At<String>>,
+    /// The client's address. Default `127.0.0.1`.
+    pub from: Option<At<String>>,
+    /// `allow`, `deny`, or a refusal's code such as `missing_scope`.
+    pub expect: At<String>,
+    /// The scopes that must be sent to the gateway.
+    pub sends: Option<Vec<At<String>>>,
+}
+
+/// Who asks, in a test: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct As {
+    /// The holder of a named token.
+    pub token: Option<At<String>>,
+    /// A client that holds the gateway's own secret.
+    pub gateway_secret: Option<bool>,
+    /// Somebody without a credential.
+    pub anonymous: Option<bool>,
+    /// The holder of a JWT of this issuer.
+    pub issuer: Option<At<String>>,
+    /// With `issuer`: what the JWT says; `iss`, `aud`, `exp` and `sub` are filled in.
+    #[serde(default)]
+    pub claims: BTreeMap<String, serde_json::Value>,
+    /// A user of the tailnet, by login name.
+    pub tailnet_user: Option<At<String>>,
+    /// A tagged node of the tailnet, by its tag or tags.
+    pub tailnet_tag: Option<At<OneOrMany>>,
+    /// With one of these: the app capabilities it has, each with its values.
+    #[serde(default)]
+    pub tailnet_cap: BTreeMap<String, serde_json::Value>,
+}
+
+/// To whom something is granted. One identity source; `*` in a text stands for anything.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct To {
+    /// Named tokens.
+    pub token: Option<At<OneOrMany>>,
+    /// Clients that hold the gateway's own secret.
+    pub gateway_secret: Option<At<bool>>,
+    /// Callers without a credential.
+    pub anonymous: Option<At<bool>>,
+    /// Principals proven by this issuer.
+    pub issuer: Option<At<String>>,
+    /// With `issuer`: claims by path (`groups`, `realm_access.roles`), each with one value or a list
+    /// of which one must be there.
+    #[serde(default)]
+    pub claim: BTreeMap<String, At<OneOrMany>>,
+    /// With `issuer`: the principal's name.
+    pub subject: Option<At<OneOrMany>>,
+    /// Users of the tailnet, by login name; letters compared without case.
+    pub tailnet_user: Option<At<OneOrMany>>,
+    /// Tagged nodes of the tailnet: `tag:name`.
+    pub tailnet_tag: Option<At<OneOrMany>>,
+    /// Peers of the tailnet that have this app capability.
+    pub tailnet_cap: Option<At<OneOrMany>>,
+}
+
+/// Clients that hold the gateway's own shared secret.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySecret {
+    /// Whether the gateway's token or password is accepted from clients. Default `true`.
+    pub accept: Option<At<bool>>,
+    /// What such a client may do. Default: what the gateway itself grants its secret.
+    pub scopes: Option<Vec<At<String>>>,
+}
+
+/// Callers without any credential.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Anonymous {
+    /// What anybody may do.
+    pub scopes: Vec<At<String>>,
+    /// The addresses such a caller may come from. Default: this machine only.
+    pub cidrs: Option<Vec<At<String>>>,
+}
+
+/// One named bearer token. `scopeshim token new` makes one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Who this is, in logs and grants: letters, digits and `. _ - @`, 64 at most.
+    pub name: At<String>,
+    /// SHA-256 of the token, 64 hexadecimal digits.
+    pub sha256: At<String>,
+    /// What the token may do.
+    #[serde(default)]
+    pub scopes: Vec<At<String>>,
+    /// From when it is valid.
+    pub not_before: Option<At<Moment>>,
+    /// Until when it is valid.
+    pub expires: Option<At<Moment>>,
+    /// The addresses it may be used from. Default: any.
+    pub cidrs: Option<Vec<At<String>>>,
+    /// The token it takes the place of, for as long as both are accepted. `scopeshim token rotate`
+    /// writes it.
+    pub previous: Option<At<Previous>>,
+}
+
+/// A token that was rotated.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// SHA-256 of the old token.
+    pub sha256: At<String>,
+    /// Until when it is accepted.
+    pub until: At<Moment>,
+}
+
+/// One route that the gateway serves beside those known here.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTable {
+    /// This path and no other.
+    pub path: Option<At<String>>,
+    /// Every path that begins so; ends with a slash.
+    pub prefix: Option<At<String>>,
+    /// The methods it covers. Default: all.
+    pub methods: Option<Vec<At<String>>>,
+    /// The scope it needs.
+    pub needs: Option<At<String>>,
+    /// Whether anybody may use it, unproven. No credential and no scope is sent along.
+    pub public: Option<At<bool>>,
+}
