@@ -200,7 +200,16 @@ impl Reloader {
                 }
             };
             service::reloading();
-            let (verdict, files) = self.reload();
+            // A large policy takes a while, which no request should wait for.
+            let this = self.clone();
+            let (verdict, files) = match tokio::task::spawn_blocking(move || this.reload()).await {
+                Ok(done) => done,
+                Err(error) => {
+                    tracing::error!(%error, generation = self.generation(), "the reload broke off; what is in force stays");
+                    service::ready("serving; the last reload broke off");
+                    continue;
+                }
+            };
             service::ready(&format!("serving; {}", verdict.describe().lines().last().unwrap_or_default()));
             if let Some(files) = files {
                 watch.follow(files);
