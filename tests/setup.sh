@@ -49,6 +49,10 @@ if [ "$1" = test ]; then
     [ -x /usr/sbin/nginx ] || need nginx nginx-light # docs/tls.md is tested with it
     need python3 python3
     need npm npm
+    if [ "$(uname -s)" = Linux ]; then # the tailnet suite runs in network namespaces
+        need ip iproute2
+        need unshare util-linux
+    fi
     need chromium chromium # the status page is tested in it
     if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
         missing="$missing python3-venv"

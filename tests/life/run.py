@@ -23,10 +23,8 @@ def main():
     binary = Path(options.binary).resolve()
     if not os.access(binary, os.X_OK):
         sys.exit(f"{binary} is not there; build it first")
-    cache = Path(__file__).resolve().parents[2] / "target" / "life"
-    cache.mkdir(parents=True, exist_ok=True)
     procs.end_on_signals()
-    ctx = Context(binary, options.seconds, cache)
+    ctx = Context(binary, options.seconds)
     return suite.run(ctx, suite.named(options.only), after=ctx.end_case)
 
 

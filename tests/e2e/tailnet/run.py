@@ -80,7 +80,7 @@ def main():
     columns, skipped = {}, []
     try:
         build()
-        install.gateway(options.gateway)
+        install.releases([options.gateway])
     except (Unavailable, install.InstallError) as why:
         skipped.append(f"everything: {why}")
         options.kinds = ""
@@ -89,7 +89,8 @@ def main():
             skipped.append(f"tun: {why}")
             options.kinds = options.kinds.replace("tun", "")
         elif not options.isolated:
-            # In a namespace of our own no firewall of this machine stands between the nodes, and nothing gets out.
+            # In a namespace of its own no firewall of this machine stands between the nodes, and nothing gets out.
+            os.environ[install.OFFLINE] = "1"
             os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv, "--isolated"])
         else:
             isolate()

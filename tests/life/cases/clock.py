@@ -6,11 +6,10 @@ import hashlib
 import hmac
 import json
 import secrets
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
+import install
 import procs
 from suite import Unable, case, need
 from load import Stream
@@ -18,26 +17,18 @@ from load import Stream
 HOUR = 3600
 
 
-def faketime(cache):
+def faketime():
     """libfaketime, where it is installed or can be had."""
-    for folder in [*Path("/usr/lib").glob("*/faketime"), Path("/usr/lib/faketime"), cache / "faketime"]:
+    for folder in [*Path("/usr/lib").glob("*/faketime"), Path("/usr/lib/faketime")]:
         if (folder / "libfaketime.so.1").exists():
             return folder / "libfaketime.so.1"
     found = ctypes.util.find_library("faketime")
     if found:
         return Path(found)
-    if not shutil.which("apt-get"):
-        raise Unable("libfaketime is not installed")
-    folder = cache / "faketime"
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(["apt-get", "download", "-qq", "libfaketime"], cwd=folder, capture_output=True, text=True)
-    archives = list(folder.glob("libfaketime_*.deb"))
-    if done.returncode or not archives:
-        raise Unable(f"libfaketime is not installed and cannot be fetched: {done.stderr.strip()[-200:]}")
-    subprocess.run(["dpkg", "-x", archives[0], folder], check=True)
-    library = next(folder.glob("usr/lib/*/faketime/libfaketime.so.1"))
-    shutil.copy(library, folder)
-    return folder / "libfaketime.so.1"
+    try:
+        return next(install.debian("libfaketime").glob("usr/lib/*/faketime/libfaketime.so.1"))
+    except (install.InstallError, StopIteration) as why:
+        raise Unable(f"libfaketime is not installed and cannot be fetched: {why}") from why
 
 
 def b64(data):
@@ -57,7 +48,7 @@ def moment(at):
 
 @case("clock jumps")
 def clock(ctx):
-    library, now = faketime(ctx.cache), time.time()
+    library, now = faketime(), time.time()
     key, window = secrets.token_hex(40), f"scs-{secrets.token_hex(20)}"
     house = ctx.house(more=f"""
 [[token]]
