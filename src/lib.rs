@@ -31,6 +31,7 @@ pub mod glob;
 pub mod headers;
 pub mod issuers;
 pub mod keys;
+pub mod label;
 pub mod listener;
 pub mod metrics;
 pub mod openclaw;

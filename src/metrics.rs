@@ -1,35 +1,16 @@
 //! Every metric there is: its name, its labels, its buckets. Labels are closed sets; nothing a client
 //! chose ever becomes one.
 
-use crate::refusal::Refusal;
+use crate::label::{Decision, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::refusal::Code;
 use crate::scope::{KNOWN, ScopeSet};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+use std::marker::PhantomData;
 use std::time::Duration;
-
-/// What the routes are called.
-pub const ROUTES: &[&str] = &[
-    "models",
-    "chat_completions",
-    "responses",
-    "embeddings",
-    "tools_invoke",
-    "session_history",
-    "session_kill",
-    "health",
-    "websocket",
-    "custom",
-    "unlisted",
-    "none",
-];
-/// How a request was decided.
-pub const DECISIONS: &[&str] = &["allow", "deny", "error", "cut"];
-/// What proved the caller.
-pub const SOURCES: &[&str] = &["token", "gateway_secret", "issuer", "tailnet", "anonymous", "none"];
-/// What streams there are.
-pub const KINDS: &[&str] = &["sse", "websocket"];
+use strum::VariantArray as _;
 
 /// The metrics of one process.
 #[derive(Debug)]
@@ -37,13 +18,13 @@ pub struct Metrics {
     registry: Registry,
     requests: Table,
     responses: Vec<IntCounter>,
-    refusals: IntCounterVec,
+    refusals: PerLabel<Code, IntCounter>,
     granted: Scopes,
     requested: Scopes,
     duration: Histogram,
     first_byte: Histogram,
-    stream_duration: HistogramVec,
-    streams: IntGaugeVec,
+    stream_duration: PerLabel<StreamKind, Histogram>,
+    streams: PerLabel<StreamKind, IntGauge>,
     forged: IntCounter,
     invariant: IntCounter,
     suppressed: IntCounter,
@@ -65,21 +46,21 @@ pub struct Metrics {
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
     /// The route's name.
-    pub route: &'static str,
+    pub route: RouteLabel,
     /// How it was decided.
-    pub decision: &'static str,
+    pub decision: Decision,
     /// What proved the caller.
-    pub source: &'static str,
+    pub source: SourceLabel,
     /// The answer's status; 0 when there was none.
     pub status: u16,
     /// The refusal's code.
-    pub refusal: Option<&'static str>,
+    pub refusal: Option<Code>,
     /// From the head's end to the answer's.
     pub duration: Duration,
     /// From the head's end to the answer's begin.
     pub first_byte: Option<Duration>,
     /// Which kind of stream it was, if it was one.
-    pub stream: Option<&'static str>,
+    pub stream: Option<StreamKind>,
     /// Headers that claimed what they may not.
     pub forged: usize,
     /// The scopes that were sent.
@@ -148,6 +129,12 @@ impl Metrics {
             &["kind"],
         )?;
         registry.register(Box::new(streams.clone()))?;
+        let refusals = counters(
+            "refusals_total",
+            "Requests that did not pass or could not be carried out, by reason.",
+            &["reason"],
+        )?;
+        let open = gauges("streams_open", "Event streams and sockets open now.", &["kind"])?;
         let build = gauges("build_info", "Which build this is; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -164,11 +151,7 @@ impl Metrics {
                 )?,
                 CLASSES,
             ),
-            refusals: counters(
-                "refusals_total",
-                "Requests that did not pass or could not be carried out, by reason.",
-                &["reason"],
-            )?,
+            refusals: PerLabel::new(|code: Code| refusals.with_label_values(&[code.as_str()])),
             granted: Scopes::new(&counters("scopes_granted_total", "Scopes sent to the gateway.", &["scope"])?),
             requested: Scopes::new(&counters(
                 "scopes_requested_total",
@@ -185,8 +168,8 @@ impl Metrics {
                 "How long the gateway took to begin its answer.",
                 &answers,
             )?,
-            stream_duration: streams,
-            streams: gauges("streams_open", "Event streams and sockets open now.", &["kind"])?,
+            stream_duration: PerLabel::new(|kind: StreamKind| streams.with_label_values(&[kind.as_str()])),
+            streams: PerLabel::new(|kind: StreamKind| open.with_label_values(&[kind.as_str()])),
             forged: counter(
                 "forged_headers_total",
                 "Request headers that claimed identity, origin or authority and were taken out.",
@@ -234,13 +217,6 @@ impl Metrics {
     }
 
     fn begin_at_zero(&self) {
-        for reason in Refusal::CODES {
-            self.refusals.with_label_values(&[reason]);
-        }
-        for kind in KINDS {
-            self.streams.with_label_values(&[kind]);
-            self.stream_duration.with_label_values(&[kind]);
-        }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
         }
@@ -251,17 +227,17 @@ impl Metrics {
 
     /// A request came to its end.
     pub fn ended(&self, e: Ended<'_>) {
-        self.requests.get(e.route, e.decision, e.source).into_iter().for_each(IntCounter::inc);
+        self.requests.of(e.route, e.decision, e.source).into_iter().for_each(IntCounter::inc);
         let class = match e.status {
             status @ 100..=599 => usize::from(status / 100 - 1),
             _ => CLASSES.len() - 1,
         };
         self.responses.get(class).into_iter().for_each(IntCounter::inc);
         if let Some(code) = e.refusal {
-            self.refusals.with_label_values(&[code]).inc();
+            self.refusals.of(code).for_each(IntCounter::inc);
         }
         match e.stream {
-            Some(kind) => self.stream_duration.with_label_values(&[kind]).observe(e.duration.as_secs_f64()),
+            Some(kind) => self.stream_duration.of(kind).for_each(|of| of.observe(e.duration.as_secs_f64())),
             None => self.duration.observe(e.duration.as_secs_f64()),
         }
         if let Some(first_byte) = e.first_byte {
@@ -274,9 +250,9 @@ impl Metrics {
 
     /// A stream is open for as long as the value lives.
     #[must_use]
-    pub fn stream(&self, kind: &'static str) -> OpenStream {
-        let gauge = self.streams.with_label_values(&[kind]);
-        gauge.inc();
+    pub fn stream(&self, kind: StreamKind) -> OpenStream {
+        let gauge = self.streams.of(kind).next().cloned();
+        gauge.iter().for_each(IntGauge::inc);
         OpenStream(gauge)
     }
 
@@ -303,18 +279,20 @@ impl Metrics {
     /// Requests so far: all, and those refused.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        let sum = |decisions: &[&'static str]| {
-            let all =
-                ROUTES.iter().flat_map(|r| decisions.iter().flat_map(move |d| SOURCES.iter().map(move |s| (r, d, s))));
-            all.filter_map(|(r, d, s)| self.requests.get(r, d, s)).map(IntCounter::get).sum()
+        let sum = |wanted: &[Decision]| {
+            Table::all()
+                .filter(|(_, d, _)| wanted.contains(d))
+                .filter_map(|(r, d, s)| self.requests.of(r, d, s))
+                .map(IntCounter::get)
+                .sum()
         };
-        (sum(DECISIONS), sum(&["deny"]))
+        (sum(Decision::VARIANTS), sum(&[Decision::Deny]))
     }
 
-    /// Streams open now, by kind.
+    /// Streams of this kind that are open now.
     #[must_use]
-    pub fn streams_open(&self) -> Vec<(&'static str, i64)> {
-        KINDS.iter().map(|kind| (*kind, self.streams.with_label_values(&[kind]).get())).collect()
+    pub fn streams_open(&self, kind: StreamKind) -> i64 {
+        self.streams.of(kind).map(IntGauge::get).sum()
     }
 
     /// Everything in the text format 0.0.4.
@@ -367,21 +345,43 @@ fn each(counters: &IntCounterVec, values: &[&str]) -> Vec<IntCounter> {
     values.iter().map(|value| counters.with_label_values(&[value])).collect()
 }
 
+/// A metric for every value of a label: looked up once, not for every request.
+#[derive(Debug)]
+struct PerLabel<L, M>(Vec<M>, PhantomData<L>);
+
+impl<L: Label, M> PerLabel<L, M> {
+    fn new(of: impl FnMut(L) -> M) -> Self {
+        Self(L::VARIANTS.iter().copied().map(of).collect(), PhantomData)
+    }
+
+    /// The one of this value, as an iterator over one.
+    fn of(&self, label: L) -> std::option::IntoIter<&M> {
+        self.0.get(label.index()).into_iter()
+    }
+}
+
 /// The counters of every route, decision and source.
 #[derive(Debug)]
 struct Table(Vec<IntCounter>);
 
 impl Table {
     fn new(counters: &IntCounterVec) -> Self {
-        let all =
-            ROUTES.iter().flat_map(|r| DECISIONS.iter().flat_map(move |d| SOURCES.iter().map(move |s| [*r, *d, *s])));
-        Self(all.map(|labels| counters.with_label_values(&labels)).collect())
+        let one = |(r, d, s): (RouteLabel, Decision, SourceLabel)| {
+            counters.with_label_values(&[r.as_str(), d.as_str(), s.as_str()])
+        };
+        Self(Self::all().map(one).collect())
     }
 
-    fn get(&self, route: &str, decision: &str, source: &str) -> Option<&IntCounter> {
-        let place = |all: &[&str], one: &str| all.iter().position(|a| *a == one);
-        let (route, decision, source) = (place(ROUTES, route)?, place(DECISIONS, decision)?, place(SOURCES, source)?);
-        self.0.get((route * DECISIONS.len() + decision) * SOURCES.len() + source)
+    /// Every combination, in the order in which the counters are kept.
+    fn all() -> impl Iterator<Item = (RouteLabel, Decision, SourceLabel)> {
+        let sources = |r, d| SourceLabel::VARIANTS.iter().map(move |s| (r, d, *s));
+        let decisions = move |r| Decision::VARIANTS.iter().flat_map(move |d| sources(r, *d));
+        RouteLabel::VARIANTS.iter().flat_map(move |r| decisions(*r))
+    }
+
+    fn of(&self, route: RouteLabel, decision: Decision, source: SourceLabel) -> Option<&IntCounter> {
+        let (decisions, sources) = (Decision::VARIANTS.len(), SourceLabel::VARIANTS.len());
+        self.0.get((route.index() * decisions + decision.index()) * sources + source.index())
     }
 }
 
@@ -405,11 +405,11 @@ impl Scopes {
 
 /// Lowers a gauge when it goes.
 #[derive(Debug)]
-pub struct OpenStream(IntGauge);
+pub struct OpenStream(Option<IntGauge>);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.iter().for_each(IntGauge::dec);
     }
 }
 
@@ -428,11 +428,11 @@ mod tests {
         );
         let before = series(&text);
         metrics.ended(Ended {
-            route: "models",
-            decision: "deny",
-            source: "token",
+            route: RouteLabel::Models,
+            decision: Decision::Deny,
+            source: SourceLabel::Token,
             status: 403,
-            refusal: Some("missing_scope"),
+            refusal: Some(Code::MissingScope),
             duration: Duration::from_millis(3),
             first_byte: None,
             stream: None,
@@ -446,9 +446,31 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_its_series() {
-        for refusal in [Refusal::Internal, Refusal::Malformed, Refusal::CredentialMissing, Refusal::Draining] {
-            assert!(Refusal::CODES.contains(&refusal.code()));
+    fn every_route_and_every_refusal_has_its_series() {
+        let metrics = Metrics::new().unwrap();
+        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        for code in Code::VARIANTS {
+            assert!(text.contains(&format!("scopeshim_refusals_total{{reason=\"{code}\"}} 0")), "{code}");
+        }
+        for (route, decision, source) in Table::all() {
+            let (route, decision, source) = (route.as_str(), decision.as_str(), source.as_str());
+            let series = format!("{{decision=\"{decision}\",route=\"{route}\",source=\"{source}\"}} 0");
+            assert!(text.contains(&series), "{series}");
+        }
+        assert!(text.contains("route=\"web_page\""));
+    }
+
+    #[test]
+    fn each_combination_counts_in_its_own_series() {
+        let metrics = Metrics::new().unwrap();
+        for (n, (route, decision, source)) in Table::all().enumerate() {
+            metrics.requests.of(route, decision, source).unwrap().inc_by(n as u64 + 1);
+        }
+        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        for (n, (route, decision, source)) in Table::all().enumerate() {
+            let labels = [("decision", decision.as_str()), ("route", route.as_str()), ("source", source.as_str())];
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            assert!(text.contains(&format!("scopeshim_requests_total{{{}}} {}\n", labels.join(","), n + 1)));
         }
     }
 }

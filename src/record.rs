@@ -3,6 +3,7 @@
 mod line;
 
 use crate::authn::Principal;
+use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
 use crate::refusal::Refusal;
@@ -59,7 +60,7 @@ pub struct Record {
     pub cause: Option<String>,
     /// Connections to the gateway tried.
     pub attempts: u32,
-    stream: Option<(&'static str, OpenStream)>,
+    stream: Option<(StreamKind, OpenStream)>,
     tower: Arc<Watchtower>,
     /// What went over it, if it is a WebSocket.
     pub socket: Option<Box<SocketRecord>>,
@@ -139,12 +140,12 @@ impl Record {
 
     /// By which identity source.
     #[must_use]
-    pub fn source(&self) -> Option<&'static str> {
+    pub fn source(&self) -> Option<SourceLabel> {
         self.principal.as_ref().map(|p| p.identity().source())
     }
 
     /// The answer is a stream of this kind, and begins.
-    pub fn stream_begins(&mut self, kind: &'static str) {
+    pub fn stream_begins(&mut self, kind: StreamKind) {
         self.stream = Some((kind, self.tower.metrics().stream(kind)));
         self.say("stream begins");
     }
@@ -155,12 +156,12 @@ impl Record {
         self.stream.is_some()
     }
 
-    fn decision(&self) -> &'static str {
+    fn decision(&self) -> Decision {
         match (&self.refusal, self.status) {
-            (Some(r), _) if r.status() >= 500 && r.status() != 501 => "error",
-            (Some(_), _) => "deny",
-            (None, 0) => "cut",
-            (None, _) => "allow",
+            (Some(r), _) if r.status() >= 500 && r.status() != 501 => Decision::Error,
+            (Some(_), _) => Decision::Deny,
+            (None, 0) => Decision::Cut,
+            (None, _) => Decision::Allow,
         }
     }
 
@@ -171,9 +172,9 @@ impl Record {
         }
         let decision = self.decision();
         self.tower.metrics().ended(Ended {
-            route: self.route.as_ref().map_or("none", |r| r.label),
+            route: self.route.as_ref().map_or(RouteLabel::None, |r| r.label),
             decision,
-            source: self.source().unwrap_or("none"),
+            source: self.source().unwrap_or(SourceLabel::None),
             status: self.status,
             refusal: self.refusal.as_ref().map(Refusal::code),
             duration: self.begun.elapsed(),
@@ -186,12 +187,12 @@ impl Record {
         if let Some(refusal) = &self.refusal {
             self.tower.refused(self.shown(refusal));
         }
-        if self.refusal.as_ref().is_some_and(|r| r.code().starts_with("gateway_")) {
+        if self.refusal.as_ref().is_some_and(|r| r.code().is_gateway_failure()) {
             self.tower.gateway(false, Instant::now());
         } else if let Some(at) = self.first_byte {
             self.tower.gateway(true, at);
         }
-        if decision == "deny" && !self.tower.may_write() {
+        if decision == Decision::Deny && !self.tower.may_write() {
             self.tower.metrics().line_suppressed();
             return;
         }

@@ -1,13 +1,16 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
+mod code;
 mod jwt;
 mod socket;
 mod tailnet;
 
+pub use code::Code;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use socket::SocketFault;
 pub use tailnet::TailnetFault;
 
+use crate::label::Label as _;
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use crate::target::TargetFault;
 use serde_json::{Map, Value, json};
@@ -136,53 +139,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every code there is, for metrics that begin at 0 and for tests of policies.
-    pub const CODES: &'static [&'static str] = &[
-        "ambiguous_target",
-        "ambiguous_framing",
-        "malformed_head",
-        "head_too_large",
-        "expectation_failed",
-        "invalid_scopes_header",
-        "invalid_credential_form",
-        "credential_missing",
-        "credential_scheme",
-        "credential_unknown",
-        "token_expired",
-        "token_not_yet_valid",
-        "token_address",
-        "missing_scope",
-        "scope_not_granted",
-        "header_not_allowed",
-        "cross_origin",
-        "method_not_served",
-        "upgrade_not_served",
-        "gateway_restarting",
-        "gateway_unreachable",
-        "gateway_broken",
-        "gateway_timeout",
-        "client_broken",
-        "draining",
-        "internal",
-        "jwt_malformed",
-        "jwt_issuer",
-        "jwt_algorithm",
-        "jwt_key_unknown",
-        "jwt_signature",
-        "jwt_keys_unavailable",
-        "jwt_type",
-        "jwt_claim",
-        "jwt_audience",
-        "jwt_expired",
-        "jwt_not_yet_valid",
-        "tailnet_unavailable",
-        "tailnet_answer",
-        "tailnet_unknown_peer",
-        "tailnet_headers",
-        "tailnet_mismatch",
-        "tailnet_changed",
-    ];
-
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -221,37 +177,37 @@ impl Refusal {
 
     /// The stable public code, which is the metric label too.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Target(_) => "ambiguous_target",
-            Self::Framing(_) => "ambiguous_framing",
-            Self::Malformed => "malformed_head",
-            Self::HeadTooLarge { .. } => "head_too_large",
-            Self::Expectation => "expectation_failed",
-            Self::ScopesHeader(_) => "invalid_scopes_header",
-            Self::CredentialForm(_) => "invalid_credential_form",
-            Self::CredentialMissing => "credential_missing",
-            Self::CredentialScheme => "credential_scheme",
-            Self::CredentialUnknown => "credential_unknown",
-            Self::TokenExpired { .. } => "token_expired",
-            Self::TokenNotYetValid { .. } => "token_not_yet_valid",
-            Self::TokenAddress { .. } => "token_address",
+            Self::Target(_) => Code::AmbiguousTarget,
+            Self::Framing(_) => Code::AmbiguousFraming,
+            Self::Malformed => Code::MalformedHead,
+            Self::HeadTooLarge { .. } => Code::HeadTooLarge,
+            Self::Expectation => Code::ExpectationFailed,
+            Self::ScopesHeader(_) => Code::InvalidScopesHeader,
+            Self::CredentialForm(_) => Code::InvalidCredentialForm,
+            Self::CredentialMissing => Code::CredentialMissing,
+            Self::CredentialScheme => Code::CredentialScheme,
+            Self::CredentialUnknown => Code::CredentialUnknown,
+            Self::TokenExpired { .. } => Code::TokenExpired,
+            Self::TokenNotYetValid { .. } => Code::TokenNotYetValid,
+            Self::TokenAddress { .. } => Code::TokenAddress,
             Self::Jwt(fault) => fault.code(),
             Self::Tailnet(fault) => fault.code(),
-            Self::ScopeMissing { .. } => "missing_scope",
-            Self::ScopeExcess { .. } => "scope_not_granted",
-            Self::HeaderDenied { .. } => "header_not_allowed",
-            Self::CrossOrigin => "cross_origin",
-            Self::Method => "method_not_served",
-            Self::Upgrade => "upgrade_not_served",
+            Self::ScopeMissing { .. } => Code::MissingScope,
+            Self::ScopeExcess { .. } => Code::ScopeNotGranted,
+            Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
+            Self::CrossOrigin => Code::CrossOrigin,
+            Self::Method => Code::MethodNotServed,
+            Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
-            Self::GatewayRestarting => "gateway_restarting",
-            Self::GatewayUnreachable => "gateway_unreachable",
-            Self::GatewayBroken => "gateway_broken",
-            Self::GatewayTimeout => "gateway_timeout",
-            Self::ClientBroken => "client_broken",
-            Self::Draining => "draining",
-            Self::Internal => "internal",
+            Self::GatewayRestarting => Code::GatewayRestarting,
+            Self::GatewayUnreachable => Code::GatewayUnreachable,
+            Self::GatewayBroken => Code::GatewayBroken,
+            Self::GatewayTimeout => Code::GatewayTimeout,
+            Self::ClientBroken => Code::ClientBroken,
+            Self::Draining => Code::Draining,
+            Self::Internal => Code::Internal,
         }
     }
 
@@ -353,7 +309,7 @@ impl Refusal {
         let mut error = Map::new();
         error.insert("message".into(), json!(self.to_string()));
         error.insert("type".into(), json!(self.kind()));
-        error.insert("code".into(), json!(self.code()));
+        error.insert("code".into(), json!(self.code().as_str()));
         match self {
             Self::ScopeMissing { needed, .. } => {
                 let details = json!({

@@ -1,5 +1,6 @@
 //! The gateway's routes and what each needs (contract §1), and the routes a policy adds.
 
+use crate::label::RouteLabel;
 use crate::scope::{ADMIN, READ, Scope, WRITE};
 use crate::target::Path;
 use http::Method;
@@ -74,8 +75,8 @@ impl Pattern {
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The name in metrics and logs: one of a closed set.
-    pub label: &'static str,
+    /// Its name in metrics and logs.
+    pub label: RouteLabel,
     /// The methods it covers; empty means all.
     pub methods: Vec<Method>,
     /// The paths it covers.
@@ -102,7 +103,7 @@ impl RouteTable {
             built_in: built_in().into_iter().map(Arc::new).collect(),
             web_page: Vec::new(),
             unlisted: Arc::new(Route {
-                label: "unlisted",
+                label: RouteLabel::Unlisted,
                 methods: Vec::new(),
                 pattern: Pattern::Prefix(Arc::from("/")),
                 need: unlisted,
@@ -210,7 +211,7 @@ fn web_page(need: &Need) -> Vec<Route> {
     const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
     const OWN_FILE: &str = "/control-ui-config.json";
     let route = |pattern, need: &Need| Route {
-        label: "web_page",
+        label: RouteLabel::WebPage,
         methods: vec![Method::GET, Method::HEAD],
         pattern,
         need: need.clone(),
@@ -234,24 +235,29 @@ fn built_in() -> Vec<Route> {
     let scope = |name: &'static str| Need::Scope(Scope::known(name));
     let route = |label, method: Method, pattern, need| Route { label, methods: vec![method], pattern, need };
     let mut routes = vec![
-        route("models", Method::GET, exact("/v1/models"), scope(READ)),
-        route("chat_completions", Method::POST, exact("/v1/chat/completions"), scope(WRITE)),
-        route("responses", Method::POST, exact("/v1/responses"), scope(WRITE)),
-        route("embeddings", Method::POST, exact("/v1/embeddings"), scope(WRITE)),
-        route("tools_invoke", Method::POST, exact("/tools/invoke"), scope(WRITE)),
-        route("models", Method::GET, Pattern::Prefix(Arc::from("/v1/models/")), scope(READ)),
+        route(RouteLabel::Models, Method::GET, exact("/v1/models"), scope(READ)),
+        route(RouteLabel::ChatCompletions, Method::POST, exact("/v1/chat/completions"), scope(WRITE)),
+        route(RouteLabel::Responses, Method::POST, exact("/v1/responses"), scope(WRITE)),
+        route(RouteLabel::Embeddings, Method::POST, exact("/v1/embeddings"), scope(WRITE)),
+        route(RouteLabel::ToolsInvoke, Method::POST, exact("/tools/invoke"), scope(WRITE)),
+        route(RouteLabel::Models, Method::GET, Pattern::Prefix(Arc::from("/v1/models/")), scope(READ)),
         route(
-            "session_history",
+            RouteLabel::SessionHistory,
             Method::GET,
             Pattern::Segment { before: "/sessions/", after: "/history" },
             scope(READ),
         ),
-        route("session_kill", Method::POST, Pattern::Segment { before: "/sessions/", after: "/kill" }, scope(ADMIN)),
+        route(
+            RouteLabel::SessionKill,
+            Method::POST,
+            Pattern::Segment { before: "/sessions/", after: "/kill" },
+            scope(ADMIN),
+        ),
     ];
     for (path, probe) in
         [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
     {
-        routes.push(route("health", Method::GET, exact(path), Need::Health(probe)));
+        routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
     }
     routes
 }
@@ -288,7 +294,7 @@ mod tests {
     #[test]
     fn a_policy_s_own_route_comes_first() {
         let own = Route {
-            label: "custom",
+            label: RouteLabel::Custom,
             methods: vec![Method::POST],
             pattern: Pattern::Prefix(Arc::from("/hooks/")),
             need: Need::Public,

@@ -1,6 +1,8 @@
 //! What a process knows of itself: its metrics, its last refusals, and how much it may write.
 
+use crate::label::SourceLabel;
 use crate::metrics::Metrics;
+use crate::refusal::Code;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -27,11 +29,11 @@ pub struct Shown {
     /// Who it was taken for.
     pub principal: Option<String>,
     /// By which identity source.
-    pub source: Option<&'static str>,
+    pub source: Option<SourceLabel>,
     /// The status.
     pub status: u16,
     /// The reason's code.
-    pub reason: &'static str,
+    pub reason: Code,
     /// The reason in words.
     pub message: String,
     /// What would have to change.

@@ -3,6 +3,7 @@
 use super::Asked;
 use crate::gateway::{Advice, Findings, Severity};
 use crate::issuers::KeyStatus;
+use crate::label::StreamKind;
 use crate::policy::Policy;
 use crate::reload::Verdict;
 use crate::watchtower::Shown;
@@ -104,8 +105,7 @@ impl Status {
         let standing = asked.reloader.standing();
         let (connections, in_flight) = asked.connections.count();
         let (requests, refused) = asked.tower.metrics().totals();
-        let open = asked.tower.metrics().streams_open();
-        let open = |kind: &str| open.iter().find(|(k, _)| *k == kind).map_or(0, |(_, n)| *n);
+        let open = |kind| asked.tower.metrics().streams_open(kind);
         let live = policy.live();
         let [answered, failed] = asked.tower.gateway_ages();
         let mut warnings = Vec::new();
@@ -158,8 +158,8 @@ impl Status {
                 refused,
                 in_flight,
                 connections,
-                sse: open("sse"),
-                websockets: open("websocket"),
+                sse: open(StreamKind::Sse),
+                websockets: open(StreamKind::Websocket),
             },
             refusals: asked.tower.refusals(),
         }

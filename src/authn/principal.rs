@@ -5,6 +5,7 @@ use super::issuer::Verified;
 use super::tailnet::Seen;
 use crate::config::ClaimPath;
 use crate::glob::Glob;
+use crate::label::SourceLabel;
 use crate::peer::Peer;
 use crate::secret::TokenHash;
 use jiff::Timestamp;
@@ -50,13 +51,13 @@ pub enum Identity {
 impl Identity {
     /// The identity source's name in logs and metrics.
     #[must_use]
-    pub fn source(self) -> &'static str {
+    pub fn source(self) -> SourceLabel {
         match self {
-            Self::Token(_) => "token",
-            Self::GatewaySecret => "gateway_secret",
-            Self::Anonymous => "anonymous",
-            Self::Issuer(_) => "issuer",
-            Self::Tailnet => "tailnet",
+            Self::Token(_) => SourceLabel::Token,
+            Self::GatewaySecret => SourceLabel::GatewaySecret,
+            Self::Anonymous => SourceLabel::Anonymous,
+            Self::Issuer(_) => SourceLabel::Issuer,
+            Self::Tailnet => SourceLabel::Tailnet,
         }
     }
 

@@ -5,7 +5,7 @@ use crate::authn::tailnet::Caller;
 use crate::config::ListenerIdentity;
 use crate::policy::Policy;
 use crate::record::Record;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::watchtower::Watchtower;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub struct Limits {
 /// An answer under way that a change of policy may end: enough to judge it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str>;
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code>;
 
     /// Asks it to end in its own way, and its connection with it. False: it has none, and is cut
     /// where the policy ends it, left alone where the process does.
@@ -43,7 +43,7 @@ pub trait OpenRequest: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The policy says so; the code of the refusal a new request would get.
-    Judged(&'static str),
+    Judged(Code),
     /// The process stops.
     Draining,
 }
@@ -307,7 +307,7 @@ impl Connections {
             })
             .collect();
         for (connection, request, code) in &ended {
-            if !request.end(Ending::Judged(code)) {
+            if !request.end(Ending::Judged(*code)) {
                 connection.cancelled.cancel();
             }
         }

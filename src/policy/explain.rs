@@ -4,6 +4,7 @@ use super::grants::Circumstances;
 use super::proof;
 use super::{Grant, Policy, Proven, Request};
 use crate::authn::Identity;
+use crate::label::{Label as _, RouteLabel, SourceLabel};
 use crate::refusal::Refusal;
 use crate::route::Need;
 use crate::scope::{Scope, ScopeSet};
@@ -17,7 +18,7 @@ pub struct Explanation {
     /// Who it is taken for; `None` where nobody was proven.
     pub principal: Option<Who>,
     /// The route's name.
-    pub route: &'static str,
+    pub route: RouteLabel,
     /// What the route needs, in words.
     pub needs: String,
     /// What gives scopes, and what nearly would.
@@ -46,7 +47,7 @@ pub struct Who {
     /// Its name.
     pub name: String,
     /// What proved it.
-    pub source: &'static str,
+    pub source: SourceLabel,
     /// Where its own table stands, `file:line`.
     pub place: Option<String>,
 }
@@ -93,7 +94,7 @@ impl Policy {
         });
         let (outcome, refusal) = match &decided {
             Ok(_) => ("allow", None),
-            Err(refusal) => (refusal.code(), Some(refusal)),
+            Err(refusal) => (refusal.code().as_str(), Some(refusal)),
         };
         Explanation {
             principal: who.as_ref().ok().map(|p| Who {

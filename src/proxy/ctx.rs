@@ -4,9 +4,11 @@ use super::upstream::Attempts;
 use crate::admission::Asked;
 use crate::authn::Principal;
 use crate::authn::tailnet::Question;
+use crate::label::StreamKind;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
+use crate::refusal::Code;
 use crate::route::Route;
 use crate::sources::Asking;
 use crate::target::Path;
@@ -100,7 +102,7 @@ impl Ctx {
         if !kind.starts_with("text/event-stream") {
             return;
         }
-        self.record.stream_begins("sse");
+        self.record.stream_begins(StreamKind::Sse);
         if let (Some(connection), Some(grant)) = (&self.connection, &self.grant) {
             let state = grant.principal().map_or(0, |principal| self.policy.state(principal));
             connection.judged_again(Arc::new(OpenStream {
@@ -154,12 +156,12 @@ fn until(principal: &Principal) -> i64 {
 }
 
 impl OpenRequest for OpenStream {
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
-        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code> {
+        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some(Code::AmbiguousTarget) };
         // What the route needs may have changed as well as what the caller holds.
         let route = policy.route(&self.method, path);
         let Some(principal) = self.grant.principal() else {
-            return policy.unproven(route).is_none().then_some("missing_scope");
+            return policy.unproven(route).is_none().then_some(Code::MissingScope);
         };
         // Thousands of streams are asked twice a second: most can say at once that nothing changed.
         let state = policy.state(principal);

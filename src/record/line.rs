@@ -1,7 +1,8 @@
 //! The access line: every field of it, once, for machines and for people.
 
 use super::Record;
-use crate::refusal::Refusal;
+use crate::label::{Decision, RouteLabel, SourceLabel};
+use crate::refusal::{Code, Refusal};
 use crate::trace::TraceParent;
 use crate::websocket::tunnel::Passed;
 use jiff::Timestamp;
@@ -25,22 +26,22 @@ pub(super) struct Line<'a> {
     #[serde(rename = "url.path")]
     path: &'a str,
     #[serde(rename = "http.route", skip_serializing_if = "Option::is_none")]
-    route: Option<&'static str>,
+    route: Option<RouteLabel>,
     #[serde(rename = "http.response.status_code")]
     status: u16,
     #[serde(rename = "client.address", skip_serializing_if = "Option::is_none")]
     peer: Option<Text<std::net::IpAddr>>,
-    decision: &'static str,
+    decision: Decision,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<&'static str>,
+    source: Option<SourceLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<Text<&'a crate::scope::ScopeSet>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requested: Option<Text<&'a crate::scope::ScopeSet>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    reason: Option<Code>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Text<&'a Refusal>>,
     generation: u64,

@@ -1,5 +1,6 @@
 //! Why a JWT proves nothing.
 
+use super::Code;
 use jiff::Timestamp;
 
 /// The longest token accepted, in bytes: a gateway's request head has 16 KiB in all.
@@ -71,19 +72,19 @@ pub enum JwtFault {
 impl JwtFault {
     /// The exact reason, for the log and the metric.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Malformed(_) => "jwt_malformed",
-            Self::Issuer => "jwt_issuer",
-            Self::Algorithm => "jwt_algorithm",
-            Self::KeyUnknown => "jwt_key_unknown",
-            Self::Signature => "jwt_signature",
-            Self::KeysUnavailable => "jwt_keys_unavailable",
-            Self::Type => "jwt_type",
-            Self::Claim(_) => "jwt_claim",
-            Self::Audience => "jwt_audience",
-            Self::Expired(_) => "jwt_expired",
-            Self::NotYetValid(_) => "jwt_not_yet_valid",
+            Self::Malformed(_) => Code::JwtMalformed,
+            Self::Issuer => Code::JwtIssuer,
+            Self::Algorithm => Code::JwtAlgorithm,
+            Self::KeyUnknown => Code::JwtKeyUnknown,
+            Self::Signature => Code::JwtSignature,
+            Self::KeysUnavailable => Code::JwtKeysUnavailable,
+            Self::Type => Code::JwtType,
+            Self::Claim(_) => Code::JwtClaim,
+            Self::Audience => Code::JwtAudience,
+            Self::Expired(_) => Code::JwtExpired,
+            Self::NotYetValid(_) => Code::JwtNotYetValid,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is particular to WebSockets.
 
+use super::Code;
+
 /// Why a WebSocket does not come about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SocketFault {
@@ -55,19 +57,19 @@ impl SocketFault {
         }
     }
 
-    pub(super) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> Code {
         match self {
-            Self::Form(_) => "invalid_upgrade",
-            Self::Version => "websocket_version",
-            Self::Origin => "origin_not_allowed",
-            Self::Crowded => "too_many_unproven_sockets",
-            Self::Late => "connect_timeout",
-            Self::Frame { .. } => "malformed_frame",
-            Self::Connect(_) => "invalid_connect",
-            Self::Role => "role_not_allowed",
-            Self::KeptApart => "sessions_kept_apart",
-            Self::GatewayRefused(_) => "gateway_refused",
-            Self::PairingRequired => "pairing_required",
+            Self::Form(_) => Code::InvalidUpgrade,
+            Self::Version => Code::WebsocketVersion,
+            Self::Origin => Code::OriginNotAllowed,
+            Self::Crowded => Code::TooManyUnprovenSockets,
+            Self::Late => Code::ConnectTimeout,
+            Self::Frame { .. } => Code::MalformedFrame,
+            Self::Connect(_) => Code::InvalidConnect,
+            Self::Role => Code::RoleNotAllowed,
+            Self::KeptApart => Code::SessionsKeptApart,
+            Self::GatewayRefused(_) => Code::GatewayRefused,
+            Self::PairingRequired => Code::PairingRequired,
         }
     }
 

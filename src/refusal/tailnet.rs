@@ -1,5 +1,7 @@
 //! Why the tailnet proves nothing about a caller.
 
+use super::Code;
+
 /// Why the tailnet proves nothing about a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TailnetFault {
@@ -36,14 +38,14 @@ impl TailnetFault {
 
     /// The exact reason, for the log and the metric.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unavailable => "tailnet_unavailable",
-            Self::Answer => "tailnet_answer",
-            Self::UnknownPeer => "tailnet_unknown_peer",
-            Self::Headers(_) => "tailnet_headers",
-            Self::Mismatch => "tailnet_mismatch",
-            Self::Changed => "tailnet_changed",
+            Self::Unavailable => Code::TailnetUnavailable,
+            Self::Answer => Code::TailnetAnswer,
+            Self::UnknownPeer => Code::TailnetUnknownPeer,
+            Self::Headers(_) => Code::TailnetHeaders,
+            Self::Mismatch => Code::TailnetMismatch,
+            Self::Changed => Code::TailnetChanged,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::listener::{Ending, OpenRequest};
 use crate::policy::{Grant, Policy, SocketRequest};
+use crate::refusal::Code;
 use crate::target::Path;
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -50,7 +51,7 @@ impl OpenSocket {
 }
 
 impl OpenRequest for OpenSocket {
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<&'static str> {
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code> {
         let grant = self.grant.get()?;
         let principal = grant.principal()?;
         // As an event stream: most of thousands can say at once that nothing changed.
@@ -59,7 +60,7 @@ impl OpenRequest for OpenSocket {
         if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
             return None;
         }
-        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some("ambiguous_target") };
+        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some(Code::AmbiguousTarget) };
         let socket = SocketRequest { path, requested: None, wished: None, peer: self.peer, now };
         match policy.socket_goes_on(grant, socket) {
             Ok(proven) => {

@@ -10,6 +10,7 @@ use super::wire::{Wire, WireError};
 use super::{Sockets, keepalive};
 use crate::authn::Credential;
 use crate::config::OwnDevice;
+use crate::label::{Label as _, StreamKind};
 use crate::listener::{Ending, OpenRequest as _, Raw};
 use crate::policy::{Grant, Policy, Proven, SocketRequest};
 use crate::record::{Record, SocketRecord};
@@ -250,7 +251,7 @@ async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open
     let mut down = bytes::BytesMut::from(&Frame::Text(&connected.hello).encode(None)[..]);
     down.extend_from_slice(&connected.rest);
     record.first_byte = Some(std::time::Instant::now());
-    record.stream_begins("websocket");
+    record.stream_begins(StreamKind::Websocket);
     let mut tunnel = Tunnel::new(client, connected.socket, up, down);
     let mut told = None;
     let ended = tunnel
@@ -283,7 +284,7 @@ async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open
 /// The close code and the reason for an end of ours.
 fn goodbye(ending: Ending) -> (u16, &'static str) {
     match ending {
-        Ending::Judged(code) => (frames::POLICY, code),
+        Ending::Judged(code) => (frames::POLICY, code.as_str()),
         Ending::Draining => (frames::RESTARTING, "service restart"),
     }
 }
@@ -340,13 +341,13 @@ fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
         Refusal::CredentialUnknown => "AUTH_TOKEN_MISMATCH",
         Refusal::Socket(SocketFault::Origin) => "CONTROL_UI_ORIGIN_NOT_ALLOWED",
         refusal if refusal.status() == 401 => "AUTH_UNAUTHORIZED",
-        refusal => refusal.code(),
+        refusal => refusal.code().as_str(),
     };
     let unavailable = refusal.status() >= 500;
     let mut error = json!({
         "code": if unavailable { "UNAVAILABLE" } else { "INVALID_REQUEST" },
         "message": refusal.to_string(),
-        "details": { "code": code, "reason": refusal.code(), "hint": refusal.advice(),
+        "details": { "code": code, "reason": refusal.code().as_str(), "hint": refusal.advice(),
             "request_id": &*record.request_id },
     });
     if let (true, Some(error)) = (unavailable, error.as_object_mut()) {

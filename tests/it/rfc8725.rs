@@ -5,6 +5,7 @@ mod attacks;
 use crate::support::signer::{ED25519, HMAC_SECRET, P256, P384, RSA, Signer, b64, claims, claims_with};
 use crate::support::{ISS, Judge};
 use jiff::Timestamp;
+use scopeshim::label::Label as _;
 use serde_json::{Value, json};
 
 fn token(changes: Value) -> String {
@@ -261,7 +262,9 @@ fn s3_12_kinds_of_tokens_are_told_apart_by_issuer_audience_type_and_place() {
         P256.raw("ES256", &header, claims_with(ISS, json!({"aud": audience})).to_string())
     };
     let bearer = |token: &str| judge.verdict(token);
-    let edge = |token: &str| judge.at(&[("x-edge-token", token)], Timestamp::now()).map_or_else(|r| r.code(), |_| "ok");
+    let edge = |token: &str| {
+        judge.at(&[("x-edge-token", token)], Timestamp::now()).map_or_else(|r| r.code().as_str(), |_| "ok")
+    };
     assert_eq!(bearer(&made_for("api", "at+jwt")), "ok");
     assert_eq!(bearer(&made_for("edge", "at+jwt")), "jwt_audience");
     assert_eq!(bearer(&made_for("api", "JWT")), "jwt_type");
@@ -301,7 +304,7 @@ fn times_are_required_numbers_within_the_leeway() {
     let line = format!("Bearer {text}");
     let at = |second: i64| {
         let moment = Timestamp::from_second(second).unwrap();
-        judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code(), |_| "ok")
+        judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code().as_str(), |_| "ok")
     };
     assert_eq!(at(1_899_999_989), "jwt_not_yet_valid");
     assert_eq!(at(1_899_999_990), "ok");

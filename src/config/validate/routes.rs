@@ -3,6 +3,7 @@
 use super::values::scope;
 use crate::config::diagnostic::Problems;
 use crate::config::file::{self, At};
+use crate::label::RouteLabel;
 use crate::route::{Need, Pattern, Route, is_built_in};
 use crate::target::Path;
 use http::Method;
@@ -74,7 +75,7 @@ pub(super) fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Optio
             "remove `public`, and say what it needs",
         );
     }
-    Some(Route { label: "custom", methods, pattern: pattern?, need: need? })
+    Some(Route { label: RouteLabel::Custom, methods, pattern: pattern?, need: need? })
 }
 
 /// Whether a value is a path that a request could have.

@@ -6,10 +6,12 @@ use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At, File};
 use crate::config::{Supposition, Trial};
-use crate::refusal::Refusal;
+use crate::label::Label as _;
+use crate::refusal::Code;
 use crate::scope::ScopeSet;
 use http::Method;
 use std::net::{IpAddr, Ipv4Addr};
+use strum::VariantArray as _;
 
 pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<Trial> {
     file.test.iter().filter_map(|t| trial(t, problems)).collect()
@@ -40,7 +42,7 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
         }),
     };
     let expect = table.expect.get();
-    let words = || ["allow", "deny"].into_iter().chain(Refusal::CODES.iter().copied());
+    let words = || ["allow", "deny"].into_iter().chain(Code::VARIANTS.iter().map(|code| code.as_str()));
     if !words().any(|word| word == expect) {
         let hint = did_you_mean(expect, words()).map_or_else(
             || "`allow`, `deny`, or a refusal's code".to_owned(),

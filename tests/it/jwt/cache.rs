@@ -4,6 +4,7 @@ use crate::support::signer::{P256, RSA, Signer, claims, claims_with, jwks};
 use crate::support::{ISS, Judge};
 use jiff::Timestamp;
 use scopeshim::keys::KeySet;
+use scopeshim::label::Label as _;
 use serde_json::json;
 
 /// With and without remembering.
@@ -21,7 +22,7 @@ fn a_token_past_its_end_is_not_remembered() {
         let line = format!("Bearer {text}");
         let at = |second: i64| {
             let moment = Timestamp::from_second(second).unwrap();
-            judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code(), |_| "ok")
+            judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code().as_str(), |_| "ok")
         };
         assert_eq!(at(1_999_999_999), "ok");
         assert_eq!(at(1_999_999_999), "ok");
@@ -39,7 +40,7 @@ fn a_token_before_its_begin_is_not_remembered_from_later() {
         let line = format!("Bearer {text}");
         let at = |second: i64| {
             let moment = Timestamp::from_second(second).unwrap();
-            judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code(), |_| "ok")
+            judge.at(&[("authorization", &line)], moment).map_or_else(|r| r.code().as_str(), |_| "ok")
         };
         assert_eq!(at(1_950_000_000), "ok");
         assert_eq!(at(1_899_999_999), "jwt_not_yet_valid", "the clock was set back: {policy}");

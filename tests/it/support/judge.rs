@@ -7,6 +7,7 @@ use scopeshim::config::diagnostic::Source;
 use scopeshim::config::{self, surroundings::System};
 use scopeshim::issuers::Issuers;
 use scopeshim::keys::KeySlot;
+use scopeshim::label::Label as _;
 use scopeshim::policy::{Policy, Proven};
 use scopeshim::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt as _;
@@ -90,7 +91,7 @@ impl Judge {
 
     /// `ok`, or the code of the refusal.
     pub fn verdict(&self, token: &str) -> &'static str {
-        self.bearer(token).map_or_else(|refusal| refusal.code(), |_| "ok")
+        self.bearer(token).map_or_else(|refusal| refusal.code().as_str(), |_| "ok")
     }
 
     /// The scopes that a token's claims stand for.
