@@ -1,7 +1,9 @@
 //! What a request's headers ask for, judged without a socket: the part of admission that a dry run
 //! shares with the real one.
 
+use crate::authn::place;
 use crate::headers::{self, Governed, Kind};
+use crate::hostnames::HostNames;
 use crate::policy::Proof;
 use crate::policy::Proven;
 use crate::refusal::Refusal;
@@ -33,14 +35,30 @@ pub fn forged(headers: &HeaderMap, proof: &Proof) -> usize {
     headers.keys().filter(|name| proof.kind(name.as_str()) == Kind::Forged).count()
 }
 
-/// Refuses what a page of another origin sends for a caller whose identity is their place: a page
-/// could borrow it, where it cannot borrow a bearer token.
+/// Refuses what a web page could send in the name of a caller whose identity is their place: a page
+/// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts, nor
+/// one whose name was made to lead here (DNS rebinding): see [`own_host`].
 ///
 /// # Errors
-/// [`Refusal::CrossOrigin`].
-pub fn same_origin(proven: &Proven, headers: &HeaderMap) -> Result<(), Refusal> {
-    let borrowed = proven.principal.identity().is_ambient() && is_cross_origin(headers);
-    if borrowed { Err(Refusal::CrossOrigin) } else { Ok(()) }
+/// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
+pub fn not_borrowed(proven: &Proven, headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
+    if !proven.principal.identity().is_ambient() {
+        return Ok(());
+    }
+    own_host(headers, names, listed)?;
+    if is_cross_origin(headers) { Err(Refusal::CrossOrigin) } else { Ok(()) }
+}
+
+/// Refuses a `Host` that is not an address, `localhost`, a name of this machine, or listed.
+///
+/// # Errors
+/// [`Refusal::HostNotAllowed`].
+pub fn own_host(headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
+    let host = place::host(headers).unwrap_or_default();
+    if names.with(listed, |all| place::is_own(host, all)) {
+        return Ok(());
+    }
+    Err(Refusal::HostNotAllowed { host: host.chars().take(255).collect() })
 }
 
 /// Refuses methods that are never passed on.

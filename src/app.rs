@@ -4,6 +4,7 @@ use crate::admin::{Admin, Asked, Door};
 use crate::config::{Config, Fixed, Listen, ListenAddress, ListenerIdentity};
 use crate::files::Sighting;
 use crate::gateway::Gateway;
+use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::listener::{BindError, Connection, Connections, Limits, Listener};
 use crate::policy::Policy;
@@ -146,8 +147,9 @@ impl App {
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });
         let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
-        let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, tower.clone()));
-        let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone() });
+        let names = Arc::new(HostNames::of_this_machine());
+        let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), tower.clone()));
+        let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone(), names });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
         let sockets = Sockets::new(policy.clone(), sources.clone(), upstream.clone(), fixed.state_dir.clone());
         let sockets = Arc::new(sockets);

@@ -6,6 +6,7 @@
 mod claims;
 mod issuer;
 pub mod jwt;
+pub mod place;
 mod principal;
 mod suppose;
 pub mod tailnet;

@@ -29,6 +29,7 @@ pub mod files;
 pub mod gateway;
 pub mod glob;
 pub mod headers;
+pub mod hostnames;
 pub mod issuers;
 pub mod keys;
 pub mod label;

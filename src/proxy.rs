@@ -89,7 +89,7 @@ impl ProxyHttp for Proxy {
         match admit::admit(session, ctx, &self.sources, &self.sockets).await {
             Ok(Admitted::Request) => Ok(false),
             Ok(Admitted::Socket(upgrade)) => {
-                socket::hand_over(session, ctx, upgrade, &self.sockets).await?;
+                socket::hand_over(session, ctx, *upgrade, &self.sockets).await?;
                 Ok(true)
             }
             Err(refusal) => {

@@ -38,6 +38,8 @@ pub struct Record {
     pub route: Option<Arc<Route>>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
+    /// Where the caller is, for conditions on addresses ([`crate::authn::place::of`]).
+    pub place: Option<IpAddr>,
     /// The policy that judged it.
     pub generation: u64,
     /// Who it was taken for.
@@ -92,6 +94,7 @@ impl Record {
             path: String::new(),
             route: None,
             peer,
+            place: peer,
             generation,
             principal: None,
             granted: None,

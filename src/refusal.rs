@@ -106,6 +106,12 @@ pub enum Refusal {
     /// A page of another origin, where the caller needs no credential to be somebody.
     #[error("requests from other web origins are not taken without a credential")]
     CrossOrigin,
+    /// A name that could have been made to lead here, where the caller needs no credential to be somebody.
+    #[error("`{host}` is not known as a name of this machine, and no credential was sent")]
+    HostNotAllowed {
+        /// The `Host` of the request.
+        host: String,
+    },
     /// A method that is never passed on.
     #[error("this method is not served")]
     Method,
@@ -162,6 +168,7 @@ impl Refusal {
             | Self::TokenNotYetValid { .. } => 401,
             Self::TokenAddress { .. }
             | Self::CrossOrigin
+            | Self::HostNotAllowed { .. }
             | Self::ScopeMissing { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
@@ -198,6 +205,7 @@ impl Refusal {
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
             Self::CrossOrigin => Code::CrossOrigin,
+            Self::HostNotAllowed { .. } => Code::HostNotAllowed,
             Self::Method => Code::MethodNotServed,
             Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
@@ -247,6 +255,9 @@ impl Refusal {
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
             Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
             Self::CrossOrigin => "send a bearer token",
+            Self::HostNotAllowed { .. } => {
+                "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
+            }
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),

@@ -3,6 +3,7 @@
 
 use crate::authn::Credential;
 use crate::authn::tailnet::Question;
+use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::policy::{Policy, Proven};
 use crate::refusal::{Refusal, TailnetFault};
@@ -20,6 +21,8 @@ pub struct Sources {
     pub issuers: Arc<Issuers>,
     /// The tailnet.
     pub tailnet: Arc<Tailnet>,
+    /// The names of this machine.
+    pub names: Arc<HostNames>,
 }
 
 impl Sources {

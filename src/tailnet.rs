@@ -4,6 +4,7 @@
 mod localapi;
 
 use crate::authn::tailnet::{About, Question, Seen};
+use crate::hostnames::HostNames;
 use crate::peer::Peer;
 use crate::refusal::TailnetFault;
 use crate::watchtower::Watchtower;
@@ -21,6 +22,8 @@ const FRESH: Duration = Duration::from_secs(10);
 const AFTER_FAULT: Duration = Duration::from_millis(250);
 /// How often tailscaled is looked after, and callers of open streams are asked about.
 const EVERY: Duration = Duration::from_secs(2);
+/// How often tailscaled is asked for this machine's name, where nothing else depends on it.
+const NAME_EVERY: Duration = Duration::from_secs(30);
 /// Questions at a time; more wait.
 const AT_A_TIME: usize = 8;
 /// Answers that are kept.
@@ -36,6 +39,8 @@ pub struct Tailnet {
     room: Semaphore,
     /// Why tailscaled does not answer; `None`: it does.
     silence: Mutex<Option<Silence>>,
+    /// What this machine is called there is noted here.
+    names: Arc<HostNames>,
     tower: Arc<Watchtower>,
 }
 
@@ -63,13 +68,14 @@ impl Answer {
 impl Tailnet {
     /// The tailnet that the tailscaled at this socket is in; `used`: whether any listener asks it.
     #[must_use]
-    pub fn new(socket: &Path, used: bool, tower: Arc<Watchtower>) -> Self {
+    pub fn new(socket: &Path, used: bool, names: Arc<HostNames>, tower: Arc<Watchtower>) -> Self {
         Self {
             api: LocalApi::new(socket),
             used,
             answers: Mutex::default(),
             room: Semaphore::new(AT_A_TIME),
             silence: Mutex::default(),
+            names,
             tower,
         }
     }
@@ -181,11 +187,13 @@ impl Tailnet {
     /// Looks after tailscaled and after the callers of open streams, for as long as the process serves.
     pub async fn follow(self: Arc<Self>) {
         if !self.used {
-            return;
+            return self.follow_name().await;
         }
         let mut held: Vec<(About, Instant, Weak<Seen>)> = Vec::new();
         loop {
-            self.heard(self.api.check().await.err());
+            let name = self.api.check().await;
+            self.names.set_tailnet(name.as_deref().unwrap_or_default());
+            self.heard(name.err());
             self.retire(&mut held);
             for (about, asked, seen) in &mut held {
                 if asked.elapsed() >= FRESH
@@ -196,6 +204,17 @@ impl Tailnet {
                 }
             }
             tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Where no listener needs tailscaled, it is asked for this machine's name all the same: pages that
+    /// tailscale serve shows under that name may connect.
+    async fn follow_name(&self) {
+        loop {
+            if self.api.socket().exists() {
+                self.names.set_tailnet(self.api.check().await.as_deref().unwrap_or_default());
+            }
+            tokio::time::sleep(NAME_EVERY).await;
         }
     }
 
@@ -232,7 +251,7 @@ impl Tailnet {
 /// A sentence.
 pub async fn check(socket: &Path) -> Result<(), String> {
     let api = LocalApi::new(socket);
-    api.check().await.map_err(|why| format!("tailscaled at {}: {why}", socket.display()))
+    api.check().await.map(drop).map_err(|why| format!("tailscaled at {}: {why}", socket.display()))
 }
 
 /// Whether Tailscale gives out addresses of this range: 100.64.0.0/10 and fd7a:115c:a1e0::/48.

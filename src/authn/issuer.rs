@@ -46,7 +46,7 @@ impl Trusted {
         // Read before the keys are: keys that change meanwhile make this stale, not wrong.
         let keys = self.slot.version();
         self.verify_signature(&token)?;
-        if !self.issuer.typ.is_empty() && !token.typ.as_ref().is_some_and(|t| self.accepts_type(t)) {
+        if !self.accepts_type(token.typ.as_deref()) {
             return Err(JwtFault::Type);
         }
         let valid_until = self.judge_claims(&token.claims, now)?;
@@ -73,10 +73,16 @@ impl Trusted {
         Err(if tried { JwtFault::Signature } else { JwtFault::KeyUnknown })
     }
 
-    /// RFC 9068 and others write `application/at+jwt` or `at+jwt` for the same.
-    fn accepts_type(&self, typ: &str) -> bool {
+    /// RFC 9068 and others write `application/at+jwt` or `at+jwt` for the same. Where the policy names no
+    /// types, a token of a kind of its own (`logout+jwt`, `secevent+jwt`, `dpop+jwt`) is no access token
+    /// (RFC 8725 §3.11).
+    fn accepts_type(&self, typ: Option<&str>) -> bool {
         let short = |t: &str| t.strip_prefix("application/").unwrap_or(t).to_owned();
-        self.issuer.typ.iter().any(|accepted| short(accepted) == short(typ))
+        match typ {
+            None => self.issuer.typ.is_empty(),
+            Some(typ) if self.issuer.typ.is_empty() => matches!(&*short(typ), "jwt" | "at+jwt" | "jose"),
+            Some(typ) => self.issuer.typ.iter().any(|accepted| short(accepted) == short(typ)),
+        }
     }
 
     /// `iss`, `aud`, `exp` and `sub` must be there and of the right type; `nbf` and `iat` where they
@@ -99,7 +105,12 @@ impl Trusted {
         {
             return Err(JwtFault::NotYetValid(from));
         }
-        moment(claims, "iat")?;
+        // A token that will only be made: its issuer's clock is wrong, or it was not made by the issuer.
+        if let Some(made) = moment(claims, "iat")?
+            && now < made.saturating_sub(leeway).unwrap_or(made)
+        {
+            return Err(JwtFault::NotYetValid(made));
+        }
         match claims.get("sub") {
             Some(Value::String(sub)) if !sub.is_empty() || self.issuer.empty_subject => Ok(until),
             None if self.issuer.empty_subject => Ok(until),

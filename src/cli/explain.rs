@@ -2,14 +2,16 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::admission;
+use crate::authn::place;
 use crate::config::{KeySource, Supposition};
+use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::keys::{KeySet, KeySlot};
 use crate::peer::Peer;
 use crate::policy::explain::Explanation;
 use crate::policy::{Policy, Request};
 use crate::target::Path as Target;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -92,7 +94,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let path = Target::judge(args.path.as_bytes())
         .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
     let now = Timestamp::now();
-    let peer = Some(args.from);
+    let peer = place::of(Some(args.from), &headers);
     let asked = admission::asked(&headers);
     let who = match supposed(args)? {
         Some(who) => policy.suppose(&who, peer, now),
@@ -100,7 +102,11 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     };
     let route = policy.route(&args.method, path).clone();
     let head = admission::method(&args.method, &route).and_then(|()| admission::expectation(&headers));
-    let who = who.and_then(|proven| admission::same_origin(&proven, &headers).map(|()| proven));
+    let who = who.and_then(|proven| {
+        // Without a `Host` line the request is taken to name this machine by its address.
+        headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
+        admission::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts).map(|()| proven)
+    });
     let (who, asked) = match asked {
         Ok(asked) => (who, asked),
         Err(refusal) => (who.and(Err(refusal)), admission::Asked::default()),

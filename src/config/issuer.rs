@@ -25,7 +25,7 @@ pub struct Issuer {
     pub leeway: Duration,
     /// The header that carries the token; `None`: `Authorization`.
     pub token_from: Option<HeaderName>,
-    /// The `typ` headers accepted, in lower case; empty: any.
+    /// The `typ` headers accepted, in lower case; empty: none, and those of plain JWTs and access tokens.
     pub typ: Vec<String>,
     /// Whether a token without a subject is let in: Cloudflare's service tokens have none.
     pub empty_subject: bool,

@@ -38,6 +38,8 @@ pub struct Live {
     pub headers: HeaderRules,
     /// How many verified JWTs are remembered.
     pub jwt_cache: usize,
+    /// Names of this machine besides those it knows of itself, in lower case.
+    pub hosts: Vec<String>,
     /// What the policy must do.
     pub trials: Vec<Trial>,
     /// The certificates of the listeners, one for each.
@@ -63,6 +65,7 @@ impl Live {
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
             jwt_cache: 0,
+            hosts: Vec::new(),
             trials: Vec::new(),
             certificates: Vec::new(),
             websocket: WebSocketRules::default(),

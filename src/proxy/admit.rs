@@ -2,6 +2,7 @@
 
 use super::ctx::Ctx;
 use crate::admission::{self, contains_token};
+use crate::authn::place;
 use crate::headers::REQUEST_ID;
 use crate::policy::{Proven, Request};
 use crate::refusal::Refusal;
@@ -24,7 +25,7 @@ pub(super) enum Admitted {
     /// One for the gateway. The context holds its grant.
     Request,
     /// One to become a WebSocket.
-    Socket(super::socket::Upgrade),
+    Socket(Box<super::socket::Upgrade>),
 }
 
 /// Judges a request.
@@ -58,9 +59,10 @@ pub(super) async fn admit(
     admission::method(&head.method, &route)?;
     admission::expectation(&head.headers)?;
     if upgrade::is_wanted(&head.headers) {
-        return super::socket::admit(head, ctx, sources, sockets).await.map(Admitted::Socket);
+        return super::socket::admit(head, ctx, sources, sockets).await.map(Box::new).map(Admitted::Socket);
     }
     ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
+    ctx.record.place = place::of(ctx.peer(), &head.headers);
     if let Some(grant) = ctx.policy.unproven(&route) {
         ctx.grant(grant);
         return Ok(Admitted::Request);
@@ -74,7 +76,7 @@ pub(super) async fn admit(
         route: &route,
         requested: ctx.asked.requested.as_ref(),
         governed: &ctx.asked.governed,
-        peer: ctx.peer(),
+        peer: ctx.place(),
         now: Timestamp::now(),
     };
     let decided = ctx.policy.decide(&proven, request);
@@ -89,9 +91,9 @@ async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, sources: &Sources) -> 
     let policy = ctx.policy.clone();
     let credential = policy.authenticator().credential(headers)?;
     let asking = ctx.asking(headers);
-    let proven = sources.authenticate(&policy, credential, &asking, ctx.peer()).await?;
+    let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
-    admission::same_origin(&proven, headers)?;
+    admission::not_borrowed(&proven, headers, &sources.names, &policy.live().hosts)?;
     Ok(proven)
 }
 

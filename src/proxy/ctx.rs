@@ -86,6 +86,11 @@ impl Ctx {
         self.record.peer
     }
 
+    /// Where the caller is, for conditions on addresses.
+    pub(super) fn place(&self) -> Option<IpAddr> {
+        self.record.place
+    }
+
     pub(super) fn request_id(&self) -> HeaderValue {
         HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
     }
@@ -112,7 +117,7 @@ impl Ctx {
                 path: self.record.path.clone(),
                 judged: AtomicU64::new(state),
                 until: AtomicI64::new(grant.principal().map_or(i64::MAX, |p| until(p))),
-                peer: self.peer(),
+                peer: self.place(),
             }));
         }
     }

@@ -6,7 +6,7 @@
 
 use super::ctx::Ctx;
 use crate::admission;
-use crate::authn::Credential;
+use crate::authn::{Credential, place};
 use crate::headers::REQUEST_ID;
 use crate::listener::ClientStream;
 use crate::refusal::{Refusal, SocketFault};
@@ -45,10 +45,12 @@ pub(super) async fn admit(
     let headers = &head.headers;
     let accept = upgrade::accept_key(&head.method, head.version, headers)?;
     ctx.record.forged = admission::forged(headers, policy.proof());
-    let page = upgrade::page(headers, &rules.origins, ctx.peer());
+    ctx.record.place = place::of(ctx.peer(), headers);
+    let own_host = admission::own_host(headers, &sources.names, &policy.live().hosts);
+    let page = upgrade::page(headers, &rules.origins, own_host.is_ok());
     let proven = match policy.authenticator().credential(headers)? {
         Credential::Absent => None,
-        credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.peer()).await?),
+        credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.place()).await?),
     };
     let requested = admission::requested(headers)?;
     if let Some(proven) = &proven {
@@ -56,7 +58,10 @@ pub(super) async fn admit(
     }
     let unproven =
         if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };
-    Ok(Upgrade { accept, judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, page, unproven } })
+    Ok(Upgrade {
+        accept,
+        judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven },
+    })
 }
 
 /// Answers the upgrade and lets the connection go on as a WebSocket once Pingora is done with it.
@@ -78,7 +83,7 @@ pub(super) async fn hand_over(
     let (stream, early) = detach(session).await?;
     ctx.record.status = 101;
     ctx.handed_over = true;
-    let open = Arc::new(OpenSocket::new(ctx.record.path.clone(), ctx.peer()));
+    let open = Arc::new(OpenSocket::new(ctx.record.path.clone(), ctx.place()));
     let client = Client {
         socket: stream.into_raw(),
         early,

@@ -29,6 +29,7 @@ pub enum Code {
     ScopeNotGranted,
     HeaderNotAllowed,
     CrossOrigin,
+    HostNotAllowed,
     MethodNotServed,
     UpgradeNotServed,
     GatewayRestarting,

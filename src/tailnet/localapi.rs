@@ -39,6 +39,14 @@ pub(super) enum Silence {
 #[serde(rename_all = "PascalCase")]
 struct State {
     backend_state: String,
+    #[serde(default, rename = "Self")]
+    own: Option<Own>,
+}
+
+#[derive(Deserialize)]
+struct Own {
+    #[serde(default, rename = "DNSName")]
+    dns_name: String,
 }
 
 impl LocalApi {
@@ -59,14 +67,17 @@ impl LocalApi {
         }
     }
 
-    /// Whether it answers, and is connected.
-    pub(super) async fn check(&self) -> Result<(), Silence> {
+    /// Whether it answers, and is connected; gives this machine's name in the tailnet.
+    pub(super) async fn check(&self) -> Result<String, Silence> {
         let (status, body) = self.get("/localapi/v0/status?peers=false").await?;
         if status != StatusCode::OK {
             return Err(Silence::Status(status.as_u16()));
         }
         let state: State = serde_json::from_slice(&body).map_err(|e| Silence::Broken(e.to_string()))?;
-        if state.backend_state == "Running" { Ok(()) } else { Err(Silence::State(state.backend_state)) }
+        if state.backend_state != "Running" {
+            return Err(Silence::State(state.backend_state));
+        }
+        Ok(state.own.map(|own| own.dns_name).unwrap_or_default())
     }
 
     async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Silence> {

@@ -56,6 +56,8 @@ pub struct Upgraded {
     pub asking: Asking,
     /// The scopes its header asked for.
     pub requested: Option<ScopeSet>,
+    /// Whether its `Host` is a name of this machine, which who has no credential must call by.
+    pub own_host: Result<(), Refusal>,
     /// The page it came from.
     pub page: Page,
     /// The room a client takes that has not proven itself.
@@ -200,8 +202,11 @@ async fn admit(
     } else {
         let authenticator = upgrade.policy.authenticator();
         let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
-        sockets.sources.authenticate(&upgrade.policy, credential, &upgrade.asking, record.peer).await?
+        sockets.sources.authenticate(&upgrade.policy, credential, &upgrade.asking, record.place).await?
     };
+    if proven.principal.identity().is_ambient() {
+        upgrade.own_host.clone()?;
+    }
     record.principal = Some(proven.principal.clone());
     let rules = upgrade.policy.websocket();
     let passable = opened && connect.has_device() && holds_no_foreign_secret(connect, &upgrade.policy);
@@ -240,7 +245,7 @@ fn socket_request<'a>(
         path: Path::judge(record.path.as_bytes()).map_err(Refusal::Target)?,
         requested: upgrade.requested.as_ref(),
         wished,
-        peer: record.peer,
+        peer: record.place,
         now: Timestamp::now(),
     })
 }

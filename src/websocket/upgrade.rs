@@ -6,8 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, HeaderName, Method, Version};
-use ipnet::IpNet;
-use std::net::IpAddr;
 use tungstenite::handshake::derive_accept_key;
 
 /// Judges the form of an upgrade (RFC 6455 §4.2.1) and gives the `Sec-WebSocket-Accept` it is
@@ -59,8 +57,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     }
 }
 
-/// The page a WebSocket was opened from. The gateway is not told, so it is judged here, by the
-/// gateway's own rules (release 2026.9.6) and stricter where they take any page of this machine.
+/// The page a WebSocket was opened from. The gateway is not told, so it is judged here, more strictly
+/// than release 2026.9.6 does, which takes any page of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
     /// None: no browser sends no `Origin`.
@@ -71,12 +69,10 @@ pub enum Page {
     Foreign,
 }
 
-/// Judges `Origin`: a page served from the address it calls, where that address is private, or one
-/// of `allowed`.
-///
-/// A public name is not taken on its own word: it could be made to lead here (DNS rebinding).
+/// Judges `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
+/// `Host` cannot have been made to lead here by a stranger ([`crate::admission::own_host`]).
 #[must_use]
-pub fn page(headers: &HeaderMap, allowed: &[String], peer: Option<IpAddr>) -> Page {
+pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> Page {
     if !headers.contains_key(ORIGIN) {
         return Page::None;
     }
@@ -86,29 +82,9 @@ pub fn page(headers: &HeaderMap, allowed: &[String], peer: Option<IpAddr>) -> Pa
         return Page::Allowed;
     }
     let host = only(headers, &HOST).and_then(|h| std::str::from_utf8(h).ok()).unwrap_or_default().to_ascii_lowercase();
-    let own = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(&host));
-    if own && is_private(&host, peer) { Page::Allowed } else { Page::Foreign }
+    let same = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(&host));
+    if same && own_host { Page::Allowed } else { Page::Foreign }
 }
-
-/// Whether a `host:port` names a machine that no public name server has a say about.
-fn is_private(host: &str, peer: Option<IpAddr>) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    // Whoever calls this machine by its loopback name is on it.
-    let local = peer.is_none_or(|p| p.is_loopback());
-    match name.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(ip) if ip.is_loopback() => local,
-        Ok(ip) => PRIVATE.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| net.contains(&ip)),
-        Err(_) if name == "localhost" => local,
-        Err(_) => matches!(name.split('.').collect::<Vec<_>>().as_slice(), [.., _, "local"] | [.., _, "ts", "net"]),
-    }
-}
-
-/// RFC 1918, RFC 3927, RFC 6598 (a tailnet's own), RFC 4193, RFC 4291 link-local.
-const PRIVATE: &[&str] =
-    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"];
 
 #[cfg(test)]
 mod tests {
@@ -158,36 +134,35 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_judged_as_the_gateway_does_or_harder() {
-        let here = Some("127.0.0.1".parse().unwrap());
-        let away = Some("192.168.1.9".parse().unwrap());
+    fn a_page_may_connect_from_the_address_it_calls_or_where_it_is_listed() {
         let allowed = ["https://ui.example.org".to_owned()];
-        let judge = |origin: &str, host: &str, peer| page(&map(&[("origin", origin), ("host", host)]), &allowed, peer);
-        assert_eq!(page(&map(&[("host", "a")]), &allowed, here), Page::None);
-        for (origin, host, peer) in [
-            ("http://127.0.0.1:18790", "127.0.0.1:18790", here),
-            ("http://localhost:18790", "LOCALHOST:18790", here),
-            ("http://[::1]:18790", "[::1]:18790", None),
-            ("http://192.168.1.2:18790", "192.168.1.2:18790", away),
-            ("https://box.tail1.ts.net", "box.tail1.ts.net", away),
-            ("https://UI.example.org", "whatever", away),
+        let own = |host: &str| crate::authn::place::is_own(host, ["box.tail1.ts.net"]);
+        let of = |origin: &str, host: &str| page(&map(&[("origin", origin), ("host", host)]), &allowed, own(host));
+        assert_eq!(page(&map(&[("host", "a")]), &allowed, false), Page::None);
+        for (origin, host) in [
+            ("http://127.0.0.1:18790", "127.0.0.1:18790"),
+            ("http://localhost:18790", "LOCALHOST:18790"),
+            ("http://[::1]:18790", "[::1]:18790"),
+            ("http://192.168.1.2:18790", "192.168.1.2:18790"),
+            ("https://box.tail1.ts.net", "box.tail1.ts.net"),
+            ("https://UI.example.org", "evil.example"),
         ] {
-            assert_eq!(judge(origin, host, peer), Page::Allowed, "{origin} {host}");
+            assert_eq!(of(origin, host), Page::Allowed, "{origin} {host}");
         }
-        for (origin, host, peer) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:18790", here),
-            ("http://127.0.0.1:18790", "127.0.0.1:18790", away),
-            ("http://evil.example:18790", "evil.example:18790", here),
-            ("http://8.8.8.8", "8.8.8.8", here),
-            ("null", "127.0.0.1:18790", here),
-            ("file://", "", here),
-            ("", "", here),
-            ("http://", "", here),
-            ("http://127.0.0.1:18790/x", "127.0.0.1:18790", here),
+        for (origin, host) in [
+            ("http://127.0.0.1:3000", "127.0.0.1:18790"),
+            ("http://evil.example:18790", "evil.example:18790"),
+            ("http://evil.local:18790", "evil.local:18790"),
+            ("https://evil.tail2.ts.net", "evil.tail2.ts.net"),
+            ("null", "127.0.0.1:18790"),
+            ("file://", ""),
+            ("", ""),
+            ("http://", ""),
+            ("http://127.0.0.1:18790/x", "127.0.0.1:18790"),
         ] {
-            assert_eq!(judge(origin, host, peer), Page::Foreign, "{origin} {host}");
+            assert_eq!(of(origin, host), Page::Foreign, "{origin} {host}");
         }
         let two = map(&[("origin", "http://127.0.0.1"), ("origin", "http://127.0.0.1"), ("host", "127.0.0.1")]);
-        assert_eq!(page(&two, &allowed, here), Page::Foreign);
+        assert_eq!(page(&two, &allowed, true), Page::Foreign);
     }
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
 mod admin;
+mod borrowed;
 mod cli;
 mod config;
 mod doctor;

@@ -244,6 +244,36 @@ fn s3_11_the_type_is_checked_where_one_is_configured() {
 }
 
 #[test]
+fn s3_11_a_token_of_another_kind_is_no_access_token_even_where_no_type_is_configured() {
+    let judge = Judge::of(&[&P256], "");
+    let verdict = |typ: Value| {
+        let header = json!({"alg": "ES256", "kid": "p256-1", "typ": typ}).to_string();
+        judge.verdict(&P256.raw("ES256", &header, claims(ISS).to_string()))
+    };
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt", "JOSE"] {
+        assert_eq!(verdict(json!(typ)), "ok", "{typ}");
+    }
+    for typ in ["logout+jwt", "application/logout+jwt", "secevent+jwt", "dpop+jwt", "token-introspection+jwt", "x", ""]
+    {
+        assert_eq!(verdict(json!(typ)), "jwt_type", "{typ}");
+    }
+    let none = P256.raw("ES256", r#"{"alg":"ES256","kid":"p256-1"}"#, claims(ISS).to_string());
+    assert_eq!(judge.verdict(&none), "ok");
+}
+
+#[test]
+fn a_token_that_says_it_was_made_in_the_future_is_refused() {
+    let judge = Judge::of(&[&P256], "leeway = \"30s\"");
+    let now = Timestamp::now().as_second();
+    let verdict =
+        |iat: i64| judge.verdict(&P256.token("ES256", &claims_with(ISS, json!({"iat": iat, "exp": now + 99_999}))));
+    assert_eq!(verdict(now - 3600), "ok");
+    assert_eq!(verdict(now + 10), "ok");
+    assert_eq!(verdict(now + 600), "jwt_not_yet_valid");
+    assert_eq!(verdict(now + 9_999), "jwt_not_yet_valid");
+}
+
+#[test]
 fn s3_12_kinds_of_tokens_are_told_apart_by_issuer_audience_type_and_place() {
     // The same issuer may have two tables only where the tokens come in different places.
     let jwks = json!({"keys": [P256.jwk()]}).to_string();

@@ -23,6 +23,10 @@ pub struct PolicyTable {
     pub session_key: Option<At<HeaderRule>>,
     /// Who may send `x-openclaw-message-channel`. Default `pass`.
     pub message_channel: Option<At<HeaderRule>>,
+    /// Names by which this machine may be called by those who send no credential, besides its addresses,
+    /// `localhost`, its host name and its name in the tailnet. Other names could have been made to lead
+    /// here by anybody (DNS rebinding).
+    pub hosts: Option<Vec<At<String>>>,
     /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
     pub jwt_cache: Option<At<i64>>,
 }
@@ -79,7 +83,7 @@ pub struct Issuer {
     pub leeway: Option<At<String>>,
     /// The header that carries the token. Default `authorization`.
     pub token_from: Option<At<String>>,
-    /// The `typ` headers accepted, letters compared without case. Default: any.
+    /// The `typ` headers accepted, letters compared without case. Default: none, `JWT` and `at+jwt`.
     pub typ: Option<Vec<At<String>>>,
     /// The claims that hold scopes, as a text or a list. Default `["scope", "scp"]`.
     pub scope_claims: Option<Vec<At<String>>>,

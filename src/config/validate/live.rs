@@ -78,6 +78,11 @@ pub(super) fn live(
             );
         }
     }
+    let websocket = super::websocket::rules(&file.websocket, problems);
+    // A page that may connect may be asked for by its name.
+    let of_pages = websocket.origins.iter().filter_map(|origin| origin.split_once("://")).map(|(_, host)| host);
+    let mut hosts: Vec<String> = of_pages.filter_map(super::websocket::host).collect();
+    hosts.extend(policy.hosts.iter().flatten().filter_map(|host| super::websocket::listed_host(host, problems)));
     Some(Live {
         gateway_auth: auth?,
         gateway_secret,
@@ -93,7 +98,8 @@ pub(super) fn live(
         trials: trials(file, problems),
         certificates: Vec::new(),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
-        websocket: super::websocket::rules(&file.websocket, problems),
+        hosts,
+        websocket,
     })
 }
 

@@ -37,3 +37,24 @@ fn origin(text: &At<String>, problems: &mut Problems) -> Option<String> {
     }
     plain.then_some(lower)
 }
+
+/// A name in `[policy] hosts`, without a port.
+pub(super) fn listed_host(text: &At<String>, problems: &mut Problems) -> Option<String> {
+    let plain = host(text.get()).filter(|name| name.eq_ignore_ascii_case(text.get().trim_end_matches('.')));
+    if plain.is_none() {
+        problems.error(
+            "host",
+            text.span(),
+            format!("`{}` is not a host name", text.get()),
+            "write the name alone, without scheme, port or wildcard: `gateway.home.arpa`",
+        );
+    }
+    plain
+}
+
+/// The name in a `host[:port]`, in lower case; `None` where it is none.
+pub(super) fn host(text: &str) -> Option<String> {
+    let name = text.rsplit_once(':').map_or(text, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
+    let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    name.split('.').all(label).then_some(name)
+}

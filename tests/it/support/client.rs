@@ -45,9 +45,10 @@ impl Client {
         self
     }
 
-    /// Sends a request head with these lines (and `Host`), and a body if there is one.
+    /// Sends a request head with these lines (and `Host`, where they have none), and a body if there is one.
     pub fn request(&mut self, line: &str, headers: &[&str], body: &str) -> &mut Self {
-        let mut text = format!("{line} HTTP/1.1\r\nHost: proxy\r\n");
+        let named = headers.iter().any(|h| h.to_ascii_lowercase().starts_with("host:"));
+        let mut text = format!("{line} HTTP/1.1\r\n{}", if named { "" } else { "Host: 127.0.0.1\r\n" });
         for header in headers {
             text.push_str(header);
             text.push_str("\r\n");

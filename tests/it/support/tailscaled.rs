@@ -79,7 +79,7 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) {
     };
     std::thread::sleep(pause);
     let (status, body) = if target.contains("/status") {
-        (200, "{\"BackendState\":\"Running\"}".to_owned())
+        (200, r#"{"BackendState":"Running","Self":{"DNSName":"gateway.tailnet.test."}}"#.to_owned())
     } else if let Some(status) = answer["status"].as_u64() {
         (status, answer["body"].as_str().unwrap().to_owned())
     } else {

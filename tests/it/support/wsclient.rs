@@ -37,7 +37,13 @@ impl Came {
 impl WsClient {
     /// Upgrades; the status where that is refused.
     pub fn upgrade(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        Self::upgrade_as(address, &address.to_string(), headers)
+    }
+
+    /// Upgrades with this `Host`.
+    pub fn upgrade_as(address: SocketAddr, host: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let mut request = format!("ws://{address}/").into_client_request().unwrap();
+        request.headers_mut().insert("host", HeaderValue::from_str(host).unwrap());
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());

@@ -1,0 +1,195 @@
+//! Where a caller is, and under which name they call: what identity without a credential rests on.
+//!
+//! Anybody's browser can be made to call this machine under a name of somebody else's (DNS rebinding),
+//! and behind a local tunnel or reverse proxy every caller has a loopback address. Neither is proof.
+
+use http::HeaderMap;
+use http::header::HOST;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The address of a caller whose true address is not known. Only a network that holds every address
+/// holds this one.
+pub const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Where a caller is, for conditions on addresses: the peer, unless that is this machine and the
+/// request says that it was relayed from elsewhere. `None` is a unix socket.
+#[must_use]
+pub fn of(peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    let local = peer.is_none_or(|p| p.to_canonical().is_loopback());
+    if local && headers.keys().any(|name| is_of_a_relay(name.as_str())) { Some(UNKNOWN) } else { peer }
+}
+
+/// Whether a field is one that proxies, tunnels and CDNs add to what they pass on.
+fn is_of_a_relay(name: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        "x-forwarded",
+        "cf-",
+        "tailscale-",
+        "ngrok-",
+        "fastly-",
+        "fly-",
+        "x-envoy-",
+        "x-amzn-",
+        "x-amz-cf-",
+        "x-azure-",
+    ];
+    const NAMES: &[&str] = &[
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "x-originating-ip",
+        "x-remote-ip",
+        "x-remote-addr",
+        "x-appengine-user-ip",
+        "true-client-ip",
+        "client-ip",
+        "cdn-loop",
+        "x-proxyuser-ip",
+        "x-vercel-forwarded-for",
+    ];
+    // Most names of a request begin otherwise.
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'c' | b'f' | b'v' | b't' | b'n')) {
+        return false;
+    }
+    let folded = crate::headers::fold(name);
+    PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || NAMES.contains(&&*folded)
+}
+
+/// The `host[:port]` a request names, where there is exactly one.
+#[must_use]
+pub fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(HOST).iter();
+    match (values.next(), values.next()) {
+        (Some(one), None) => one.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a `host[:port]` is a name that no stranger can make lead here: an address, `localhost`, or one
+/// of `names`, which are in lower case.
+#[must_use]
+pub fn is_own<'a>(host: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
+    let name = name_of(host);
+    if is_address(name) || name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    !name.is_empty() && names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// The host without its port; an IPv6 address keeps its brackets. Nothing where it is no `host[:port]`.
+fn name_of(host: &str) -> &str {
+    let bracket = if host.starts_with('[') { host.find(']').map_or(0, |end| end + 1) } else { 0 };
+    let (name, port) = match host.get(bracket..).unwrap_or_default().find(':') {
+        Some(colon) => host.split_at(bracket + colon),
+        None => (host, ""),
+    };
+    let port = port.strip_prefix(':').unwrap_or_default();
+    if port.bytes().all(|b| b.is_ascii_digit()) { name } else { "" }
+}
+
+fn is_address(name: &str) -> bool {
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    fn with(name: &str) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("203.0.113.9"));
+        map.insert("user-agent", HeaderValue::from_static("curl"));
+        map.insert("content-type", HeaderValue::from_static("application/json"));
+        map.insert("x-request-id", HeaderValue::from_static("a"));
+        map
+    }
+
+    #[test]
+    fn a_relayed_request_of_this_machine_has_no_known_address() {
+        let here: Option<IpAddr> = Some("127.0.0.1".parse().unwrap());
+        let away: Option<IpAddr> = Some("192.168.1.9".parse().unwrap());
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x_forwarded_for",
+            "forwarded",
+            "via",
+            "cf-connecting-ip",
+            "cf-ray",
+            "cdn-loop",
+            "x-real-ip",
+            "true-client-ip",
+            "tailscale-user-login",
+            "ngrok-trace-id",
+            "fly-client-ip",
+        ] {
+            assert_eq!(of(here, &with(name)), Some(UNKNOWN), "{name}");
+            assert_eq!(of(None, &with(name)), Some(UNKNOWN), "{name}");
+            assert_eq!(of(Some("::1".parse().unwrap()), &with(name)), Some(UNKNOWN), "{name}");
+            assert_eq!(of(Some("::ffff:127.0.0.1".parse().unwrap()), &with(name)), Some(UNKNOWN), "{name}");
+            // Another machine's address is a fact, whatever it says of its own callers.
+            assert_eq!(of(away, &with(name)), away, "{name}");
+        }
+        assert_eq!(of(here, &with("accept")), here);
+        assert_eq!(of(None, &with("traceparent")), None);
+    }
+
+    #[test]
+    fn only_names_that_no_stranger_can_point_here_are_own() {
+        let names = ["box", "box.local", "box.tail1.ts.net"];
+        for host in [
+            "127.0.0.1:18790",
+            "127.0.0.1",
+            "192.168.1.2:1",
+            "[::1]:18790",
+            "[fd00::1]",
+            "localhost",
+            "LOCALHOST:18790",
+            "box:18790",
+            "Box.Local",
+            "box.tail1.ts.net:443",
+            "box.tail1.ts.net.",
+        ] {
+            assert!(is_own(host, names), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:18790",
+            "other.local",
+            "evil.tail1.ts.net",
+            "localhost.evil.example",
+            "",
+            ":80",
+            ".",
+            "127.0.0.1.evil.example",
+            "[::1",
+            "[::1]x.evil",
+            "127.1",
+            "0x7f000001",
+            "boxx",
+            "box.evil",
+            "x:box",
+            "box:x",
+            "box:1:2",
+        ] {
+            assert!(!is_own(host, names), "{host}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_registrable_name_is_never_own(label in "[a-z0-9-]{1,20}", tld in "(com|net|example|local|localhost)", port in proptest::option::of(0u16..)) {
+            let host = format!("{label}.{tld}{}", port.map(|p| format!(":{p}")).unwrap_or_default());
+            prop_assert!(!is_own(&host, ["box", "box.tail1.ts.net"]));
+        }
+    }
+}
