@@ -55,6 +55,10 @@ label! {
         SessionHistory,
         /// `/sessions/<key>/kill`.
         SessionKill,
+        /// `/api/v1/admin/rpc`.
+        AdminRpc,
+        /// A pairing join: a path that holds `/j/` or ends in `/j`.
+        Join,
         /// The health probes.
         Health,
         /// The gateway's web page and what it loads.

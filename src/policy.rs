@@ -20,9 +20,10 @@ use crate::config::{Excess, HeaderRule, Live, Supposition};
 use crate::headers::Governed;
 use crate::keys::KeySlot;
 use crate::refusal::Refusal;
-use crate::route::{Need, Route, RouteTable};
+use crate::route::{Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
-use crate::target::Path;
+use crate::session::is_incognito;
+use crate::target::{Path, TargetFault};
 use cache::Cache;
 use grants::{Circumstances, Index};
 use holding::{Ceiling, Terms};
@@ -159,8 +160,7 @@ impl Policy {
             generation,
             authenticator: Authenticator::new(&live, slots),
             cache: Cache::new(live.jwt_cache),
-            routes: RouteTable::new(live.routes.clone(), Need::Scope(live.unlisted_routes.clone()))
-                .with_ui(live.websocket.ui),
+            routes: RouteTable::new(live.routes.clone(), live.unlisted_routes.clone()).with_ui(live.websocket.ui),
             tokens: live.tokens.iter().enumerate().map(|(i, t)| holding(t.scopes.clone(), index.token(i))).collect(),
             gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
             anonymous: holding(
@@ -211,7 +211,7 @@ impl Policy {
 
     /// The route a request takes.
     #[must_use]
-    pub fn route(&self, method: &Method, path: Path<'_>) -> &Arc<Route> {
+    pub fn route(&self, method: &Method, path: Path<'_>) -> Arc<Route> {
         self.routes.find(method, path)
     }
 
@@ -305,10 +305,7 @@ impl Policy {
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
     #[must_use]
     pub fn unproven(&self, route: &Route) -> Option<Grant> {
-        match route.need {
-            Need::Public | Need::Health(_) => Some(Grant::under(&self.nothing, None)),
-            Need::Scope(_) => None,
-        }
+        route.need.is_public().then(|| Grant::under(&self.nothing, None))
     }
 
     /// May this principal do this?
@@ -317,16 +314,17 @@ impl Policy {
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
+        if proven.holding.is_spelled_apart(&self.live.grants, at) {
+            return Err(Refusal::Target(TargetFault::Spelling));
+        }
         let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
         let mut grant = match request.requested {
             None => Grant::under(&terms.ceiling, Some(&proven.principal)),
             Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
         };
-        if let Need::Scope(needed) = &request.route.need
-            && !grant.effective.satisfies(needed)
-        {
-            let held = terms.ceiling.scopes.satisfies(needed);
-            return Err(Refusal::ScopeMissing { needed: needed.clone(), held });
+        if let Some(needed) = request.route.need.missing(&grant.effective) {
+            let held = terms.ceiling.scopes.satisfies(&needed);
+            return Err(Refusal::ScopeMissing { needed, held });
         }
         govern(&terms, request, &mut grant)?;
         if self.proof.names_callers() {
@@ -391,9 +389,20 @@ fn govern(terms: &Terms, request: Request<'_>, grant: &mut Grant) -> Result<(), 
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
+        if governed == Governed::SessionKey && value.as_ref().is_some_and(names_incognito) {
+            let needed = Scope::known(ADMIN);
+            if !grant.effective.satisfies(&needed) {
+                let held = terms.ceiling.scopes.satisfies(&needed);
+                return Err(Refusal::ScopeMissing { needed, held });
+            }
+        }
         grant.governed.extend(value.map(|v| (governed, v)));
     }
     Ok(())
+}
+
+fn names_incognito(key: &HeaderValue) -> bool {
+    is_incognito(&String::from_utf8_lossy(key.as_bytes()))
 }
 
 /// The principal's name and a colon: what its session keys begin with.
@@ -413,7 +422,7 @@ fn prefixed(grant: &Grant, value: &HeaderValue) -> Result<HeaderValue, Refusal> 
 
 /// Where session keys are prefixed, the routes that name a session serve the principal's own alone.
 fn own_session_only(request: Request<'_>, grant: &Grant) -> Result<(), Refusal> {
-    let Some(key) = request.route.pattern.segment(request.path.as_str()) else { return Ok(()) };
+    let Some(key) = request.path.session_key() else { return Ok(()) };
     let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
     let prefix = session_prefix(grant);
     // The gateway puts `agent:<id>:` in front of the keys it keeps.

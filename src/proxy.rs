@@ -10,7 +10,9 @@ mod upstream;
 pub use ctx::CONNECTION;
 
 use crate::headers::{self, Kind, REQUEST_ID};
+use crate::joins::{Join, Joins};
 use crate::policy::{self, Policy};
+use crate::refusal::Refusal;
 use crate::sources::Sources;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
@@ -47,6 +49,7 @@ pub struct Proxy {
     sources: Arc<Sources>,
     tower: Arc<Watchtower>,
     sockets: Arc<Sockets>,
+    joins: Arc<Joins>,
     /// Seconds a connection may rest between requests.
     keepalive: u64,
 }
@@ -62,7 +65,8 @@ impl Proxy {
         tower: Arc<Watchtower>,
         keepalive: Duration,
     ) -> Self {
-        Self { policy, upstream, sources, sockets, tower, keepalive: keepalive.as_secs().max(1) }
+        let joins = Arc::default();
+        Self { policy, upstream, sources, sockets, joins, tower, keepalive: keepalive.as_secs().max(1) }
     }
 }
 
@@ -86,7 +90,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx, &self.sources, &self.sockets).await {
+        match admit::admit(session, ctx, &self.sources, &self.sockets, &self.joins).await {
             Ok(Admitted::Request) => Ok(false),
             Ok(Admitted::Socket(upgrade)) => {
                 socket::hand_over(session, ctx, *upgrade, &self.sockets).await?;
@@ -156,6 +160,9 @@ impl ProxyHttp for Proxy {
         }
         let proven = ctx.grant.as_ref().is_some_and(|g| g.principal().is_some());
         self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
+        if response.status != StatusCode::NOT_FOUND {
+            ctx.join.take().into_iter().for_each(Join::is_no_miss);
+        }
         ctx.answer_begins(response);
         // The gateway's word about its own connection, not about ours.
         response.remove_header(&KEEP_ALIVE);
@@ -184,6 +191,9 @@ impl ProxyHttp for Proxy {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         let refusal = reply::failure(error, ctx);
         ctx.record.cause = Some(error.to_string());
+        if refusal.as_ref().is_some_and(Refusal::gateway_saw_nothing) {
+            ctx.join.take().into_iter().for_each(Join::is_no_miss);
+        }
         let code = match refusal {
             Some(refusal) if session.response_written().is_none() => {
                 session.set_keepalive(None);

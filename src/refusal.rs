@@ -112,6 +112,12 @@ pub enum Refusal {
         /// The `Host` of the request.
         host: String,
     },
+    /// Too many wrong join codes, of this caller or of all.
+    #[error("too many wrong join codes: any more, and the gateway refuses everybody's for five minutes")]
+    JoinMisses {
+        /// Seconds after which another is taken.
+        wait: u32,
+    },
     /// A method that is never passed on.
     #[error("this method is not served")]
     Method,
@@ -172,6 +178,7 @@ impl Refusal {
             | Self::ScopeMissing { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
+            Self::JoinMisses { .. } => 429,
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
@@ -206,6 +213,7 @@ impl Refusal {
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
             Self::CrossOrigin => Code::CrossOrigin,
             Self::HostNotAllowed { .. } => Code::HostNotAllowed,
+            Self::JoinMisses { .. } => Code::JoinMisses,
             Self::Method => Code::MethodNotServed,
             Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
@@ -224,6 +232,7 @@ impl Refusal {
         match self.status() {
             401 => "unauthorized",
             403 => "forbidden",
+            429 => "rate_limited",
             500.. => "api_error",
             _ => "invalid_request_error",
         }
@@ -233,6 +242,7 @@ impl Refusal {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
+            Self::Target(TargetFault::Spelling) => "send the path in lower case, with nothing encoded that need not be",
             Self::Target(_) => "send the plain path, for example /v1/models",
             Self::Malformed => "send a well-formed HTTP/1.1 request with a plain path",
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
@@ -258,6 +268,7 @@ impl Refusal {
             Self::HostNotAllowed { .. } => {
                 "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
             }
+            Self::JoinMisses { .. } => "have a new code made (`openclaw devices`), and try it once, after Retry-After",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),
@@ -302,6 +313,7 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
+            Self::JoinMisses { wait } => Some(*wait),
             Self::GatewayUnreachable
             | Self::GatewayRestarting
             | Self::GatewayTimeout
@@ -311,6 +323,12 @@ impl Refusal {
             | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),
             _ => None,
         }
+    }
+
+    /// Whether no connection to the gateway came about.
+    #[must_use]
+    pub fn gateway_saw_nothing(&self) -> bool {
+        matches!(self, Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayTimeout)
     }
 
     /// The JSON answer: the gateway's shape for 403 (contract §3), OpenAI's for the rest, so that

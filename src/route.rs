@@ -1,9 +1,17 @@
 //! The gateway's routes and what each needs (contract §1), and the routes a policy adds.
 
+pub mod builtin;
+mod rule;
+mod table;
+
+pub use rule::{Fit, PathRule};
+pub use table::RouteTable;
+
 use crate::label::RouteLabel;
-use crate::scope::{ADMIN, READ, Scope, WRITE};
-use crate::target::Path;
+use crate::scope::{Scope, ScopeSet};
+use crate::target::is_join;
 use http::Method;
+use std::fmt;
 use std::sync::Arc;
 
 /// Who is shown the gateway's web page.
@@ -17,15 +25,20 @@ pub enum Ui {
     Open,
 }
 
-/// What a route asks of its caller.
+/// What a route asks of its caller, the least first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// A principal whose effective scopes satisfy this one.
-    Scope(Scope),
     /// Nobody need be proven, and nothing of ours is sent along: no credential, no scope.
     Public,
     /// A health probe: as [`Need::Public`], and the answer is cut down to its verdict.
     Health(Probe),
+    /// A principal, whatever its scopes.
+    Authenticated,
+    /// A principal whose effective scopes satisfy this one.
+    Scope(Scope),
+    /// A principal whose effective scopes satisfy each of these: readings of one path need scopes
+    /// of which none implies the other.
+    Scopes(ScopeSet),
 }
 
 /// The two health questions a gateway answers.
@@ -35,6 +48,74 @@ pub enum Probe {
     Live,
     /// `/ready`, `/readyz`.
     Ready,
+}
+
+impl Need {
+    /// The first scope needed that a set does not satisfy.
+    #[must_use]
+    pub fn missing(&self, held: &ScopeSet) -> Option<Scope> {
+        match self {
+            Self::Public | Self::Health(_) | Self::Authenticated => None,
+            Self::Scope(scope) => (!held.satisfies(scope)).then(|| scope.clone()),
+            Self::Scopes(all) => all.iter().find(|s| !held.satisfies(s)).cloned(),
+        }
+    }
+
+    /// Whether nobody need be proven.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        matches!(self, Self::Public | Self::Health(_))
+    }
+
+    /// Whether whoever meets this need meets the other too.
+    #[must_use]
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        self.rank() >= other.rank() && other.missing(&self.scopes()).is_none()
+    }
+
+    /// Both needs in one.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        if self.is_at_least(other) {
+            self.clone()
+        } else if other.is_at_least(self) {
+            other.clone()
+        } else {
+            Self::Scopes(self.scopes().union(&other.scopes()))
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Public => 0,
+            Self::Health(_) => 1,
+            Self::Authenticated => 2,
+            Self::Scope(_) | Self::Scopes(_) => 3,
+        }
+    }
+
+    fn scopes(&self) -> ScopeSet {
+        match self {
+            Self::Public | Self::Health(_) | Self::Authenticated => ScopeSet::empty(),
+            Self::Scope(scope) => std::iter::once(scope.clone()).collect(),
+            Self::Scopes(all) => all.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public => f.write_str("nothing: it is public"),
+            Self::Health(_) => f.write_str("nothing: it is a health probe"),
+            Self::Authenticated => f.write_str("any authenticated caller"),
+            Self::Scope(scope) => write!(f, "{scope}"),
+            Self::Scopes(all) => {
+                let names: Vec<&str> = all.iter().map(Scope::as_str).collect();
+                f.write_str(&names.join(" and "))
+            }
+        }
+    }
 }
 
 /// Which paths a route covers.
@@ -51,23 +132,62 @@ pub enum Pattern {
         /// What stands after the segment, its slash included.
         after: &'static str,
     },
+    /// Every path that the gateway takes for a pairing join.
+    Join,
 }
 
 impl Pattern {
-    /// The segment of `path` that a [`Pattern::Segment`] leaves open.
-    #[must_use]
-    pub fn segment<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let Self::Segment { before, after } = self else { return None };
-        path.strip_prefix(before)?.strip_suffix(after)
-    }
-
     /// Whether the pattern covers `path`.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == &**exact,
             Self::Prefix(prefix) => path.starts_with(&**prefix),
-            Self::Segment { .. } => self.segment(path).is_some_and(|s| !s.is_empty() && !s.contains('/')),
+            Self::Segment { before, after } => path
+                .strip_prefix(before)
+                .and_then(|p| p.strip_suffix(after))
+                .is_some_and(|s| !s.is_empty() && !s.contains('/')),
+            Self::Join => is_join(path),
+        }
+    }
+
+    /// Whether some path is covered by both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(path), pattern) | (pattern, Self::Exact(path)) => pattern.covers(path),
+            (Self::Prefix(a), Self::Prefix(b)) => a.starts_with(&**b) || b.starts_with(&**a),
+            (Self::Prefix(prefix), Self::Segment { before, after })
+            | (Self::Segment { before, after }, Self::Prefix(prefix)) => {
+                before.starts_with(&**prefix)
+                    || prefix.strip_prefix(before).is_some_and(|rest| {
+                        let (segment, rest) = rest.split_once('/').unwrap_or((rest, ""));
+                        !segment.is_empty() && after.trim_start_matches('/').starts_with(rest)
+                    })
+            }
+            (Self::Segment { .. }, Self::Segment { .. }) => self == other,
+            (Self::Join, _) | (_, Self::Join) => true,
+        }
+    }
+
+    /// Whether it can cover nothing but pairing joins: it names them.
+    #[must_use]
+    pub fn names_join(&self) -> bool {
+        match self {
+            Self::Exact(path) => is_join(path),
+            Self::Prefix(prefix) => prefix.contains("/j/"),
+            Self::Segment { .. } => false,
+            Self::Join => true,
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => f.write_str(path),
+            Self::Segment { before, after } => write!(f, "{before}{{key}}{after}"),
+            Self::Join => f.write_str("/j/{code}"),
         }
     }
 }
@@ -75,9 +195,9 @@ impl Pattern {
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Its name in metrics and logs.
+    /// The name in metrics and logs: one of a closed set.
     pub label: RouteLabel,
-    /// The methods it covers; empty means all.
+    /// The methods it covers; empty means all. GET covers HEAD too.
     pub methods: Vec<Method>,
     /// The paths it covers.
     pub pattern: Pattern,
@@ -85,222 +205,12 @@ pub struct Route {
     pub need: Need,
 }
 
-/// Every route of a policy, in the order they are asked.
-#[derive(Debug)]
-pub struct RouteTable {
-    added: Vec<Arc<Route>>,
-    built_in: Vec<Arc<Route>>,
-    web_page: Vec<Arc<Route>>,
-    unlisted: Arc<Route>,
-}
-
-impl RouteTable {
-    /// The gateway's own routes behind those a policy adds; `unlisted` is what any other path needs.
+impl Route {
+    /// Whether it covers a method. HEAD asks for what GET answers.
     #[must_use]
-    pub fn new(added: Vec<Route>, unlisted: Need) -> Self {
-        Self {
-            added: added.into_iter().map(Arc::new).collect(),
-            built_in: built_in().into_iter().map(Arc::new).collect(),
-            web_page: Vec::new(),
-            unlisted: Arc::new(Route {
-                label: RouteLabel::Unlisted,
-                methods: Vec::new(),
-                pattern: Pattern::Prefix(Arc::from("/")),
-                need: unlisted,
-            }),
-        }
-    }
-
-    /// With the gateway's web page, for those who are shown it.
-    #[must_use]
-    pub fn with_ui(mut self, ui: Ui) -> Self {
-        let need = match ui {
-            Ui::Off => return self,
-            Ui::Authenticated => Need::Scope(Scope::known(READ)),
-            Ui::Open => Need::Public,
-        };
-        self.web_page = web_page(&need).into_iter().map(Arc::new).collect();
-        self
-    }
-
-    /// The first route that covers the request.
-    ///
-    /// A built-in route covers its path under every method: the gateway answers 405 to the others,
-    /// and asks for authority first where it asks at all.
-    #[must_use]
-    pub fn find(&self, method: &Method, path: Path<'_>) -> &Arc<Route> {
-        let path = path.as_str();
-        let covers = |r: &&Arc<Route>| (r.methods.is_empty() || r.methods.contains(method)) && r.pattern.covers(path);
-        self.added
-            .iter()
-            .find(covers)
-            .or_else(|| self.built_in.iter().find(|r| r.pattern.covers(path)))
-            .or_else(|| self.web_page.iter().find(covers))
-            .unwrap_or(&self.unlisted)
-    }
-
-    /// Every route, for documentation and listings.
-    pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.added.iter().chain(&self.built_in).chain(&self.web_page).chain([&self.unlisted]).map(Arc::as_ref)
-    }
-}
-
-/// The gateway's web page as releases 2026.3.13 to 2026.9.6 have it: its assets, the paths it gives
-/// its own views, and what it asks for with the caller's credential.
-fn web_page(need: &Need) -> Vec<Route> {
-    const FILES: &[&str] = &[
-        "/",
-        "/index.html",
-        "/favicon.ico",
-        "/favicon.svg",
-        "/favicon-32.png",
-        "/apple-touch-icon.png",
-        "/manifest.webmanifest",
-        "/asset-manifest.json",
-        "/sw.js",
-        "/social-card.png",
-    ];
-    const FOLDERS: &[&str] = &[
-        "/assets/",
-        "/fonts/",
-        "/themes/",
-        "/app-art/",
-        "/community-art/",
-        "/file-icons/",
-        "/provider-icons/",
-        "/cloud-provider-icons/",
-    ];
-    const VIEWS: &[&str] = &[
-        "/act",
-        "/activity",
-        "/agents",
-        "/ai-agents",
-        "/appearance",
-        "/apps",
-        "/automation",
-        "/automations",
-        "/channels",
-        "/chat",
-        "/communications",
-        "/config",
-        "/cron",
-        "/custodian",
-        "/dashboard",
-        "/dashboards",
-        "/debug",
-        "/infrastructure",
-        "/instances",
-        "/logs",
-        "/mcp",
-        "/meetings",
-        "/memory-import",
-        "/new",
-        "/nodes",
-        "/overview",
-        "/plugins",
-        "/portals",
-        "/sessions",
-        "/settings",
-        "/skills",
-        "/start",
-        "/systems",
-        "/usage",
-        "/workboard",
-    ];
-    const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];
-    const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
-    const OWN_FILE: &str = "/control-ui-config.json";
-    let route = |pattern, need: &Need| Route {
-        label: RouteLabel::WebPage,
-        methods: vec![Method::GET, Method::HEAD],
-        pattern,
-        need: need.clone(),
-    };
-    let exact = FILES.iter().chain(VIEWS).map(|p| route(Pattern::Exact(Arc::from(*p)), need));
-    let below = FOLDERS.iter().chain(VIEW_FOLDERS).map(|p| route(Pattern::Prefix(Arc::from(*p)), need));
-    let read = Need::Scope(Scope::known(READ));
-    let own = OWN.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &read));
-    let config = [route(Pattern::Exact(Arc::from(OWN_FILE)), &read)];
-    exact.chain(below).chain(own).chain(config).collect()
-}
-
-/// Whether a path belongs to one of the routes compiled in.
-#[must_use]
-pub fn is_built_in(path: &str) -> bool {
-    built_in().iter().any(|r| r.pattern.covers(path))
-}
-
-fn built_in() -> Vec<Route> {
-    let exact = |p: &str| Pattern::Exact(Arc::from(p));
-    let scope = |name: &'static str| Need::Scope(Scope::known(name));
-    let route = |label, method: Method, pattern, need| Route { label, methods: vec![method], pattern, need };
-    let mut routes = vec![
-        route(RouteLabel::Models, Method::GET, exact("/v1/models"), scope(READ)),
-        route(RouteLabel::ChatCompletions, Method::POST, exact("/v1/chat/completions"), scope(WRITE)),
-        route(RouteLabel::Responses, Method::POST, exact("/v1/responses"), scope(WRITE)),
-        route(RouteLabel::Embeddings, Method::POST, exact("/v1/embeddings"), scope(WRITE)),
-        route(RouteLabel::ToolsInvoke, Method::POST, exact("/tools/invoke"), scope(WRITE)),
-        route(RouteLabel::Models, Method::GET, Pattern::Prefix(Arc::from("/v1/models/")), scope(READ)),
-        route(
-            RouteLabel::SessionHistory,
-            Method::GET,
-            Pattern::Segment { before: "/sessions/", after: "/history" },
-            scope(READ),
-        ),
-        route(
-            RouteLabel::SessionKill,
-            Method::POST,
-            Pattern::Segment { before: "/sessions/", after: "/kill" },
-            scope(ADMIN),
-        ),
-    ];
-    for (path, probe) in
-        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
-    {
-        routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
-    }
-    routes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn need(table: &RouteTable, method: &Method, path: &str) -> Need {
-        table.find(method, Path::judge(path.as_bytes()).unwrap()).need.clone()
-    }
-
-    #[test]
-    fn the_contract_s_routes_need_what_it_says() {
-        let scope = |s: &str| Need::Scope(Scope::parse(s).unwrap());
-        let table = RouteTable::new(Vec::new(), scope(ADMIN));
-        for (method, path, needed) in [
-            (Method::GET, "/v1/models", READ),
-            (Method::GET, "/v1/models/openclaw%2Fmain", READ),
-            (Method::POST, "/v1/chat/completions", WRITE),
-            (Method::POST, "/v1/responses", WRITE),
-            (Method::POST, "/v1/embeddings", WRITE),
-            (Method::POST, "/tools/invoke", WRITE),
-            (Method::GET, "/sessions/agent%3Amain/history", READ),
-            (Method::POST, "/sessions/agent%3Amain/kill", ADMIN),
-            (Method::GET, "/anything", ADMIN),
-            (Method::GET, "/V1/models", ADMIN),
-        ] {
-            assert_eq!(need(&table, &method, path), scope(needed), "{path}");
-        }
-        assert_eq!(need(&table, &Method::GET, "/readyz"), Need::Health(Probe::Ready));
-    }
-
-    #[test]
-    fn a_policy_s_own_route_comes_first() {
-        let own = Route {
-            label: RouteLabel::Custom,
-            methods: vec![Method::POST],
-            pattern: Pattern::Prefix(Arc::from("/hooks/")),
-            need: Need::Public,
-        };
-        let table = RouteTable::new(vec![own], Need::Scope(Scope::parse(ADMIN).unwrap()));
-        assert_eq!(need(&table, &Method::POST, "/hooks/a"), Need::Public);
-        assert_ne!(need(&table, &Method::GET, "/hooks/a"), Need::Public);
+    pub fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
     }
 }

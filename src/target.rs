@@ -4,6 +4,10 @@
 //! strips a `/__openclaw__/cap/<anything>` prefix first (contract §1, "Path canonicalisation").
 //! Whatever those steps could change is refused here instead of being imitated.
 
+mod readings;
+
+pub use readings::is_join;
+
 /// The longest target accepted, in bytes. Node refuses a request head over 16 KiB.
 pub const MAX_TARGET: usize = 8 * 1024;
 
@@ -37,6 +41,9 @@ pub enum TargetFault {
     /// The capability prefix, which the gateway strips before it routes.
     #[error("the path begins with the gateway's capability prefix")]
     CapabilityPrefix,
+    /// Readings of the path for which the policy has different rules.
+    #[error("the path can be read in more than one way, and the policy has different rules for them")]
+    Spelling,
     /// Longer than [`MAX_TARGET`].
     #[error("the request target is longer than {MAX_TARGET} bytes")]
     TooLong,
@@ -70,6 +77,7 @@ impl<'a> Path<'a> {
             return Err(TargetFault::Character);
         }
         judge_bytes(path)?;
+        readings::judge(path)?;
         for (i, segment) in path.split('/').enumerate().skip(1) {
             if segment.is_empty() && (i + 1 != path.split('/').count() || path.starts_with("//")) {
                 return Err(TargetFault::EmptySegment);

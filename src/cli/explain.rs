@@ -100,7 +100,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         Some(who) => policy.suppose(&who, peer, now),
         None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
     };
-    let route = policy.route(&args.method, path).clone();
+    let route = policy.route(&args.method, path);
     let head = admission::method(&args.method, &route).and_then(|()| admission::expectation(&headers));
     let who = who.and_then(|proven| {
         // Without a `Host` line the request is taken to name this machine by its address.

@@ -143,12 +143,13 @@ fn peer(to: &crate::config::Subject) -> Option<(String, Supposition)> {
 /// One request for each route.
 fn requests(policy: &Policy) -> Vec<(String, (Method, String))> {
     let mut all = Vec::new();
-    for route in policy.routes().iter().filter(|r| matches!(r.need, Need::Scope(_) | Need::Public)) {
+    for route in policy.routes().iter().filter(|r| !matches!(r.need, Need::Health(_))) {
         let method = route.methods.first().cloned().unwrap_or(Method::GET);
         let path = match &route.pattern {
             Pattern::Exact(path) => path.to_string(),
             Pattern::Prefix(prefix) => format!("{prefix}x"),
             Pattern::Segment { before, after } => format!("{before}x{after}"),
+            Pattern::Join => "/j/x".to_owned(),
         };
         all.push((format!("{method} {path}"), (method, path)));
     }
@@ -166,7 +167,7 @@ fn table(
     for (name, who) in everybody {
         for (shown, (method, path)) in requests {
             let Ok(path) = Target::judge(path.as_bytes()) else { continue };
-            let route = policy.route(method, path).clone();
+            let route = policy.route(method, path);
             let request = Request { method, path, route: &route, requested: None, governed: &[], peer, now };
             let outcome = match policy.unproven(&route) {
                 Some(_) => "public".to_owned(),

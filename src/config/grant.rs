@@ -3,7 +3,7 @@
 use super::{ClaimPath, Excess, HeaderRules};
 use crate::glob::Glob;
 use crate::peer::Peer;
-use crate::route::Pattern;
+use crate::route::PathRule;
 use crate::scope::ScopeSet;
 use http::{HeaderValue, Method};
 use ipnet::IpNet;
@@ -45,7 +45,7 @@ pub struct GrantRule {
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     /// On these paths.
-    pub routes: Vec<Pattern>,
+    pub routes: Vec<PathRule>,
     /// With these methods.
     pub methods: Vec<Method>,
     /// From these addresses.

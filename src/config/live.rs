@@ -1,7 +1,7 @@
 //! What a reload changes: the callers' tokens, the gateway's credential, the rules.
 
 use super::{GrantRule, Issuer, TailnetCapability, Trial};
-use crate::route::{Route, Ui};
+use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
 use crate::tls::Certificate;
@@ -31,7 +31,7 @@ pub struct Live {
     /// Routes beside those compiled in.
     pub routes: Vec<Route>,
     /// What other routes need.
-    pub unlisted_routes: Scope,
+    pub unlisted_routes: Need,
     /// What happens to a request for more than is granted.
     pub excess: Excess,
     /// Which of the gateway's own headers callers may send.
@@ -61,7 +61,7 @@ impl Live {
             tailnet_capability: None,
             grants: Vec::new(),
             routes: Vec::new(),
-            unlisted_routes: Scope::known(crate::scope::ADMIN),
+            unlisted_routes: Need::Scope(Scope::known(crate::scope::ADMIN)),
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
             jwt_cache: 0,

@@ -94,10 +94,11 @@ impl Chain {
     /// Whether the policy lets the caller do this.
     pub(super) fn may(&self, caller: &Caller, method: &Method, path: &str) -> bool {
         let Ok(path) = Path::judge(path.as_bytes()) else { return false };
+        let route = self.policy.route(method, path);
         let request = Request {
             method,
             path,
-            route: self.policy.route(method, path),
+            route: &route,
             requested: None,
             governed: &[],
             peer: self.peer,

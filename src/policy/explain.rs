@@ -6,7 +6,6 @@ use super::{Grant, Policy, Proven, Request};
 use crate::authn::Identity;
 use crate::label::{Label as _, RouteLabel, SourceLabel};
 use crate::refusal::Refusal;
-use crate::route::Need;
 use crate::scope::{Scope, ScopeSet};
 use http::header::AUTHORIZATION;
 use serde::Serialize;
@@ -82,11 +81,7 @@ impl Policy {
         who: &Result<Proven, Refusal>,
         request: Request<'_>,
     ) -> Explanation {
-        let needs = match &request.route.need {
-            Need::Scope(scope) => scope.to_string(),
-            Need::Public => "nothing: it is public".to_owned(),
-            Need::Health(_) => "nothing: it is a health probe".to_owned(),
-        };
+        let needs = request.route.need.to_string();
         let sources = who.as_ref().map(|p| self.sources(p, request)).unwrap_or_default();
         let decided = head.and_then(|()| match self.unproven(request.route) {
             Some(grant) => Ok(grant),

@@ -4,6 +4,7 @@ mod tailnet;
 
 use crate::authn::{Identity, Principal, within};
 use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
+use crate::route::{Fit, PathRule};
 use crate::target::Path;
 use http::Method;
 use jiff::Timestamp;
@@ -38,8 +39,12 @@ impl Conditions {
     /// The first condition that does not hold, in words; `None` when all do.
     #[must_use]
     pub fn failing(&self, at: Circumstances<'_>) -> Option<&'static str> {
-        if !self.routes.is_empty() && !self.routes.iter().any(|r| r.covers(at.path.as_str())) {
-            return Some("it is for other routes");
+        if !self.routes.is_empty() {
+            match PathRule::fit(&self.routes, at.path) {
+                Fit::All => {}
+                Fit::None => return Some("it is for other routes"),
+                Fit::Some => return Some("the path has readings that are not its routes"),
+            }
         }
         if !self.methods.is_empty() && !self.methods.contains(at.method) {
             return Some("it is for other methods");
@@ -54,6 +59,13 @@ impl Conditions {
             return Some("it has expired");
         }
         None
+    }
+}
+
+impl Conditions {
+    /// Whether the readings of a path differ about the routes.
+    pub(super) fn is_spelled_apart(&self, path: Path<'_>) -> bool {
+        !self.routes.is_empty() && PathRule::fit(&self.routes, path) == Fit::Some
     }
 }
 

@@ -67,6 +67,13 @@ impl Terms {
     }
 }
 
+impl GrantRule {
+    /// Whether it says more than which scopes are granted.
+    fn binds(&self) -> bool {
+        self.excess.is_some() || self.gateway_user.is_some() || self.headers != HeaderRules::default()
+    }
+}
+
 impl HeaderRules {
     fn fill_from(&mut self, other: &Self) {
         let fill = |own: &mut Option<HeaderRule>, other: &Option<HeaderRule>| {
@@ -103,6 +110,13 @@ impl Holding {
         let mut held = places.iter().filter_map(|p| grants.get(*p));
         let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, excess, rules));
         Self { own, grants: places, always }
+    }
+
+    /// Whether a grant that says more than scopes covers some readings of the path and not others:
+    /// whether it holds then depends on the gateway.
+    pub(super) fn is_spelled_apart(&self, grants: &[GrantRule], at: Circumstances<'_>) -> bool {
+        self.always.is_none()
+            && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(at.path))
     }
 
     /// What applies to a request in these circumstances.

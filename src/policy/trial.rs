@@ -13,7 +13,7 @@ impl Trial {
     /// A sentence.
     pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
         let path = Path::judge(self.path.as_bytes()).map_err(|fault| fault.to_string())?;
-        let route = policy.route(&self.method, path).clone();
+        let route = policy.route(&self.method, path);
         let request = Request {
             method: &self.method,
             path,

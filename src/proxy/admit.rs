@@ -2,8 +2,9 @@
 
 use super::ctx::Ctx;
 use crate::admission::{self, contains_token};
-use crate::authn::place;
+use crate::authn::{Identity, Principal, place};
 use crate::headers::REQUEST_ID;
+use crate::joins::Joins;
 use crate::policy::{Proven, Request};
 use crate::refusal::Refusal;
 use crate::sources::Sources;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The largest head passed on, in bytes: the gateway takes 16 KiB, our own lines included.
 const MAX_HEAD: usize = 15 * 1024;
@@ -34,6 +36,7 @@ pub(super) async fn admit(
     ctx: &mut Ctx,
     sources: &Sources,
     sockets: &Sockets,
+    joins: &Arc<Joins>,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
     let ServerSession::H1(raw) = &*session.downstream_session else { return Err(Refusal::Internal) };
@@ -54,7 +57,7 @@ pub(super) async fn admit(
     path.as_str().clone_into(&mut ctx.record.path);
     framing(&head.headers, head.version, &raw)?;
     nominations(&head.headers)?;
-    let route = ctx.policy.route(&head.method, path).clone();
+    let route = ctx.policy.route(&head.method, path);
     ctx.record.route = Some(route.clone());
     admission::method(&head.method, &route)?;
     admission::expectation(&head.headers)?;
@@ -64,6 +67,7 @@ pub(super) async fn admit(
     ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
     ctx.record.place = place::of(ctx.peer(), &head.headers);
     if let Some(grant) = ctx.policy.unproven(&route) {
+        join(path, None, ctx, joins)?;
         ctx.grant(grant);
         return Ok(Admitted::Request);
     }
@@ -82,8 +86,27 @@ pub(super) async fn admit(
     let decided = ctx.policy.decide(&proven, request);
     ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
     let grant = decided?;
+    join(path, Some(&proven.principal), ctx, joins)?;
     ctx.grant(grant);
     Ok(Admitted::Request)
+}
+
+/// A pairing join takes one of its caller's tries. Who cannot be told apart from others is known by address.
+fn join(path: Path<'_>, who: Option<&Arc<Principal>>, ctx: &mut Ctx, joins: &Arc<Joins>) -> Result<(), Refusal> {
+    if !path.is_join() {
+        return Ok(());
+    }
+    let caller = match who.filter(|p| p.identity() != Identity::Anonymous) {
+        Some(p) => {
+            let issuer = p.verified().map(|v| &*v.issuer).unwrap_or_default();
+            format!("{} {issuer} {}", p.identity().source(), p.name())
+        }
+        None => ctx.peer().map(|ip| ip.to_string()).unwrap_or_default(),
+    };
+    let waited = |wait: Duration| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    let begun = joins.begin(&caller, Instant::now());
+    ctx.join = Some(begun.map_err(|wait| Refusal::JoinMisses { wait: waited(wait) })?);
+    Ok(())
 }
 
 /// Who is calling?

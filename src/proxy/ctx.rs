@@ -4,6 +4,7 @@ use super::upstream::Attempts;
 use crate::admission::Asked;
 use crate::authn::Principal;
 use crate::authn::tailnet::Question;
+use crate::joins::Join;
 use crate::label::StreamKind;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
@@ -41,6 +42,8 @@ pub struct Ctx {
     pub(super) attempts: Attempts,
     /// The body that takes the place of the gateway's, on a health route.
     pub(super) verdict: Option<Bytes>,
+    /// The pairing join under way, if it is one.
+    pub(super) join: Option<Join>,
     /// Whether the connection is a WebSocket now, and the record with it.
     pub(super) handed_over: bool,
 }
@@ -66,6 +69,7 @@ impl Ctx {
             asked: Asked::default(),
             attempts: Attempts::default(),
             verdict: None,
+            join: None,
             handed_over: false,
         }
     }
@@ -166,7 +170,7 @@ impl OpenRequest for OpenStream {
         // What the route needs may have changed as well as what the caller holds.
         let route = policy.route(&self.method, path);
         let Some(principal) = self.grant.principal() else {
-            return policy.unproven(route).is_none().then_some(Code::MissingScope);
+            return policy.unproven(&route).is_none().then_some(Code::MissingScope);
         };
         // Thousands of streams are asked twice a second: most can say at once that nothing changed.
         let state = policy.state(principal);
@@ -177,7 +181,7 @@ impl OpenRequest for OpenStream {
         let request = Request {
             method: &self.method,
             path,
-            route,
+            route: &route,
             requested: self.asked.requested.as_ref(),
             governed: &self.asked.governed,
             peer: self.peer,

@@ -30,6 +30,7 @@ pub enum Code {
     HeaderNotAllowed,
     CrossOrigin,
     HostNotAllowed,
+    JoinMisses,
     MethodNotServed,
     UpgradeNotServed,
     GatewayRestarting,

@@ -24,6 +24,7 @@ mod life;
 mod reload;
 mod restart;
 mod rfc8725;
+mod routes;
 mod scopes;
 mod service;
 mod streams;

@@ -12,8 +12,8 @@ pub struct PolicyTable {
     /// What happens when `x-openclaw-scopes` asks for more than is granted: `refuse` (403) or
     /// `narrow` (the granted part is used). Default `refuse`.
     pub excess: Option<At<String>>,
-    /// The scope a route needs that neither the gateway's contract nor a `[[route]]` names.
-    /// Default `operator.admin`.
+    /// What a route needs that neither the gateway's contract nor a `[[route]]` names: a scope, or
+    /// `authenticated` for any authenticated caller. Default `operator.admin`.
     pub unlisted_routes: Option<At<String>>,
     /// Who may send `x-openclaw-agent-id`. Default `pass`.
     pub agent_id: Option<At<HeaderRule>>,
@@ -276,7 +276,11 @@ pub struct Previous {
     pub until: At<Moment>,
 }
 
-/// One route that the gateway serves beside those known here.
+/// A route that the gateway serves beside those known here, or one of those that is to need something
+/// else. Where several cover a request, the most specific counts, whatever their order: a `path` before
+/// a `prefix`, a longer prefix before a shorter one, one that names the method before one that does not.
+/// Paths are compared as the gateway may read them, decoded and in lower case too; where the readings
+/// need different things, the strictest counts.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTable {
@@ -284,10 +288,13 @@ pub struct RouteTable {
     pub path: Option<At<String>>,
     /// Every path that begins so; ends with a slash.
     pub prefix: Option<At<String>>,
-    /// The methods it covers. Default: all.
+    /// The methods it covers; `GET` covers HEAD too. Default: all.
     pub methods: Option<Vec<At<String>>>,
-    /// The scope it needs.
+    /// The scope it needs, or `authenticated`: any authenticated caller, whatever its scopes.
     pub needs: Option<At<String>>,
     /// Whether anybody may use it, unproven. No credential and no scope is sent along.
     pub public: Option<At<bool>>,
+    /// Whether it may ask for less than the gateway's own routes need that it covers. Without this,
+    /// such a route is an error.
+    pub overrides_builtin: Option<At<bool>>,
 }

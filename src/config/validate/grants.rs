@@ -7,8 +7,9 @@ use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ClaimPath, Conditions, Excess, GrantRule, Issuer, Subject, Token};
 use crate::glob::Glob;
-use crate::route::Pattern;
+use crate::route::PathRule;
 use crate::scope::{ADMIN, Scope};
+use crate::target::Path;
 use http::Method;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -111,9 +112,10 @@ fn conditions(at: &At<file::Grant>, problems: &mut Problems) -> Conditions {
     }
     let mut routes = Vec::new();
     for route in table.routes.iter().flatten() {
-        if judged(route, problems) {
-            let path = Arc::from(route.get().as_str());
-            routes.push(if route.get().ends_with('/') { Pattern::Prefix(path) } else { Pattern::Exact(path) });
+        if judged(route, problems)
+            && let Ok(path) = Path::judge(route.get().as_bytes())
+        {
+            routes.push(if route.get().ends_with('/') { PathRule::prefix(path) } else { PathRule::exact(path) });
         }
     }
     for (name, empty) in [

@@ -2,17 +2,21 @@
 
 use super::grants::{Known, Ways, grants};
 use super::issuers::issuers;
-use super::routes::route;
+use super::routes::{need, routes};
 use super::tokens::tokens;
 use super::trials::trials;
-use super::values::{choice, cidrs, count, scope, scopes};
+use super::values::{choice, cidrs, count, scopes};
 use super::{headers, tailnet};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::file::{self, At, File};
 use crate::config::surroundings::Surroundings;
 use crate::config::{Anonymous, Excess, GatewayAuth, GrantRule, Live, Subject};
+use crate::route::Need;
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// How routes that are listed nowhere are opened.
+const OPENING: &str = "or a `[[route]]` with `public = true` for each path that is to be open";
 
 pub(super) fn live(
     file: &File,
@@ -22,10 +26,13 @@ pub(super) fn live(
     problems: &mut Problems,
 ) -> Option<Live> {
     let tokens = tokens(file, source, around, problems);
-    let routes = file.route.iter().filter_map(|r| route(r, problems)).collect();
+    let routes = routes(file, source, problems);
     let policy = &file.policy;
-    let unlisted_routes =
-        policy.unlisted_routes.as_ref().and_then(|s| scope(s, problems)).unwrap_or(Scope::known(ADMIN));
+    let unlisted_routes = policy
+        .unlisted_routes
+        .as_ref()
+        .and_then(|s| need(s, OPENING, problems))
+        .unwrap_or(Need::Scope(Scope::known(ADMIN)));
     let excess = choice(
         policy.excess.as_ref(),
         Excess::Refuse,

@@ -12,7 +12,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Answers every request with 200 and `{}`.
+    /// Answers every request with `{}` and 200, or 404 where the path says `/wrong`.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -35,6 +35,11 @@ impl Capture {
     /// Everything received so far, one entry a connection.
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests came.
+    pub fn count(&self) -> usize {
+        self.heads.lock().unwrap().len()
     }
 
     /// The header lines, lower-cased names, of the last head received.
@@ -76,9 +81,11 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>, all_heads: &Mutex<Vec
             // One request at a time: what came since the last answer is this one.
             let request = String::from_utf8_lossy(&all[begins..]).into_owned();
             begins = all.len();
+            let line = request.lines().next().unwrap_or_default();
+            let status = if line.contains("/wrong") { "404 Not Found" } else { "200 OK" };
             all_heads.lock().unwrap().push(request.split("\r\n\r\n").next().unwrap_or_default().to_owned());
-            let _ =
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+            let _ = stream.write_all(head.as_bytes());
         }
     }
 }

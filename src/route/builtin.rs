@@ -1,0 +1,163 @@
+//! The routes compiled in: the gateway's own, and its web page (contract §1).
+
+use super::{Need, Pattern, Probe, Route};
+use crate::label::RouteLabel;
+use crate::scope::{ADMIN, READ, Scope, WRITE};
+use http::Method;
+use std::sync::{Arc, LazyLock};
+
+static BUILT_IN: LazyLock<Vec<Arc<Route>>> = LazyLock::new(|| built_in().into_iter().map(Arc::new).collect());
+
+static JOIN: LazyLock<Arc<Route>> = LazyLock::new(|| {
+    Arc::new(Route {
+        label: RouteLabel::Join,
+        methods: Vec::new(),
+        pattern: Pattern::Join,
+        need: Need::Scope(Scope::known(ADMIN)),
+    })
+});
+
+static ADMIN_RPC: LazyLock<Arc<Route>> = LazyLock::new(|| {
+    Arc::new(Route {
+        label: RouteLabel::AdminRpc,
+        methods: Vec::new(),
+        pattern: Pattern::Exact(Arc::from("/api/v1/admin/rpc")),
+        need: Need::Scope(Scope::known(ADMIN)),
+    })
+});
+
+/// The gateway's own routes, which it matches with the path as it came.
+#[must_use]
+pub fn all() -> &'static [Arc<Route>] {
+    &BUILT_IN
+}
+
+/// The route of pairing joins: before all others, whatever they cover.
+#[must_use]
+pub fn join() -> &'static Arc<Route> {
+    &JOIN
+}
+
+/// Every RPC over HTTP, with an operator's full authority: a plugin's route that comes with the
+/// gateway (`admin-http-rpc`), so every reading of a path may reach it.
+#[must_use]
+pub fn admin_rpc() -> &'static Arc<Route> {
+    &ADMIN_RPC
+}
+
+/// Whether a path belongs to one of the gateway's own routes.
+#[must_use]
+pub fn is_built_in(path: &str) -> bool {
+    all().iter().any(|r| r.pattern.covers(path))
+}
+
+/// The gateway's web page as releases 2026.3.13 to 2026.9.6 have it: its assets, the paths it gives
+/// its own views, and what it asks for with the caller's credential.
+pub(super) fn web_page(need: &Need) -> Vec<Route> {
+    const FILES: &[&str] = &[
+        "/",
+        "/index.html",
+        "/favicon.ico",
+        "/favicon.svg",
+        "/favicon-32.png",
+        "/apple-touch-icon.png",
+        "/manifest.webmanifest",
+        "/asset-manifest.json",
+        "/sw.js",
+        "/social-card.png",
+    ];
+    const FOLDERS: &[&str] = &[
+        "/assets/",
+        "/fonts/",
+        "/themes/",
+        "/app-art/",
+        "/community-art/",
+        "/file-icons/",
+        "/provider-icons/",
+        "/cloud-provider-icons/",
+    ];
+    const VIEWS: &[&str] = &[
+        "/act",
+        "/activity",
+        "/agents",
+        "/ai-agents",
+        "/appearance",
+        "/apps",
+        "/automation",
+        "/automations",
+        "/channels",
+        "/chat",
+        "/communications",
+        "/config",
+        "/cron",
+        "/custodian",
+        "/dashboard",
+        "/dashboards",
+        "/debug",
+        "/infrastructure",
+        "/instances",
+        "/logs",
+        "/mcp",
+        "/meetings",
+        "/memory-import",
+        "/new",
+        "/nodes",
+        "/overview",
+        "/plugins",
+        "/portals",
+        "/sessions",
+        "/settings",
+        "/skills",
+        "/start",
+        "/systems",
+        "/usage",
+        "/workboard",
+    ];
+    const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];
+    const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
+    const OWN_FILE: &str = "/control-ui-config.json";
+    let route = |pattern, need: &Need| Route {
+        label: RouteLabel::WebPage,
+        methods: vec![Method::GET, Method::HEAD],
+        pattern,
+        need: need.clone(),
+    };
+    let exact = FILES.iter().chain(VIEWS).map(|p| route(Pattern::Exact(Arc::from(*p)), need));
+    let below = FOLDERS.iter().chain(VIEW_FOLDERS).map(|p| route(Pattern::Prefix(Arc::from(*p)), need));
+    let read = Need::Scope(Scope::known(READ));
+    let own = OWN.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &read));
+    let config = [route(Pattern::Exact(Arc::from(OWN_FILE)), &read)];
+    exact.chain(below).chain(own).chain(config).collect()
+}
+
+fn built_in() -> Vec<Route> {
+    let exact = |p: &str| Pattern::Exact(Arc::from(p));
+    let scope = |name: &'static str| Need::Scope(Scope::known(name));
+    let route = |label, method: Method, pattern, need| Route { label, methods: vec![method], pattern, need };
+    let mut routes = vec![
+        route(RouteLabel::Models, Method::GET, exact("/v1/models"), scope(READ)),
+        route(RouteLabel::ChatCompletions, Method::POST, exact("/v1/chat/completions"), scope(WRITE)),
+        route(RouteLabel::Responses, Method::POST, exact("/v1/responses"), scope(WRITE)),
+        route(RouteLabel::Embeddings, Method::POST, exact("/v1/embeddings"), scope(WRITE)),
+        route(RouteLabel::ToolsInvoke, Method::POST, exact("/tools/invoke"), scope(WRITE)),
+        route(RouteLabel::Models, Method::GET, Pattern::Prefix(Arc::from("/v1/models/")), scope(READ)),
+        route(
+            RouteLabel::SessionHistory,
+            Method::GET,
+            Pattern::Segment { before: "/sessions/", after: "/history" },
+            scope(READ),
+        ),
+        route(
+            RouteLabel::SessionKill,
+            Method::POST,
+            Pattern::Segment { before: "/sessions/", after: "/kill" },
+            scope(ADMIN),
+        ),
+    ];
+    for (path, probe) in
+        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
+    {
+        routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
+    }
+    routes
+}
