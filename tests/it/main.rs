@@ -21,6 +21,7 @@ mod init;
 mod jwt;
 mod known;
 mod life;
+mod paths;
 mod reload;
 mod restart;
 mod rfc8725;
