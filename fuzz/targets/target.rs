@@ -3,12 +3,23 @@
 
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use scopeshim::route::{Need, RouteTable};
+use scopeshim::label::RouteLabel;
+use scopeshim::route::{Need, Pattern, Route, RouteTable};
 use scopeshim::scope::{ADMIN, Scope};
 use scopeshim::target::Path;
 use std::sync::LazyLock;
 
-static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| RouteTable::new(Vec::new(), Need::Scope(Scope::known(ADMIN))));
+static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
+    let route = |prefix: &str, need| Route {
+        label: RouteLabel::Custom,
+        methods: Vec::new(),
+        pattern: Pattern::Prefix(prefix.into()),
+        need,
+    };
+    let admin = Need::Scope(Scope::known(ADMIN));
+    let routes = vec![route("/", Need::Public), route("/plugins/", Need::Authenticated), route("/plugins/admin/", admin)];
+    RouteTable::new(routes, Need::Public)
+});
 
 fuzz_target!(|data: &[u8]| {
     let Ok(path) = Path::judge(data) else { return };
@@ -22,7 +33,18 @@ fuzz_target!(|data: &[u8]| {
     }
     // What is judged once is judged the same again.
     assert_eq!(Path::judge(text.as_bytes()).unwrap().as_str(), text);
+    for reading in path.readings() {
+        assert!(reading.starts_with('/') && !reading.contains("//"), "{text}: {reading}");
+        assert!(reading.len() == 1 || !reading.ends_with('/'), "{text}: {reading}");
+        assert!(!reading.contains(|c: char| c.is_ascii_uppercase() || !c.is_ascii_graphic()), "{text}: {reading}");
+    }
     for method in [Method::GET, Method::POST] {
-        let _ = ROUTES.find(&method, path);
+        let found = ROUTES.find(&method, path);
+        // Whoever spells it otherwise needs no less.
+        if let Ok(canonical) = Path::judge(path.canonical().as_bytes())
+            && canonical.as_str().starts_with("/plugins/admin/")
+        {
+            assert!(found.need.is_at_least(&Need::Scope(Scope::known(ADMIN))), "{text}: {}", found.need);
+        }
     }
 });

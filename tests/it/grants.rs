@@ -89,7 +89,8 @@ fn explain_says_what_truly_happens() {
     let capture = Capture::start();
     let grants = "[policy]\nsession_key = \"refuse\"\n[[grant]]\nto = { token = \"reader\" }\nscopes = [\"operator.write\"]\nmethods = [\"POST\"]\nroutes = [\"/tools/\"]\n\
          [[grant]]\nto = { gateway_secret = true }\nexcess = \"narrow\"\nagent_id = { pin = \"main\" }\n\
-         [[route]]\npath = \"/open\"\npublic = true\n[[route]]\nprefix = \"/plugin/\"\nneeds = \"operator.pairing\"\n";
+         [[route]]\npath = \"/open\"\npublic = true\n[[route]]\nprefix = \"/plugin/\"\nneeds = \"operator.pairing\"\n\
+         [[route]]\nprefix = \"/any/\"\nneeds = \"authenticated\"\n";
     let shim = Shim::start(capture.address(), &format!("{}\n{grants}", people()));
     let lines = [
         "GET /v1/models",
@@ -99,6 +100,10 @@ fn explain_says_what_truly_happens() {
         "GET /open",
         "GET /plugin/x",
         "GET /nowhere",
+        "GET /Plugin/x",
+        "GET /any/%2561",
+        "GET /v1/models/j/x",
+        "POST /tools%2Finvoke",
         "TRACE /v1/models",
     ];
     let header_sets: &[&[&str]] = &[
@@ -132,5 +137,5 @@ fn explain_says_what_truly_happens() {
             }
         }
     }
-    assert_eq!(compared, 256);
+    assert_eq!(compared, 384);
 }

@@ -1,0 +1,83 @@
+"""Which route a path is: pairing joins, incognito sessions, rules and how they are spelled."""
+
+from base import NotAvailable, case
+from clients import raw_get, request
+
+FIRST_WITH_JOINS = (2026, 9, 0)
+WRONG_CODE = "AAAAAAAAAAAAAAAAAAAAAA"
+PLUGINS = """
+[[route]]
+prefix = "/plugins/"
+needs = "operator.read"
+[[route]]
+prefix = "/plugins/admin/"
+needs = "operator.admin"
+"""
+
+
+@case("path.join-for-administrators")
+def join_for_administrators(ctx, row):
+    for path in (f"/j/{WRONG_CODE}", f"/v1/models/j/{WRONG_CODE}", f"/assets/j/{WRONG_CODE}"):
+        through = request("GET", ctx.through.url + path, ctx.through.reader)
+        row.refused(through, 403, "operator.admin")
+    row.through = through.brief()
+
+
+@case("path.join-misses")
+def join_misses(ctx, row):
+    if ctx.key < FIRST_WITH_JOINS:
+        raise NotAvailable("this release has no join codes")
+
+    def miss(side):
+        return request("GET", f"{side.url}/v1/models/j/{WRONG_CODE}", side.owner)
+
+    with ctx.other_shim("") as side:
+        answers = [miss(side) for _ in range(5)]
+    row.through = ", ".join(str(answer.status) for answer in answers)
+    row.need([answer.status for answer in answers] == [404, 404, 404, 429, 429], row.through)
+    last = answers[-1]
+    row.need(last.json()["error"]["code"] == "join_misses", f"not scopeshim's: {last.brief()}")
+    row.need(int(last.header("retry-after")) > 0, "no Retry-After")
+    # The gateway has counted three, and answers others still.
+    bare = miss(ctx.bare)
+    row.bare = bare.brief()
+    row.need(bare.status == 404, f"the gateway has locked joins: {bare.brief()}")
+
+
+@case("path.spelling")
+def spelling(ctx, row):
+    with ctx.other_shim(PLUGINS) as side:
+        for path in ("/plugins/admin/x", "/plugins/Admin/x", "/plugins/%61dmin/x", "/plugins/%2561dmin/x",
+                     "/plugins/admin%2fx", "/plugins/admin"):
+            through = raw_get(side.url, path, side.reader)
+            row.need(through.status == 403, f"{path}: expected 403, got {through.brief()}")
+        row.through = through.brief()
+        hidden = raw_get(side.url, "/plugins/x/%252e%252e/admin/x", side.owner)
+        row.need(hidden.status == 400, f"expected 400, got {hidden.brief()}")
+
+
+@case("path.encoded-names")
+def encoded_names(ctx, row):
+    """What clients encode of a model's or a session's name goes through as it came."""
+    def act(side):
+        return [raw_get(side.url, path, [*side.owner, ("x-openclaw-scopes", "operator.read")])
+                for path in ("/v1/models/openclaw%2Fdefault", "/sessions/agent%3Amain%3Amain/history")]
+
+    bare, through = row.both(ctx, act, lambda answers: ", ".join(answer.brief() for answer in answers))
+    for one, other in zip(bare, through):
+        row.need(one.status == other.status or one.status in (401, 403), f"bare {one.brief()}, through {other.brief()}")
+        row.need(other.status not in (400, 401), f"through {other.brief()}")
+
+
+@case("path.incognito")
+def incognito(ctx, row):
+    key = "agent:main:dashboard:incognito-1"
+    for spelled in (key, key.replace(":", "%3A"), key.replace("incognito", "%49ncognito")):
+        through = raw_get(ctx.through.url, f"/sessions/{spelled}/history", ctx.through.reader)
+        row.refused(through, 403, "operator.admin")
+    narrowed = ("x-openclaw-scopes", "operator.write")
+    through = ctx.through.chat_gate(("x-openclaw-session-key", key), narrowed)
+    row.refused(through, 403, "operator.admin")
+    row.through = through.brief()
+    passed = ctx.through.chat_gate(("x-openclaw-session-key", key))
+    row.need(passed.status == 400, f"an administrator is refused: {passed.brief()}")
