@@ -3,10 +3,9 @@
 use crate::config::diagnostic::Source;
 use crate::config::surroundings::System;
 use crate::config::{self};
-use crate::files::write_atomically;
+use crate::files;
 use jiff::Timestamp;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, Datetime, DocumentMut, InlineTable, Item, Table, value};
 
@@ -32,11 +31,7 @@ pub(super) fn edit<T>(path: &Path, change: impl FnOnce(&mut DocumentMut) -> Resu
             checked.render().trim_end()
         ));
     }
-    let meta = std::fs::metadata(&path).map_err(place)?;
-    write_atomically(&path, new.as_bytes(), meta.mode() & 0o7777).map_err(place)?;
-    // The new file belongs to whom the old one did, where we may say so.
-    let owner = (nix::unistd::Uid::from_raw(meta.uid()), nix::unistd::Gid::from_raw(meta.gid()));
-    let _ = nix::unistd::chown(&path, Some(owner.0), Some(owner.1));
+    files::replace(&path, new.as_bytes()).map_err(place)?;
     Ok(result)
 }
 
