@@ -23,6 +23,7 @@ mod known;
 mod life;
 mod reload;
 mod restart;
+mod revocation;
 mod rfc8725;
 mod scopes;
 mod service;
