@@ -201,6 +201,15 @@ impl Issuers {
     }
 }
 
+#[cfg(test)]
+impl Issuers {
+    /// Which sources are in force, each with the place of its keys: what keeps them fresh lives as long.
+    pub(crate) fn identities(&self) -> String {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(name, source)| format!("{name} {:p} {:p}\n", Arc::as_ptr(source), source.slot)).collect()
+    }
+}
+
 impl Issuers {
     /// Who is calling? A token signed with a key not yet known has its issuer asked once.
     ///
