@@ -155,6 +155,9 @@ impl StateDir {
     /// # Errors
     /// The system's.
     pub fn announce(&self, config: &Path, socket: &Path) -> std::io::Result<()> {
+        if self.announced(config).as_deref() == Some(socket) {
+            return Ok(());
+        }
         write_atomically(&self.file("admin", config, "path"), socket.as_os_str().as_bytes(), 0o600)
     }
 

@@ -46,6 +46,11 @@ pub(super) enum AskError {
 }
 
 impl Running {
+    /// The process by this file.
+    pub(super) fn by(config: &Path) -> Self {
+        Self { file: ConfigFile { config: config.to_owned() }, socket: None }
+    }
+
     /// The configuration file.
     pub(super) fn config(&self) -> &Path {
         &self.file.config

@@ -20,9 +20,12 @@ pub(super) struct Edited<T> {
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EditError {
-    /// The file cannot be read, locked, parsed or written.
+    /// The file cannot be read, locked or written.
     #[error("{0}")]
     File(String),
+    /// The file is no TOML, so nobody can edit it but a person.
+    #[error("{0}")]
+    Syntax(String),
     /// No token has this name in the file.
     #[error("no token is named `{0}`")]
     Missing(String),
@@ -60,7 +63,7 @@ pub(super) fn edit<T>(
     lock.lock().map_err(place)?;
     let text = std::fs::read_to_string(&path).map_err(place)?;
     let mut document: DocumentMut =
-        text.parse().map_err(|e| EditError::File(format!("{} is no TOML: {e}", path.display())))?;
+        text.parse().map_err(|e| EditError::Syntax(format!("{} is no TOML: {e}", path.display())))?;
     let value = change(&mut document)?;
     let new = document.to_string();
     let name = path.display().to_string();

@@ -32,7 +32,12 @@ pub(super) fn revoke(at: &Running, name: &str, force: bool) -> Exit {
             ));
             Exit::Failed
         }
-        Err(error) => unwritten(at, name, &error),
+        Err(EditError::Syntax(error)) => unreadable(at, name, &error),
+        // What cannot be written down would not last: nothing is half done.
+        Err(error) => {
+            complain(format!("error: `{name}` is NOT revoked, and nothing was changed: {error}"));
+            Exit::Failed
+        }
     }
 }
 
@@ -104,9 +109,9 @@ fn missing(at: &Running, name: &str) -> Exit {
     }
 }
 
-/// The file could not be edited: the process ends the token all the same, and the person must see to the
-/// file, which may list it.
-fn unwritten(at: &Running, name: &str, error: &EditError) -> Exit {
+/// Nobody can edit the file but a person. The process ends the token all the same, and the person must see
+/// to the file, which may list it.
+fn unreadable(at: &Running, name: &str, error: &str) -> Exit {
     let file = at.config().display();
     complain(format!("error: {error}\nnothing was written"));
     match end(at, name) {
