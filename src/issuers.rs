@@ -204,9 +204,10 @@ impl Issuers {
 #[cfg(test)]
 impl Issuers {
     /// Which sources are in force, each with the place of its keys: what keeps them fresh lives as long.
-    pub(crate) fn identities(&self) -> String {
+    pub(crate) fn identities(&self) -> Vec<(Arc<str>, [usize; 2])> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(name, source)| format!("{name} {:p} {:p}\n", Arc::as_ptr(source), source.slot)).collect()
+        let of = |source: &Arc<Source>| [Arc::as_ptr(source) as usize, Arc::as_ptr(&source.slot) as usize];
+        all.iter().map(|(name, source)| (name.clone(), of(source))).collect()
     }
 }
 

@@ -208,7 +208,9 @@ impl Reloader {
                     tracing::warn!(generation, keys, "the file changes what only a restart applies");
                 }
             }
-            refused => tracing::error!(generation = self.generation(), "{}", refused.describe()),
+            refused @ Verdict::Refused { .. } => {
+                tracing::error!(generation = self.generation(), "{}", refused.describe());
+            }
         }
         self.lock().note(&verdict);
         (verdict, files)

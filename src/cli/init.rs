@@ -99,7 +99,7 @@ pub(super) fn init(mut args: Args) -> Exit {
         Settled::InForce(said) if !said.is_empty() => say(format!("The running process has taken it over: {said}\n")),
         Settled::InForce(_) | Settled::NotRunning(_) => {}
         Settled::Unknown(why) => {
-            complain(format!("warning: whether a process runs by it and took it over is not known: {why}"))
+            complain(format!("warning: whether a process runs by it and took it over is not known: {why}"));
         }
         Settled::Refused(said) => {
             complain(format!(

@@ -14,9 +14,7 @@ pub type Listed = BTreeMap<String, Option<Timestamp>>;
 #[must_use]
 pub fn listed(text: &str) -> Option<Listed> {
     let file: Table = text.parse().ok()?;
-    if tables(file.get("listen")).next().is_none() {
-        return None;
-    }
+    tables(file.get("listen")).next()?;
     let mut listed = Listed::new();
     for token in tables(file.get("token")) {
         let expires = token.get("expires").and_then(moment);

@@ -82,7 +82,7 @@ struct Seen {
     /// For each token: its scopes, if it is accepted.
     tokens: Vec<Option<String>>,
     /// The issuer's key slot, and whether somebody keeps it fresh: the identity of both.
-    issuers: String,
+    issuers: Vec<(Arc<str>, [usize; 2])>,
     slots: Vec<usize>,
     certificates: Vec<Vec<u8>>,
     last_good: Option<String>,

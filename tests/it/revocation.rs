@@ -148,7 +148,7 @@ fn a_file_cut_short_locks_nobody_out() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let good = text(&shim);
-    for cut in [String::new(), good[..good.find("[gateway]").unwrap() - 12].to_owned(), good.replace("]", "")] {
+    for cut in [String::new(), good[..good.find("[gateway]").unwrap() - 12].to_owned(), good.replace(']', "")] {
         assert_eq!(reload(&shim, &cut).0, 78, "{cut}");
         shim = restart_by_state(shim);
         assert_eq!((status(&shim, READER), status(&shim, WRITER)), (200, 200), "{cut}: {:?}", shim.log());

@@ -121,7 +121,7 @@ fn unreadable(at: &Running, name: &str, error: &str) -> Exit {
         )),
         Ended::Absent => complain(format!("the running process accepts no token named `{name}`; {file} may list it")),
         Ended::NotRunning => {
-            complain(format!("no process runs; `{name}` is NOT revoked: take its table out of {file}"))
+            complain(format!("no process runs; `{name}` is NOT revoked: take its table out of {file}"));
         }
         other => return unended(name, other),
     }
