@@ -116,17 +116,43 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
             (&Method::GET | &Method::HEAD, "/" | "/status") => self.status(request.headers()),
             (&Method::POST, "/reload") if door == Door::Socket => match self.asked.reload.now().await {
-                Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &told(&verdict)),
+                Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &self.told(&verdict)),
                 None => json_answer(503, &json!({"error": "the process is ending"})),
             },
-            (&Method::POST, "/reload") => {
-                json_answer(403, &json!({"error": "reloads are asked for on the unix socket"}))
+            (&Method::POST, "/revoke") if door == Door::Socket => self.revoke(request.uri().query()).await,
+            (&Method::POST, "/reload" | "/revoke") => {
+                json_answer(403, &json!({"error": "what changes anything is asked for on the unix socket"}))
             }
             _ => json_answer(
                 404,
-                &json!({"error": "there is nothing here", "paths": ["/status", "/metrics", "/livez", "/readyz", "/reload"]}),
+                &json!({"error": "there is nothing here", "paths": ["/status", "/metrics", "/livez", "/readyz", "/reload", "/revoke"]}),
             ),
         }
+    }
+
+    /// Revokes the token that a query names, `name=…`.
+    async fn revoke(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+        let name = query.and_then(|q| q.strip_prefix("name=")).filter(|name| crate::config::is_name(name));
+        let Some(name) = name else {
+            return json_answer(400, &json!({"error": "name the token: POST /revoke?name=NAME"}));
+        };
+        match self.asked.reload.revoke(name.to_owned()).await {
+            Some(revoked) if revoked.tokens == 0 => {
+                json_answer(404, &json!({"error": format!("no token named `{name}` is in force")}))
+            }
+            Some(revoked) => json_answer(200, &json!(revoked)),
+            None => json_answer(503, &json!({"error": "the process is ending"})),
+        }
+    }
+
+    /// A verdict with its words, and the file it is about.
+    fn told(&self, verdict: &Verdict) -> Value {
+        let mut value = serde_json::to_value(verdict).unwrap_or_default();
+        if let Some(map) = value.as_object_mut() {
+            map.insert("text".to_owned(), json!(verdict.describe()));
+            map.insert("config".to_owned(), json!(self.asked.reloader.path()));
+        }
+        value
     }
 
     fn ready(&self, door: Door) -> Response<Full<Bytes>> {
@@ -146,6 +172,7 @@ impl Admin {
             connections: self.asked.connections.count(),
             generation: standing.generation,
             reloads: (standing.is_good(), standing.since.as_second(), standing.reloads.0, standing.reloads.1),
+            restart_pending: !standing.pending_restart.is_empty(),
             issuers: self
                 .asked
                 .issuers
@@ -182,15 +209,6 @@ fn is_named_locally(headers: &HeaderMap) -> bool {
         .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
     name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// A verdict with its words.
-fn told(verdict: &Verdict) -> Value {
-    let mut value = serde_json::to_value(verdict).unwrap_or_default();
-    if let Some(map) = value.as_object_mut() {
-        map.insert("text".to_owned(), json!(verdict.describe()));
-    }
-    value
 }
 
 fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {

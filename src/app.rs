@@ -1,7 +1,7 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
 use crate::admin::{Admin, Asked, Door};
-use crate::config::{Config, Fixed, Listen, ListenAddress, ListenerIdentity};
+use crate::config::{Config, Fixed, Listed, Listen, ListenAddress, ListenerIdentity};
 use crate::files::Sighting;
 use crate::gateway::Gateway;
 use crate::hostnames::HostNames;
@@ -58,8 +58,17 @@ pub struct Provenance {
     pub text: String,
     /// Every file whose change matters.
     pub files: Vec<Sighting>,
-    /// Whether this is the last good text, because the present one is broken.
-    pub from_last_good: bool,
+    /// Set where this is the last good text, because the present one is broken.
+    pub last_good: Option<LastGood>,
+}
+
+/// What a start from the last good text found.
+#[derive(Debug, Clone, Default)]
+pub struct LastGood {
+    /// The names of the tokens that it did not take over, because they were revoked since.
+    pub withheld: Vec<String>,
+    /// The tokens that the present file lists, as far as it can be read.
+    pub listed: Option<Listed>,
 }
 
 /// A process that is ready to serve: its sockets are bound, its policy compiled.
@@ -137,12 +146,14 @@ impl App {
                 policy.clone(),
                 issuers.clone(),
                 connections.clone(),
-                from.from_last_good,
+                from.last_good.is_some(),
             )
             .showing(shown);
-            if !from.from_last_good {
-                reloader.keep(&from.text);
+            match from.last_good {
+                None => reloader.keep(&from.text),
+                Some(found) => reloader.started_from_last_good(found.withheld, found.listed),
             }
+            reloader.announce();
             let (reload, wishes) = reload::channel();
             LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
         });

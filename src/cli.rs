@@ -12,6 +12,7 @@ mod man5;
 mod policy;
 mod reload;
 mod run;
+mod settle;
 mod status;
 mod token;
 
@@ -30,7 +31,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was found; 64 the command line is wrong; \
-66 the configuration file cannot be read; 69 an address cannot be listened on; 78 the configuration is wrong.";
+66 the configuration file cannot be read; 69 an address cannot be listened on, or the running process cannot be asked; \
+78 the configuration is wrong, or the running process refused it.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -83,11 +85,12 @@ pub enum Exit {
     Usage = 64,
     /// `EX_NOINPUT`: a file cannot be read.
     NoInput = 66,
-    /// `EX_UNAVAILABLE`: an address cannot be listened on, or the gateway's name leads nowhere.
+    /// `EX_UNAVAILABLE`: an address cannot be listened on, the gateway's name leads nowhere, or the running
+    /// process cannot be asked.
     Unavailable = 69,
     /// `EX_OSERR`: the operating system refuses something basic.
     System = 71,
-    /// `EX_CONFIG`: the configuration is wrong.
+    /// `EX_CONFIG`: the configuration is wrong, or the running process refused it.
     Config = 78,
 }
 

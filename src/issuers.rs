@@ -51,6 +51,30 @@ struct Source {
     fetching: AsyncMutex<Last>,
 }
 
+/// Issuers that are not in force yet.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    all: HashMap<Arc<str>, Arc<Source>>,
+    slots: Vec<Arc<KeySlot>>,
+    new: Vec<Arc<Source>>,
+}
+
+impl Prepared {
+    /// The places of their keys, in their order.
+    #[must_use]
+    pub fn slots(&self) -> &[Arc<KeySlot>] {
+        &self.slots
+    }
+}
+
+/// What makes it impossible to fetch keys from this source, whatever the issuer answers.
+///
+/// # Errors
+/// For a person.
+pub fn fetchable(keys: &KeySource) -> Result<(), String> {
+    Fetcher::new(keys, "").map(drop).map_err(|e| e.to_string())
+}
+
 /// When keys were last fetched.
 #[derive(Debug, Default)]
 struct Last {
@@ -87,52 +111,47 @@ impl Issuers {
         Self { state_dir: state_dir.join("keys"), all: Mutex::default() }
     }
 
-    /// The places of these issuers' keys, in their order. An issuer whose source has not changed
-    /// keeps its keys; one that is new has them fetched, or taken from the last run, in the
-    /// background; one that is gone is forgotten.
+    /// Issuers as they would be. One whose source has not changed keeps its keys; one that is new has
+    /// none yet. Nothing is asked of anybody and nothing that is in force changes: that is what
+    /// [`Self::commit`] does, and a preparation that is dropped leaves no trace (law 11).
+    #[must_use]
+    pub fn prepare(&self, issuers: &[Issuer]) -> Prepared {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut prepared = Prepared::default();
+        for issuer in issuers {
+            let same = |s: &&Arc<Source>| s.keys == issuer.keys && s.iss == issuer.issuer;
+            let source = all.get(&issuer.name).filter(same).cloned().unwrap_or_else(|| {
+                let new = Arc::new(Source::new(issuer));
+                prepared.new.push(new.clone());
+                new
+            });
+            prepared.slots.push(source.slot.clone());
+            prepared.all.insert(issuer.name.clone(), source);
+        }
+        prepared
+    }
+
+    /// Puts prepared issuers in force: new ones have their keys fetched, or taken from the last run, in
+    /// the background; one that is gone is forgotten.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn commit(&self, prepared: Prepared) {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = prepared.all;
+        for source in prepared.new.iter().filter(|s| s.fetcher.is_some()) {
+            tokio::spawn(keep_fresh(Arc::downgrade(source), self.state_dir.clone()));
+        }
+    }
+
+    /// Both at once, where there is nothing that could still be refused. Returns the places of the
+    /// issuers' keys, in their order.
     ///
     /// Must be called within a tokio runtime.
     #[must_use]
     pub fn adopt(&self, issuers: &[Issuer]) -> Vec<Arc<KeySlot>> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = HashMap::new();
-        let mut slots = Vec::with_capacity(issuers.len());
-        for issuer in issuers {
-            let same = |s: &&Arc<Source>| s.keys == issuer.keys && s.iss == issuer.issuer;
-            let source = all.get(&issuer.name).filter(same).cloned().unwrap_or_else(|| self.begin(issuer));
-            slots.push(source.slot.clone());
-            kept.insert(issuer.name.clone(), source);
-        }
-        *all = kept;
+        let prepared = self.prepare(issuers);
+        let slots = prepared.slots.clone();
+        self.commit(prepared);
         slots
-    }
-
-    fn begin(&self, issuer: &Issuer) -> Arc<Source> {
-        let fixed = match &issuer.keys {
-            KeySource::Remote { .. } => None,
-            KeySource::Jwks(text) => KeySet::jwks(text).ok(),
-            KeySource::Pem(text) => KeySet::pem(text).ok(),
-            KeySource::Secret(secret) => Some(KeySet::secret(secret)),
-        };
-        let fetcher = match Fetcher::new(&issuer.keys, &issuer.issuer) {
-            Ok(fetcher) => fetcher,
-            Err(error) => {
-                tracing::error!(issuer = &*issuer.name, %error, "the keys of this issuer cannot be fetched");
-                None
-            }
-        };
-        let source = Arc::new(Source {
-            issuer: issuer.name.clone(),
-            iss: issuer.issuer.clone(),
-            keys: issuer.keys.clone(),
-            slot: Arc::new(fixed.map_or_else(KeySlot::default, KeySlot::fixed)),
-            fetcher,
-            fetching: AsyncMutex::default(),
-        });
-        if source.fetcher.is_some() {
-            tokio::spawn(keep_fresh(Arc::downgrade(&source), self.state_dir.clone()));
-        }
-        source
     }
 
     /// Waits until every issuer has keys, for five seconds at the most. Returns the names of those
@@ -182,6 +201,16 @@ impl Issuers {
     }
 }
 
+#[cfg(test)]
+impl Issuers {
+    /// Which sources are in force, each with the place of its keys: what keeps them fresh lives as long.
+    pub(crate) fn identities(&self) -> Vec<(Arc<str>, [usize; 2])> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |source: &Arc<Source>| [Arc::as_ptr(source) as usize, Arc::as_ptr(&source.slot) as usize];
+        all.iter().map(|(name, source)| (name.clone(), of(source))).collect()
+    }
+}
+
 impl Issuers {
     /// Who is calling? A token signed with a key not yet known has its issuer asked once.
     ///
@@ -206,6 +235,27 @@ impl Issuers {
 }
 
 impl Source {
+    fn new(issuer: &Issuer) -> Self {
+        let fixed = match &issuer.keys {
+            KeySource::Remote { .. } => None,
+            KeySource::Jwks(text) => KeySet::jwks(text).ok(),
+            KeySource::Pem(text) => KeySet::pem(text).ok(),
+            KeySource::Secret(secret) => Some(KeySet::secret(secret)),
+        };
+        let fetcher = Fetcher::new(&issuer.keys, &issuer.issuer).unwrap_or_else(|error| {
+            tracing::error!(issuer = &*issuer.name, %error, "the keys of this issuer cannot be fetched");
+            None
+        });
+        Self {
+            issuer: issuer.name.clone(),
+            iss: issuer.issuer.clone(),
+            keys: issuer.keys.clone(),
+            slot: Arc::new(fixed.map_or_else(KeySlot::default, KeySlot::fixed)),
+            fetcher,
+            fetching: AsyncMutex::default(),
+        }
+    }
+
     /// Fetches, unless that is for a token and need not or may not be done again. Returns when to do so
     /// again.
     async fn fetch(&self, state_dir: &Path, cause: Cause) -> Duration {

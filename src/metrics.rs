@@ -35,6 +35,7 @@ pub struct Metrics {
     reload_ok: IntGauge,
     reload_at: IntGauge,
     reloads: IntCounterVec,
+    restart_pending: IntGauge,
     issuer_keys: IntGaugeVec,
     issuer_confirmed: IntGaugeVec,
     next_expiry: IntGauge,
@@ -78,6 +79,8 @@ pub struct State {
     pub generation: u64,
     /// Whether the last reload came into force, when the policy did, and how many did and did not.
     pub reloads: (bool, i64, u64, u64),
+    /// Whether the file in force changes what only a restart applies.
+    pub restart_pending: bool,
     /// Each issuer: its name, how many keys, when confirmed in seconds since 1970; `None`: its keys
     /// are not fetched, so they do not age.
     pub issuers: Vec<(String, usize, Option<i64>)>,
@@ -194,6 +197,10 @@ impl Metrics {
                 "config_last_reload_success_timestamp_seconds",
                 "When the policy in force came into force, in seconds since 1970.",
             )?,
+            restart_pending: gauge(
+                "config_restart_pending",
+                "1 while the file in force changes what only a restart applies.",
+            )?,
             reloads: counters("config_reloads_total", "Reloads of the configuration, by result.", &["result"])?,
             issuer_keys: gauges("issuer_keys", "Usable keys of each issuer.", &["issuer"])?,
             issuer_confirmed: gauges(
@@ -305,6 +312,7 @@ impl Metrics {
         gauge(&self.generation, i64::try_from(state.generation).unwrap_or(i64::MAX));
         gauge(&self.reload_ok, i64::from(state.reloads.0));
         gauge(&self.reload_at, state.reloads.1);
+        gauge(&self.restart_pending, i64::from(state.restart_pending));
         for (result, count) in [("success", state.reloads.2), ("failure", state.reloads.3)] {
             let counter = self.reloads.with_label_values(&[result]);
             counter.inc_by(count.saturating_sub(counter.get()));

@@ -1,20 +1,36 @@
-//! The live configuration: a changed file is read, judged and put in force, or changes nothing (law 11).
+//! The live configuration: a changed file is prepared, judged and committed, or changes nothing (law 11).
+//!
+//! [`candidate`] prepares and judges, and is given nothing that it could change; `commit` alone changes
+//! what is in force. What needs a restart does not hold the rest up: it is named and waits.
+//!
+//! A token that the refused file has no place for stays good while the process runs, since nobody can
+//! tell a revocation from a file half saved; the verdict, the log and the status name it. By command,
+//! [`Reload::revoke`], it ends at once. A start from the last good file takes over neither: see
+//! [`crate::state::Withheld`].
+
+mod candidate;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use verdict::{Revoked, Standing, Verdict};
 
 use crate::config::diagnostic::{Problem, Severity, Source};
 use crate::config::surroundings::System;
-use crate::config::{self, Config, Fixed, Loaded};
+use crate::config::{self, Fixed, Loaded};
 use crate::files::Sighting;
 use crate::issuers::Issuers;
 use crate::listener::Connections;
 use crate::policy::{Policy, trial};
+use crate::secret::TokenHash;
 use crate::service;
 use crate::state::StateDir;
 use crate::telemetry;
 use crate::tls::Present;
 use crate::watch::Watch;
 use arc_swap::ArcSwap;
+use candidate::{Candidate, InForce};
 use jiff::Timestamp;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,85 +39,6 @@ use tokio::sync::{mpsc, oneshot};
 /// How often open streams are judged again although the policy did not change: tokens and grants
 /// expire too.
 const JUDGE: Duration = Duration::from_millis(500);
-
-/// What a reload came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
-    /// The file is in force.
-    InForce {
-        /// The number of the policy.
-        generation: u64,
-        /// Open streams that ended because their caller may no longer do what they do.
-        streams_ended: usize,
-        /// What is legal but unwise, for a person.
-        warnings: String,
-    },
-    /// The file is wrong; what was in force stays so.
-    Refused {
-        /// The number of the policy that stays in force.
-        generation: u64,
-        /// What is wrong, for a person.
-        problems: String,
-    },
-    /// The file changes what needs a restart; what was in force stays so.
-    NeedsRestart {
-        /// The number of the policy that stays in force.
-        generation: u64,
-        /// The keys.
-        keys: Vec<&'static str>,
-    },
-}
-
-impl Verdict {
-    /// Whether the file is in force.
-    #[must_use]
-    pub fn is_in_force(&self) -> bool {
-        matches!(self, Self::InForce { .. })
-    }
-
-    /// The verdict for a person.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match self {
-            Self::InForce { generation, streams_ended, warnings } => {
-                let ended =
-                    if *streams_ended > 0 { format!("; {streams_ended} open streams ended") } else { String::new() };
-                format!("{warnings}policy {generation} is in force{ended}")
-            }
-            Self::Refused { generation, problems } => {
-                format!("{problems}the file is wrong; policy {generation} stays in force")
-            }
-            Self::NeedsRestart { generation, keys } => format!(
-                "the file changes {}, which needs a restart; nothing was applied, policy {generation} stays in force",
-                keys.join(", ")
-            ),
-        }
-    }
-}
-
-/// How the live configuration is, for status and metrics.
-#[derive(Debug, Clone, Serialize)]
-pub struct Standing {
-    /// The number of the policy in force.
-    pub generation: u64,
-    /// When it came into force.
-    pub since: Timestamp,
-    /// Whether the process was started from the last good file, because the present one is broken.
-    pub from_last_good: bool,
-    /// What the last reload came to, if there was one.
-    pub last: Option<(Timestamp, Verdict)>,
-    /// Reloads that came into force, and that did not.
-    pub reloads: (u64, u64),
-}
-
-impl Standing {
-    /// Whether the present file is in force.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        !self.from_last_good && self.last.as_ref().is_none_or(|(_, verdict)| verdict.is_in_force())
-    }
-}
 
 /// Puts configurations in force.
 #[derive(Debug)]
@@ -116,21 +53,38 @@ pub struct Reloader {
     shown: Vec<Option<Arc<Present>>>,
 }
 
-/// Asks the reloading task for a reload, and waits for the verdict.
+/// Asks the reloading task for something, and waits until it is done.
 #[derive(Debug, Clone)]
-pub struct Reload(mpsc::Sender<oneshot::Sender<Verdict>>);
+pub struct Reload(mpsc::Sender<Wish>);
+
+/// What is asked of the reloading task: one after the other, so that none undoes another.
+#[derive(Debug)]
+pub enum Wish {
+    /// Read the file again, changed or not.
+    Reload(oneshot::Sender<Verdict>),
+    /// Accept the tokens of this name no more, whatever the file says.
+    Revoke(String, oneshot::Sender<Revoked>),
+}
 
 impl Reload {
     /// Reads the file again, changed or not. `None` when the process is ending.
     pub async fn now(&self) -> Option<Verdict> {
         let (send, receive) = oneshot::channel();
-        self.0.send(send).await.ok()?;
+        self.0.send(Wish::Reload(send)).await.ok()?;
+        receive.await.ok()
+    }
+
+    /// Has the tokens of this name accepted no more, although no file that says so is in force. `None` when
+    /// the process is ending.
+    pub async fn revoke(&self, name: String) -> Option<Revoked> {
+        let (send, receive) = oneshot::channel();
+        self.0.send(Wish::Revoke(name, send)).await.ok()?;
         receive.await.ok()
     }
 }
 
 /// The other end of [`Reload`].
-pub type Wishes = mpsc::Receiver<oneshot::Sender<Verdict>>;
+pub type Wishes = mpsc::Receiver<Wish>;
 
 /// A way to ask for reloads, and where the wishes arrive.
 #[must_use]
@@ -150,15 +104,9 @@ impl Reloader {
         connections: Arc<Connections>,
         from_last_good: bool,
     ) -> Self {
-        let standing = Standing {
-            generation: policy.load().generation(),
-            since: Timestamp::now(),
-            from_last_good,
-            last: None,
-            reloads: (0, 0),
-        };
+        let standing = Standing::new(policy.load().generation(), from_last_good, Vec::new());
         Self {
-            path: path.to_owned(),
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state: StateDir::new(&fixed.state_dir),
             fixed,
             policy,
@@ -167,6 +115,12 @@ impl Reloader {
             standing: Mutex::new(standing),
             shown: Vec::new(),
         }
+    }
+
+    /// The file that is read.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The same, which replaces these listeners' certificates too.
@@ -199,6 +153,17 @@ impl Reloader {
                     continue;
                 }
             };
+            let wish = match wish {
+                Some(Wish::Revoke(name, answer)) => {
+                    let this = self.clone();
+                    if let Ok(revoked) = tokio::task::spawn_blocking(move || this.revoke(&name)).await {
+                        let _ = answer.send(revoked);
+                    }
+                    continue;
+                }
+                Some(Wish::Reload(answer)) => Some(answer),
+                None => None,
+            };
             service::reloading();
             // A large policy takes a while, which no request should wait for.
             let this = self.clone();
@@ -225,59 +190,99 @@ impl Reloader {
     fn reload(&self) -> (Verdict, Option<Vec<Sighting>>) {
         let begun = Instant::now();
         let (verdict, files) = match config::load(&self.path, &System) {
-            Ok(loaded) => self.judge(loaded),
+            Ok(mut loaded) => {
+                let files = std::mem::take(&mut loaded.files);
+                (self.judge(loaded), Some(files))
+            }
             Err(error) => {
                 let problems = format!("{} cannot be read: {error}\n", self.path.display());
-                (Verdict::Refused { generation: self.generation(), problems }, None)
+                (Verdict::Refused { generation: self.generation(), still_accepted: Vec::new(), problems }, None)
             }
         };
         let took = begun.elapsed().as_secs_f64();
         match &verdict {
-            Verdict::InForce { generation, streams_ended, .. } => {
+            Verdict::InForce { generation, streams_ended, pending_restart, .. } => {
                 tracing::info!(generation, streams_ended, took_s = took, "a new policy is in force");
+                if !pending_restart.is_empty() {
+                    let keys = pending_restart.join(", ");
+                    tracing::warn!(generation, keys, "the file changes what only a restart applies");
+                }
             }
-            refused => tracing::error!(generation = self.generation(), "{}", refused.describe()),
+            refused @ Verdict::Refused { .. } => {
+                tracing::error!(generation = self.generation(), "{}", refused.describe());
+            }
         }
-        let mut standing = self.lock();
-        if let Verdict::InForce { generation, .. } = &verdict {
-            standing.generation = *generation;
-            standing.since = Timestamp::now();
-            standing.from_last_good = false;
-            standing.reloads.0 += 1;
-        } else {
-            standing.reloads.1 += 1;
-        }
-        standing.last = Some((Timestamp::now(), verdict.clone()));
+        self.lock().note(&verdict);
         (verdict, files)
     }
 
-    fn judge(&self, loaded: Loaded) -> (Verdict, Option<Vec<Sighting>>) {
-        let text = loaded.render();
-        let Loaded { config, source, files, .. } = loaded;
-        let Some(Config { fixed, live }) = config else {
-            return (Verdict::Refused { generation: self.generation(), problems: text }, Some(files));
-        };
-        let keys = self.fixed.differences(&fixed);
-        if !keys.is_empty() {
-            return (Verdict::NeedsRestart { generation: self.generation(), keys }, Some(files));
+    /// Puts a file in force, or finds it wrong and touches nothing.
+    fn judge(&self, loaded: Loaded) -> Verdict {
+        let listed = config::listed(&loaded.source.text);
+        let policy = self.policy.load_full();
+        let running = InForce { fixed: &self.fixed, policy: &policy, issuers: &self.issuers };
+        match Candidate::prepare(loaded, &running) {
+            Ok(candidate) => self.commit(candidate),
+            Err(problems) => {
+                let still_accepted =
+                    listed.as_ref().map(|listed| without_place(&policy, listed, Timestamp::now())).unwrap_or_default();
+                // For a start from the last good file; this process goes on as before.
+                if let Err(error) = self.state.note_listed(&self.path, listed) {
+                    tracing::warn!(dir = %self.state.path().display(), %error, "which tokens the refused file lists cannot be noted for the next start");
+                }
+                Verdict::Refused { generation: policy.generation(), still_accepted, problems }
+            }
         }
-        let generation = self.generation() + 1;
-        let slots = self.issuers.adopt(&live.issuers);
-        let certificates = live.certificates.clone();
-        let policy = Policy::compile(live, &slots, generation);
-        if let Some(failed) = rehearsed(&policy, &source) {
-            return (Verdict::Refused { generation: self.generation(), problems: failed }, Some(files));
-        }
+    }
+
+    /// The one place where what is in force changes by a file.
+    fn commit(&self, candidate: Candidate) -> Verdict {
+        let Candidate { policy, issuers, certificates, level, pending, next_state_dir, text, warnings } = candidate;
+        let generation = policy.generation();
+        self.issuers.commit(issuers);
         self.policy.store(Arc::new(policy));
         for (shown, certificate) in self.shown.iter().zip(certificates) {
             if let (Some(shown), Some(certificate)) = (shown, certificate) {
                 shown.replace(certificate);
             }
         }
-        telemetry::set_level(fixed.log.level);
+        telemetry::set_level(level);
         let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
-        self.keep(&source.text);
-        (Verdict::InForce { generation, streams_ended, warnings: text }, Some(files))
+        self.keep(&text);
+        if let Some(dir) = next_state_dir {
+            self.keep_in(&StateDir::new(&dir), &text);
+        }
+        Verdict::InForce { generation, streams_ended, pending_restart: pending, warnings }
+    }
+
+    /// Accepts the tokens of this name no more, and has the next start know it.
+    fn revoke(&self, name: &str) -> Revoked {
+        let policy = self.policy.load_full();
+        let mut live = policy.live().clone();
+        let (gone, stay): (Vec<_>, Vec<_>) = live.tokens.into_iter().partition(|token| *token.name == *name);
+        live.tokens = stay;
+        let hashes: Vec<TokenHash> = gone.iter().map(|token| token.hash).collect();
+        if hashes.is_empty() {
+            return Revoked { generation: policy.generation(), tokens: 0, streams_ended: 0, not_kept: None };
+        }
+        let generation = policy.generation() + 1;
+        let authenticator = policy.authenticator();
+        let slots: Vec<_> = (0..live.issuers.len()).filter_map(|i| authenticator.slot(i).cloned()).collect();
+        self.policy.store(Arc::new(Policy::compile(live, &slots, generation)));
+        let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
+        let kept = self.state.note_revoked(&self.path, &hashes);
+        // Better no last good configuration than one that lets it in again.
+        let kept = kept.or_else(|error| self.state.forget(&self.path).map_err(|_| error));
+        let not_kept = kept.err().map(|error| format!("{}: {error}", self.state.path().display()));
+        self.lock().note_revoked(generation, name);
+        tracing::warn!(
+            generation,
+            token = name,
+            streams_ended,
+            not_kept,
+            "a token was revoked by command: a new policy is in force, which the file does not say yet"
+        );
+        Revoked { generation, tokens: hashes.len(), streams_ended, not_kept }
     }
 
     fn generation(&self) -> u64 {
@@ -286,10 +291,53 @@ impl Reloader {
 
     /// Keeps a configuration that is in force for the next start.
     pub fn keep(&self, text: &str) {
-        if let Err(error) = self.state.keep(&self.path, text) {
-            tracing::warn!(dir = %self.state.path().display(), %error, "the last good configuration cannot be kept for the next start");
+        self.keep_in(&self.state, text);
+    }
+
+    fn keep_in(&self, state: &StateDir, text: &str) {
+        let Err(error) = state.keep(&self.path, text) else { return };
+        tracing::warn!(dir = %state.path().display(), %error, "the last good configuration cannot be kept for the next start");
+        // The older one stays only if it lets nobody in whom this one does not.
+        let tokens = |text: &str| config::listed(text).unwrap_or_default();
+        let (old, new) = (tokens(&state.recall(&self.path).unwrap_or_default()), tokens(text));
+        if old.keys().all(|hash| new.contains_key(hash)) {
+            return;
+        }
+        match state.forget(&self.path) {
+            Ok(()) => tracing::error!(
+                "the last good configuration was removed: it accepts tokens that were revoked since, and cannot be replaced"
+            ),
+            Err(error) => tracing::error!(%error, "the last good configuration accepts tokens that were revoked since"),
         }
     }
+
+    /// Notes what a start from the last good file found: the tokens it did not take over, and which the
+    /// present file lists.
+    pub fn started_from_last_good(&self, withheld: Vec<String>, listed: Option<config::Listed>) {
+        if let Err(error) = self.state.note_listed(&self.path, listed) {
+            tracing::warn!(dir = %self.state.path().display(), %error, "which tokens the broken file lists cannot be noted for the next start");
+        }
+        self.lock().withheld = withheld;
+    }
+
+    /// Says where this process is asked, for commands that cannot tell it from the file.
+    pub fn announce(&self) {
+        let socket = std::path::absolute(&self.fixed.admin.socket);
+        if let Err(error) = socket.and_then(|socket| self.state.announce(&self.path, &socket)) {
+            tracing::warn!(dir = %self.state.path().display(), %error, "commands may not find this process's socket if the file names another");
+        }
+    }
+}
+
+/// The tokens that are in force and that a file has no place for: not listed, or ended.
+fn without_place(policy: &Policy, listed: &config::Listed, now: Timestamp) -> Vec<String> {
+    let accepted = policy.live().tokens.iter().filter(|t| t.expires.is_none_or(|at| at > now));
+    let gone = accepted.filter(|t| match listed.get(&t.hash.to_hex()) {
+        None => true,
+        Some(ends) => ends.is_some_and(|at| at <= now),
+    });
+    let names: std::collections::BTreeSet<String> = gone.map(|t| t.name.to_string()).collect();
+    names.into_iter().collect()
 }
 
 /// What a policy's own tests have against it, rendered; `None` if nothing.

@@ -75,6 +75,13 @@ impl Present {
     }
 }
 
+#[cfg(test)]
+impl Present {
+    pub(crate) fn first_in_chain(&self) -> Vec<u8> {
+        self.0.load().cert.first().map(|c| c.to_vec()).unwrap_or_default()
+    }
+}
+
 impl ResolvesServerCert for Present {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())

@@ -5,7 +5,7 @@ use crate::gateway::{Advice, Findings, Severity};
 use crate::issuers::KeyStatus;
 use crate::label::StreamKind;
 use crate::policy::Policy;
-use crate::reload::Verdict;
+use crate::reload::{Standing, Verdict};
 use crate::watchtower::Shown;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,12 @@ pub struct PolicyStatus {
     pub since: Timestamp,
     /// Whether it is the last good one, because the present file is broken.
     pub from_last_good: bool,
+    /// Tokens of the last good file that are not accepted, because they were revoked since.
+    pub withheld: Vec<String>,
+    /// Tokens that are accepted although the refused file has no place for them.
+    pub still_accepted: Vec<String>,
+    /// The keys of the file in force that only a restart applies.
+    pub pending_restart: Vec<&'static str>,
     /// When the last reload was, if there was one.
     pub last_reload: Option<Timestamp>,
     /// Whether that came into force.
@@ -112,11 +118,7 @@ impl Status {
         if failed.is_some_and(|failed| answered.is_none_or(|answered| failed < answered)) {
             warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway.authority()));
         }
-        if standing.from_last_good {
-            warnings.push("the configuration file is broken: the last good one is in force".to_owned());
-        } else if !standing.is_good() {
-            warnings.push("the last reload was refused: what was in force before stays so".to_owned());
-        }
+        warnings.extend(of_the_file(&standing));
         let found = asked.gateway.findings();
         // What works and could work better must not hide what does not work.
         let (trouble, advice): (Vec<_>, Vec<_>) =
@@ -144,6 +146,9 @@ impl Status {
                 generation: standing.generation,
                 since: standing.since,
                 from_last_good: standing.from_last_good,
+                withheld: standing.withheld.clone(),
+                still_accepted: standing.still_accepted().to_vec(),
+                pending_restart: standing.pending_restart.clone(),
                 last_reload: standing.last.as_ref().map(|(at, _)| *at),
                 last_reload_ok: standing.is_good(),
                 last_reload_text: standing.last.as_ref().map(|(_, verdict)| Verdict::describe(verdict)),
@@ -164,6 +169,31 @@ impl Status {
             refusals: asked.tower.refusals(),
         }
     }
+}
+
+/// What the file says and the process does not do.
+fn of_the_file(standing: &Standing) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if standing.from_last_good {
+        warnings.push("the configuration file is broken: the last good one is in force".to_owned());
+    } else if !standing.is_good() {
+        warnings.push("the last reload was refused: what was in force before stays so".to_owned());
+    }
+    if !standing.withheld.is_empty() {
+        let names = standing.withheld.join(", ");
+        warnings.push(format!("not taken over from the last good file, because they were revoked since: {names}"));
+    }
+    if !standing.still_accepted().is_empty() {
+        let names = standing.still_accepted().join(", ");
+        warnings.push(format!(
+            "still accepted, although the refused file has no place for them: {names}; `scopeshim token revoke NAME` ends that now"
+        ));
+    }
+    if !standing.pending_restart.is_empty() {
+        let keys = standing.pending_restart.join(", ");
+        warnings.push(format!("only a restart applies what the file says of {keys}"));
+    }
+    warnings
 }
 
 fn issuer(keys: &KeyStatus) -> IssuerStatus {

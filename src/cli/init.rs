@@ -3,6 +3,8 @@
 mod files;
 mod snippets;
 
+use super::asking::Running;
+use super::settle::{Settled, settle};
 use super::{Exit, complain, say, token};
 use crate::config::surroundings::{Surroundings, System};
 use crate::openclaw::{Fault, OpenClaw};
@@ -91,6 +93,22 @@ pub(super) fn init(mut args: Args) -> Exit {
     say(format!("The token `{}`, shown this once:\n\n    {secret}\n", args.token_name));
     say(snippets::gateway_changes(&found));
     say(snippets::clients(&args.listen, &secret));
+    // Who wrote over the file of a running process has changed who is let in.
+    let settled = if args.force { settle(&Running::by(files.config())) } else { Settled::InForce(String::new()) };
+    match settled {
+        Settled::InForce(said) if !said.is_empty() => say(format!("The running process has taken it over: {said}\n")),
+        Settled::InForce(_) | Settled::NotRunning(_) => {}
+        Settled::Unknown(why) => {
+            complain(format!("warning: whether a process runs by it and took it over is not known: {why}"));
+        }
+        Settled::Refused(said) => {
+            complain(format!(
+                "{said}\nerror: {} is written and NOT in force, for the reasons above",
+                files.config().display()
+            ));
+            return Exit::Config;
+        }
+    }
     let config = files.config().display();
     if files.packaged() {
         say(format!("Next:\n\n    systemctl enable --now scopeshim\n    scopeshim doctor --config {config}"));

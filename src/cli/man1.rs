@@ -9,7 +9,7 @@ use std::io::{Result, Write};
 const FILES: &str = ".SH FILES\n\
     .TP\n/etc/scopeshim/config.toml\nThe configuration, see scopeshim.toml(5).\n\
     .TP\n/var/lib/scopeshim\nThe state of the packaged service, the last good configuration in it.\n\
-    .TP\n/run/scopeshim/admin.sock\nWhere the packaged service answers \\fBreload\\fR, \\fBstatus\\fR and \\fBtop\\fR.\n\
+    .TP\n/run/scopeshim/admin.sock\nWhere the packaged service answers \\fBreload\\fR, \\fBstatus\\fR, \\fBtop\\fR and the verbs that edit the configuration.\n\
     .SH SEE ALSO\nscopeshim.toml(5), systemctl(1), /usr/share/doc/scopeshim/README.md\n";
 
 /// Renders `scopeshim(1)`.

@@ -1,13 +1,14 @@
 //! `run`: serve until told to stop.
 
 use super::{Exit, check, complain};
-use crate::app::{App, Provenance, StartError, Stopped};
+use crate::app::{App, LastGood, Provenance, StartError, Stopped};
 use crate::config::diagnostic::Source;
 use crate::config::surroundings::{System, default_state_dir};
 use crate::config::{self, Config, Loaded};
 use crate::reload::Reload;
 use crate::state::{StateDir, state_dir_in};
 use crate::telemetry;
+use jiff::Timestamp;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -43,13 +44,14 @@ async fn serve(config: Config, from: Provenance) -> Result<(), StartError> {
     let mut signals = Signals::begin()?;
     let mode = config.live.gateway_auth.mode();
     let gateway = config.fixed.gateway.authority();
-    let from_last_good = from.from_last_good;
+    let last_good = from.last_good.clone();
     let app = App::build(config, Some(from)).await?;
     for listener in app.listeners() {
         tracing::info!(address = %listener, gateway, mode, version = env!("CARGO_PKG_VERSION"), "listening");
     }
-    if from_last_good {
-        tracing::error!("the configuration file is broken: serving by the last good one until it is mended");
+    if let Some(found) = last_good {
+        let withheld = found.withheld.join(", ");
+        tracing::error!(withheld, "the configuration file is broken: serving by the last good one until it is mended");
     }
     let (stop, stopped) = mpsc::channel(4);
     let reload = app.reload();
@@ -61,25 +63,36 @@ async fn serve(config: Config, from: Provenance) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Reads the configuration; where it is broken, the last one that was good (law 11).
+/// Reads the configuration; where it is broken, the last one that was good (law 11), without the tokens
+/// that were revoked since.
 fn load(path: &Path) -> Result<(Config, Provenance), Exit> {
     let (loaded, _) = check::rehearse(check::load(path)?);
     if !loaded.problems.is_empty() {
         complain(loaded.render().trim_end());
     }
     let Loaded { source, config, files, .. } = loaded;
+    let from = |text, last_good| Provenance { path: path.to_owned(), text, files, last_good };
     if let Some(config) = config {
-        return Ok((config, Provenance { path: path.to_owned(), text: source.text, files, from_last_good: false }));
+        return Ok((config, from(source.text, None)));
     }
     let dirs = [state_dir_in(&source.text), Some(default_state_dir(&System))];
-    let kept = dirs.into_iter().flatten().find_map(|dir| StateDir::new(&dir).recall(path));
-    let last_good = kept.map(|text| config::parse(Source::new(source.name.clone(), text), &System));
-    let Some(Loaded { config: Some(config), source, .. }) = last_good else {
+    let kept = dirs.into_iter().flatten().find_map(|dir| {
+        let state = StateDir::new(&dir);
+        state.recall(path).map(|text| (text, state))
+    });
+    let last_good = kept.map(|(text, state)| (config::parse(Source::new(source.name.clone(), text), &System), state));
+    let Some((Loaded { config: Some(mut config), source: kept, .. }, state)) = last_good else {
         complain(format!("{}: the configuration is wrong; nothing was started", path.display()));
         return Err(Exit::Config);
     };
+    let listed = config::listed(&source.text);
+    let withheld = state.withheld(path).with_listed(listed.clone()).apply(&mut config.live.tokens, Timestamp::now());
     complain(format!("{}: the configuration is wrong; starting from the last good one instead", path.display()));
-    Ok((config, Provenance { path: path.to_owned(), text: source.text, files, from_last_good: true }))
+    if !withheld.is_empty() {
+        let names = withheld.join(", ");
+        complain(format!("  not taken over from it, because they were revoked since: {names}"));
+    }
+    Ok((config, from(kept.text, Some(LastGood { withheld, listed }))))
 }
 
 fn failed(error: &StartError) -> Exit {

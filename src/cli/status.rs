@@ -77,7 +77,7 @@ pub(super) fn top(args: &TopArgs) -> Exit {
 }
 
 fn ask(at: &Running) -> Result<Value, String> {
-    match asking::ask(at, &Method::GET, "/status")? {
+    match asking::ask(at, &Method::GET, "/status").map_err(|e| e.to_string())? {
         (200, status) => Ok(status),
         (status, answer) => Err(format!("the process answered {status}: {answer}")),
     }

@@ -1,7 +1,10 @@
 //! `token`: named bearer tokens.
 
 mod edit;
+mod revoke;
 
+use super::asking::Running;
+use super::settle::{Settled, settle};
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::scope::{KNOWN, Scope};
 use crate::secret::TokenHash;
@@ -18,11 +21,11 @@ pub(super) enum Verb {
         /// Until when it is valid, for example 2027-01-31T00:00:00Z
         #[arg(long, value_name = "MOMENT")]
         expires: Option<jiff::Timestamp>,
-        /// Write the table into the configuration instead of printing it
+        /// Write the table into the configuration instead of printing it, and wait until it is in force
         #[arg(long)]
         write: bool,
         #[command(flatten)]
-        file: ConfigFile,
+        at: Running,
     },
     /// List the named tokens
     List {
@@ -32,7 +35,7 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Give a token a new secret; the old one stays good for a while
+    /// Give a token a new secret, and wait until it is in force; the old one stays good for a while
     Rotate {
         /// The token's name
         name: String,
@@ -40,14 +43,21 @@ pub(super) enum Verb {
         #[arg(long, value_name = "SPAN", default_value = "24h")]
         overlap: jiff::SignedDuration,
         #[command(flatten)]
-        file: ConfigFile,
+        at: Running,
     },
-    /// Take a token out of the configuration
+    /// Take a token out of the configuration, and wait until it is accepted no more
+    ///
+    /// Exit code 0 says that the running process accepts it no more, or that none runs. Where the file is
+    /// wrong for other reasons the process ends the token all the same, and a start from the last good
+    /// configuration does not bring it back.
     Revoke {
         /// The token's name
         name: String,
+        /// Take out the policy's own tests that speak of the token too
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
-        file: ConfigFile,
+        at: Running,
     },
     /// Say whose token is on standard input, and whether it is good
     Check(ConfigFile),
@@ -58,14 +68,12 @@ pub(super) const PREFIX: &str = "scs_";
 
 pub(super) fn token(verb: Verb) -> Exit {
     match verb {
-        Verb::New { name, scopes, expires, write, file } => new(&name, &scopes, expires, write.then_some(&file)),
+        Verb::New { name, scopes, expires, write, at } => new(&name, &scopes, expires, write.then_some(&at)),
         Verb::List { file, json } => list(&file, json),
-        Verb::Rotate { name, overlap, file } => edited(&file, |document| {
-            let secret = generate().map_err(|e| e.to_string())?;
-            edit::rotate(document, &name, &hash(&secret), jiff::Timestamp::now() + overlap)?;
-            Ok(Some(secret))
-        }),
-        Verb::Revoke { name, file } => edited(&file, |document| edit::revoke(document, &name).map(|()| None)),
+        Verb::Rotate { name, overlap, at } => {
+            edited(&at, |document, hash| edit::rotate(document, &name, hash, jiff::Timestamp::now() + overlap))
+        }
+        Verb::Revoke { name, force, at } => revoke::revoke(&at, &name, force),
         Verb::Check(file) => check_one(&file),
     }
 }
@@ -74,7 +82,7 @@ fn hash(secret: &str) -> String {
     TokenHash::of(secret.as_bytes()).to_hex()
 }
 
-fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&ConfigFile>) -> Exit {
+fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&Running>) -> Exit {
     if !crate::config::is_name(name) {
         complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
         return Exit::Usage;
@@ -94,12 +102,8 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: O
             Ok(_) => {}
         }
     }
-    if let Some(file) = write {
-        return edited(file, |document| {
-            let secret = generate().map_err(|e| e.to_string())?;
-            edit::add(document, name, &hash(&secret), scopes, expires)?;
-            Ok(Some(secret))
-        });
+    if let Some(at) = write {
+        return edited(at, |document, hash| edit::add(document, name, hash, scopes, expires));
     }
     let Ok(secret) = generate() else {
         complain("error: the system's random numbers cannot be had");
@@ -112,23 +116,43 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: O
     Exit::Ok
 }
 
-/// Edits the configuration, and prints the secret that came of it only once the edit is on disk.
-fn edited(
-    file: &ConfigFile,
-    change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<Option<String>, String>,
-) -> Exit {
-    match edit::edit(&file.config, change) {
-        Ok(secret) => {
-            if let Some(secret) = secret {
-                complain("The token, shown this once; give it to the client:");
-                say(secret);
-            }
-            complain(format!("{} is written; a running process takes it over by itself", file.config.display()));
+/// Edits the configuration so that it holds the hash of a new secret, prints the secret only once the
+/// edit is on disk, and waits until it is in force.
+fn edited(at: &Running, change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>) -> Exit {
+    let Ok(secret) = generate() else {
+        complain("error: the system's random numbers cannot be had");
+        return Exit::System;
+    };
+    if let Err(error) = edit::edit(at.config(), edit::Demand::Right, |document| change(document, &hash(&secret))) {
+        complain(format!("error: {error}"));
+        return Exit::Failed;
+    }
+    complain("The token, shown this once; give it to the client:");
+    say(secret);
+    let file = at.config().display();
+    match settle(at) {
+        Settled::InForce(said) => {
+            complain(format!("{file} is written: {said}"));
             Exit::Ok
         }
-        Err(message) => {
-            complain(format!("error: {message}"));
-            Exit::Failed
+        Settled::NotRunning(error) => {
+            complain(format!("{file} is written; no process runs, so it counts from the next start\n  ({error})"));
+            Exit::Ok
+        }
+        Settled::Refused(said) => {
+            complain(said);
+            complain(format!(
+                "error: {file} is written and NOT in force: the running process refused it, for the reasons above\n  \
+                 = help: mend the file, then `scopeshim reload`"
+            ));
+            Exit::Config
+        }
+        Settled::Unknown(why) => {
+            complain(format!(
+                "error: {file} is written, and whether it is in force is not known: {why}\n  \
+                 = help: `scopeshim reload` asks again"
+            ));
+            Exit::Unavailable
         }
     }
 }

@@ -117,6 +117,12 @@ pub struct GatewayAddress {
 }
 
 impl GatewayAddress {
+    /// Whether both lead to the same gateway.
+    #[must_use]
+    pub fn is_same_gateway(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
     /// `host:port`, an IPv6 host in brackets.
     #[must_use]
     pub fn authority(&self) -> String {

@@ -117,7 +117,7 @@ pub enum GatewayAuth {
 }
 
 /// What a gateway in mode trusted-proxy is told (contract §4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxy {
     /// Its `gateway.auth.trustedProxy.userHeader`.
     pub user_header: HeaderName,
@@ -135,6 +135,18 @@ impl GatewayAuth {
             Self::Token(secret) | Self::Password(secret) => Some(secret),
             Self::None | Self::TrustedProxy(_) => None,
         }
+    }
+
+    /// Whether the same is presented to the gateway.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let told = |auth: &Self| match auth {
+            Self::TrustedProxy(told) => Some((**told).clone()),
+            _ => None,
+        };
+        self.mode() == other.mode()
+            && self.secret().map(Secret::hash) == other.secret().map(Secret::hash)
+            && told(self) == told(other)
     }
 
     /// The mode's name, as the gateway spells it.

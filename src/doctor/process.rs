@@ -34,14 +34,14 @@ fn judge(status: &Value) -> Outcome {
     }
     if policy.get("last_reload_ok") == Some(&Value::Bool(false)) {
         let said = policy.get("last_reload_text").and_then(Value::as_str).unwrap_or("the last reload was refused");
-        let restart = said.contains("needs a restart");
+        return finding(said.trim().to_owned(), "mend the file (`scopeshim check`), then `scopeshim reload`");
+    }
+    let pending = policy.get("pending_restart").and_then(Value::as_array).into_iter().flatten();
+    let pending: Vec<&str> = pending.filter_map(Value::as_str).collect();
+    if !pending.is_empty() {
         return finding(
-            said.trim().to_owned(),
-            if restart {
-                "restart the process: `systemctl restart scopeshim`"
-            } else {
-                "mend the file (`scopeshim check`), then `scopeshim reload`"
-            },
+            format!("only a restart applies what the file says of {}", pending.join(", ")),
+            "restart the process: `systemctl restart scopeshim`",
         );
     }
     Outcome::Good(format!("policy {generation} is in force"))
@@ -64,8 +64,7 @@ mod tests {
         let refused =
             json!({"last_reload_ok": false, "last_reload_text": "the file is wrong; policy 2 stays in force"});
         assert!(said(refused).ends_with("then `scopeshim reload`"));
-        let restart =
-            json!({"last_reload_ok": false, "last_reload_text": "the file changes [log], which needs a restart"});
+        let restart = json!({"generation": 2, "last_reload_ok": true, "pending_restart": ["[log] format"]});
         assert!(said(restart).contains("systemctl restart"));
     }
 }

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -84,23 +85,33 @@ impl Device {
         let path = state_dir.join(FILE);
         let name = path.display().to_string();
         let failed = |cause| DeviceError::File { path: name.clone(), cause };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let mode = std::fs::metadata(&path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(DeviceError::Mode { path: name });
-                }
-                let document = STANDARD.decode(text.trim()).ok();
-                document.and_then(|d| Self::from_pkcs8(&d)).ok_or(DeviceError::Content { path: name })
-            }
+        match std::fs::File::open(&path) {
+            Ok(file) => Self::read(file, name),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (device, document) = Self::generate()?;
-                files::write_atomically(&path, format!("{}\n", STANDARD.encode(document)).as_bytes(), 0o600)
-                    .map_err(failed)?;
-                Ok(device)
+                match files::create(&path, format!("{}\n", STANDARD.encode(document)).as_bytes(), 0o600) {
+                    Ok(()) => Ok(device),
+                    // Another process on this directory was faster: both are one device.
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                        Self::read(std::fs::File::open(&path).map_err(failed)?, name)
+                    }
+                    Err(error) => Err(failed(error)),
+                }
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// The mode judged is that of the file that is read.
+    fn read(mut file: std::fs::File, name: String) -> Result<Self, DeviceError> {
+        let failed = |cause| DeviceError::File { path: name.clone(), cause };
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(DeviceError::Mode { path: name });
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let document = STANDARD.decode(text.trim()).ok();
+        document.and_then(|d| Self::from_pkcs8(&d)).ok_or(DeviceError::Content { path: name })
     }
 
     fn generate() -> Result<(Self, Vec<u8>), DeviceError> {
@@ -165,6 +176,17 @@ mod tests {
         std::fs::write(&path, "something else").unwrap();
         assert!(matches!(Device::open(dir.path()), Err(DeviceError::Content { .. })));
         assert!(!format!("{first:?}").contains(&first.public));
+    }
+
+    #[test]
+    fn processes_that_make_the_key_at_once_are_one_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: std::collections::HashSet<String> = std::thread::scope(|scope| {
+            let all: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Device::open(dir.path()).unwrap().id().to_owned())).collect();
+            all.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(ids.len(), 1, "{ids:?}");
     }
 
     #[test]

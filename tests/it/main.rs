@@ -24,6 +24,7 @@ mod life;
 mod paths;
 mod reload;
 mod restart;
+mod revocation;
 mod rfc8725;
 mod routes;
 mod scopes;

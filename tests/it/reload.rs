@@ -76,15 +76,15 @@ fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_nothing_is_half_applied() {
+fn what_needs_a_restart_is_named_and_holds_nothing_else_up() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let changed = without_reader(&text(&shim)).replace("retry_for = \"2s\"", "retry_for = \"5s\"");
     replace(&shim, &changed);
     let (code, message) = reload(&shim);
-    assert_eq!(code, 78);
+    assert_eq!(code, 0);
     assert!(message.contains("[gateway] url, timeouts and canaries") && message.contains("restart"), "{message}");
-    assert_eq!(status(&shim, READER), 200);
+    assert_eq!(status(&shim, READER), 401);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::token;
 use crate::config::diagnostic::Source;
 use crate::config::surroundings::{SecretFileFault, Surroundings, System};
-use crate::files::write_atomically;
+use crate::files::{create, write_atomically};
 use crate::openclaw::{Auth, OpenClaw};
 use crate::secret::Secret;
 use jiff::Timestamp;
@@ -94,12 +94,18 @@ impl<'a> Files<'a> {
 
     /// Writes the secret, then the configuration that refers to it.
     pub(super) fn write(&self, force: bool) -> Result<(), WriteError> {
-        let there = [self.secret(), Some(&self.config)].into_iter().flatten().find(|p| p.exists());
+        // A link to nothing is something too.
+        let there = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
+        let there = [self.secret(), Some(&self.config)].into_iter().flatten().find(there);
         if let (Some(path), false) = (there, force) {
             return Err(WriteError::Exists(path.to_owned()));
         }
         let write = |path: &Path, content: &str, mode| {
-            write_atomically(path, content.as_bytes(), mode).map_err(|e| WriteError::System(path.to_owned(), e))
+            let done = if force { write_atomically } else { create }(path, content.as_bytes(), mode);
+            done.map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => WriteError::Exists(path.to_owned()),
+                _ => WriteError::System(path.to_owned(), e),
+            })
         };
         if let Some((path, secret)) = &self.secret {
             write(path, secret.expose(), self.secret_mode())?;

@@ -225,3 +225,34 @@ fn a_set_of_keys_keeps_what_it_can_use_and_leaves_the_rest() {
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(issuer.asked(), 2, "at the start, and for the token whose key is not for it");
 }
+
+/// Every way to refuse a file that also changes where the issuer's keys come from.
+#[test]
+fn a_refused_reload_leaves_the_issuer_in_force_its_keys_and_their_refresher() {
+    let (_gateway, address) = stand_in(Duration::ZERO);
+    let refusals: [fn(&str) -> String; 4] = [
+        |text| {
+            format!(
+                "{text}\n[[test]]\nname = \"t\"\nas = {{ token = \"reader\" }}\nrequest = \"GET /v1/models\"\nexpect = \"deny\"\n"
+            )
+        },
+        |text| format!("{text}\n[colour]\n"),
+        |text| format!("{text}\n[[["),
+        |text| text.replace("gateway.token", "missing.token"),
+    ];
+    for refuse in refusals {
+        let issuer = Issuer::start(&[&P256]);
+        let shim = Shim::start(address, &format!("{}{}", people(), issuer.table("")));
+        assert_eq!(status(&shim, &fresh(&P256, &issuer)), 200);
+        let text = std::fs::read_to_string(shim.config()).unwrap();
+        let other = text.replace(&issuer.url(), "http://127.0.0.1:9/jwks");
+        assert_ne!(other, text);
+        std::fs::write(shim.config(), refuse(&other)).unwrap();
+        eventually("the reload is refused", || shim.log().iter().any(|l| l.contains("stays in force")));
+        assert_eq!(status(&shim, &fresh(&P256, &issuer)), 200, "{:?}", shim.log());
+        // The issuer withdraws its key for another: the old one is good no more, the new one at once.
+        issuer.rotate(&[&RSA]);
+        assert_eq!(status(&shim, &fresh(&RSA, &issuer)), 200, "the issuer in force is no longer asked");
+        assert_eq!(status(&shim, &fresh(&P256, &issuer)), 401, "a withdrawn key is still good");
+    }
+}

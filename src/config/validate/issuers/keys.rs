@@ -141,7 +141,15 @@ fn remote(
             "for example `http://proxy.example.org:3128`",
         );
     }
-    Some(KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) })
+    let keys = KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) };
+    // Nothing else can go wrong before the issuer is asked.
+    if let Some(file) = table.and_then(|t| t.ca_file.as_ref())
+        && let Err(fault) = crate::issuers::fetchable(&keys)
+    {
+        problems.error("keys", file.span(), fault, "the certificate of the authority, in PEM");
+        return None;
+    }
+    Some(keys)
 }
 
 fn secret(path: &Path, at: &At<String>, around: &dyn Surroundings, problems: &mut Problems) -> Option<KeySource> {

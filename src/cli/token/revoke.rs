@@ -1,0 +1,144 @@
+//! `token revoke`: whoever is told "revoked" can rely on it (law 11).
+
+use super::super::asking::Running;
+use super::super::settle::{Ended, Settled, end, settle};
+use super::super::{Exit, complain};
+use super::edit::{self, Demand, EditError};
+
+pub(super) fn revoke(at: &Running, name: &str, force: bool) -> Exit {
+    if !crate::config::is_name(name) {
+        complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
+        return Exit::Usage;
+    }
+    let edited = edit::edit(at.config(), Demand::NoWorse, |document| {
+        edit::revoke(document, name)?;
+        Ok(if force { edit::drop_tests(document, name) } else { Vec::new() })
+    });
+    let file = at.config().display();
+    match edited {
+        Ok(edited) => {
+            complain(format!("{file} is written: `{name}` is out of it"));
+            for test in edited.value {
+                complain(format!("the policy's own test `{test}` spoke of it, and is taken out too"));
+            }
+            settled(at, name, &edited.wrong)
+        }
+        Err(EditError::Missing(_)) => missing(at, name),
+        Err(EditError::Wrong(problems)) => {
+            complain(format!(
+                "{problems}\n\nerror: `{name}` is NOT revoked: {file} would not be right any more without it, nothing \
+                 was written, and the token works on\n  = help: change the test or the rule above, or run it with \
+                 --force, which takes out the tests that speak of `{name}` too"
+            ));
+            Exit::Failed
+        }
+        Err(EditError::Syntax(error)) => unreadable(at, name, &error),
+        // What cannot be written down would not last: nothing is half done.
+        Err(error) => {
+            complain(format!("error: `{name}` is NOT revoked, and nothing was changed: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// The file is written. Is it in force?
+fn settled(at: &Running, name: &str, wrong: &str) -> Exit {
+    match settle(at) {
+        Settled::InForce(said) => {
+            complain(format!("`{name}` is revoked: {said}"));
+            Exit::Ok
+        }
+        Settled::NotRunning(error) => {
+            if !wrong.is_empty() {
+                complain(wrong.trim_end());
+            }
+            complain(format!("no process runs, so it counts from the next start\n  ({error})"));
+            if !wrong.is_empty() {
+                complain(format!(
+                    "warning: the file is wrong for other reasons, above: a start from the last good configuration does \
+                     not take `{name}` over"
+                ));
+            }
+            Exit::Ok
+        }
+        Settled::Refused(said) => {
+            complain(said);
+            match end(at, name) {
+                Ended::InForce(generation) => {
+                    complain(format!(
+                        "`{name}` is revoked: policy {generation}, without it, is in force\n\
+                         warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
+                    ));
+                    Exit::Ok
+                }
+                Ended::Absent => {
+                    complain(format!(
+                        "`{name}` is revoked: no token of that name was in force\n\
+                         warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
+                    ));
+                    Exit::Ok
+                }
+                other => unended(name, other),
+            }
+        }
+        Settled::Unknown(why) => {
+            complain(format!(
+                "error: the file is written, and whether `{name}` is revoked is not known: {why}\n  \
+                 = help: `scopeshim reload` asks again; until it says that the file is in force, expect the token to work"
+            ));
+            Exit::Unavailable
+        }
+    }
+}
+
+/// The file does not list it. The process may accept it still, if it refused that file.
+fn missing(at: &Running, name: &str) -> Exit {
+    match end(at, name) {
+        Ended::InForce(generation) => {
+            complain(format!(
+                "{} did not list it; `{name}` is revoked: policy {generation}, without it, is in force",
+                at.config().display()
+            ));
+            Exit::Ok
+        }
+        Ended::Absent | Ended::NotRunning => {
+            complain(format!("error: no token is named `{name}`"));
+            Exit::Failed
+        }
+        other => unended(name, other),
+    }
+}
+
+/// Nobody can edit the file but a person. The process ends the token all the same, and the person must see
+/// to the file, which may list it.
+fn unreadable(at: &Running, name: &str, error: &str) -> Exit {
+    let file = at.config().display();
+    complain(format!("error: {error}\nnothing was written"));
+    match end(at, name) {
+        Ended::InForce(generation) => complain(format!(
+            "`{name}` is out of the running process for now: policy {generation}, without it, is in force\n\
+             warning: {file} may list it, and brings it back as soon as it is right again: take its table out"
+        )),
+        Ended::Absent => complain(format!("the running process accepts no token named `{name}`; {file} may list it")),
+        Ended::NotRunning => {
+            complain(format!("no process runs; `{name}` is NOT revoked: take its table out of {file}"));
+        }
+        other => return unended(name, other),
+    }
+    Exit::Failed
+}
+
+fn unended(name: &str, ended: Ended) -> Exit {
+    match ended {
+        Ended::UntilRestart(why) => complain(format!(
+            "error: the running process accepts `{name}` no more, but cannot note it for the next start ({why})\n  \
+             = help: mend the file before the process is started again"
+        )),
+        Ended::Unknown(why) => complain(format!(
+            "error: `{name}` is NOT revoked, as far as is known: {why}\n  \
+             = help: mend the file, then `scopeshim reload`; or stop the process"
+        )),
+        _ => complain(format!("error: `{name}` is NOT revoked: the process went away\n  = help: try again")),
+    }
+    Exit::Unavailable
+}

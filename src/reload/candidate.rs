@@ -1,0 +1,76 @@
+//! What a file would put in force: prepared and judged, and nothing in force touched (law 11).
+
+use super::rehearsed;
+use crate::config::{Config, Fixed, Live, Loaded};
+use crate::issuers::{Issuers, Prepared};
+use crate::policy::Policy;
+use crate::tls::Certificate;
+use std::path::PathBuf;
+use tracing::level_filters::LevelFilter;
+
+/// What is in force.
+pub(super) struct InForce<'a> {
+    pub fixed: &'a Fixed,
+    pub policy: &'a Policy,
+    pub issuers: &'a Issuers,
+}
+
+/// What has passed every test and waits to be committed.
+pub(super) struct Candidate {
+    pub policy: Policy,
+    pub issuers: Prepared,
+    /// For each listener that is open: the certificate it shows from now on; `None`: as before.
+    pub certificates: Vec<Option<Certificate>>,
+    pub level: LevelFilter,
+    /// The keys that wait for a restart.
+    pub pending: Vec<&'static str>,
+    /// Where the next start looks for state, if that is elsewhere.
+    pub next_state_dir: Option<PathBuf>,
+    pub text: String,
+    pub warnings: String,
+}
+
+impl Candidate {
+    /// Prepares what the file says, as far as it can come into force while the process runs.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn prepare(loaded: Loaded, running: &InForce<'_>) -> Result<Self, String> {
+        let warnings = loaded.render();
+        let Loaded { config, source, .. } = loaded;
+        let Some(Config { fixed, mut live }) = config else { return Err(warnings) };
+        let mut pending = running.fixed.differences(&fixed);
+        let auth = &running.policy.live().gateway_auth;
+        let held_back = !fixed.gateway.is_same_gateway(&running.fixed.gateway) && !live.gateway_auth.is_same(auth);
+        if held_back {
+            // The next start runs by the file as it stands.
+            let next = Policy::rehearse(live.clone());
+            if let Some(failed) = rehearsed(&next, &source) {
+                return Err(failed);
+            }
+            // A secret is for the gateway it belongs to, and for no other.
+            live.gateway_auth = auth.clone();
+            pending.push("[gateway] auth");
+        }
+        let certificates = certificates(running.fixed, &fixed, &live);
+        let issuers = running.issuers.prepare(&live.issuers);
+        let policy = Policy::compile(live, issuers.slots(), running.policy.generation() + 1);
+        if let Some(failed) = rehearsed(&policy, &source) {
+            return Err(failed);
+        }
+        let next_state_dir = (fixed.state_dir != running.fixed.state_dir).then_some(fixed.state_dir);
+        let level = fixed.log.level;
+        Ok(Self { policy, issuers, certificates, level, pending, next_state_dir, text: source.text, warnings })
+    }
+}
+
+/// The file's certificate for each listener that is open: listeners are told apart by their address, for
+/// the file may have them in another order, or fewer, or more.
+fn certificates(running: &Fixed, file: &Fixed, live: &Live) -> Vec<Option<Certificate>> {
+    let mut offered: Vec<_> = file.listeners.iter().zip(&live.certificates).map(Some).collect();
+    let mut take = |address| {
+        let place = offered.iter_mut().find(|o| o.is_some_and(|(listen, _)| listen.address == address));
+        place.and_then(Option::take).and_then(|(_, certificate)| certificate.clone())
+    };
+    running.listeners.iter().map(|listen| take(listen.address.clone())).collect()
+}
