@@ -46,6 +46,7 @@ pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod service;
+pub mod session;
 pub mod sources;
 pub mod standin;
 pub mod state;
