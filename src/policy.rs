@@ -24,7 +24,7 @@ use crate::route::{Need, Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::target::Path;
 use cache::Cache;
-use grants::{Circumstances, Index};
+use grants::{Circumstances, Index, Reach};
 use holding::{Ceiling, Terms};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
@@ -136,6 +136,13 @@ pub struct Request<'a> {
     pub peer: Option<IpAddr>,
     /// The moment.
     pub now: Timestamp,
+}
+
+impl Request<'_> {
+    fn at(&self) -> Circumstances<'_> {
+        let reach = Reach::Request { method: self.method, path: self.path };
+        Circumstances { reach, peer: self.peer, now: self.now }
+    }
 }
 
 impl Policy {
@@ -316,8 +323,7 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
-        let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
-        let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
+        let terms = proven.holding.terms(&self.live.grants, request.at(), self.live.excess, &self.live.headers);
         let mut grant = match request.requested {
             None => Grant::under(&terms.ceiling, Some(&proven.principal)),
             Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),

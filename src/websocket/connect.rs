@@ -125,6 +125,12 @@ impl Connect {
         self.scopes.as_ref()
     }
 
+    /// The key of the session it names, for a first look at that session's models.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.params.get("modelCatalog")?.get("sessionKey")?.as_str()
+    }
+
     /// The role it asks for.
     #[must_use]
     pub fn role(&self) -> Role {

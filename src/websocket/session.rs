@@ -18,9 +18,9 @@ use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
 use crate::sources::Asking;
-use crate::target::Path;
 use jiff::Timestamp;
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -172,7 +172,10 @@ async fn first_message(
     if let Some(proven) = &upgrade.proven
         && (rules.own_device == OwnDevice::Pass || rules.nodes)
     {
-        let grant = decide(proven, upgrade, None, record).map_err(|refusal| Stop::Refused(refusal, None))?;
+        let grant = upgrade
+            .policy
+            .decide_socket(proven, socket_request(upgrade, None, record.place))
+            .map_err(|refusal| Stop::Refused(refusal, None))?;
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
         let early = sockets.gateway.open_early(leave).await;
         opened = Some(early.map_err(|refusal| Stop::Refused(refusal, None))?);
@@ -215,7 +218,7 @@ async fn admit(
         Role::Node if rules.nodes && passable => true,
         Role::Node | Role::Other => return Err(Refusal::Socket(SocketFault::Role)),
     };
-    let request = socket_request(upgrade, connect.wished(), record)?;
+    let request = socket_request(upgrade, Some(connect), record.place);
     let grant = if as_is {
         upgrade.policy.decide_socket_as_is(&proven, request)?
     } else {
@@ -232,22 +235,15 @@ fn holds_no_foreign_secret(connect: &Connect, policy: &Policy) -> bool {
     })
 }
 
-fn decide(proven: &Proven, upgrade: &Upgraded, wished: Option<&ScopeSet>, record: &Record) -> Result<Grant, Refusal> {
-    upgrade.policy.decide_socket(proven, socket_request(upgrade, wished, record)?)
-}
-
-fn socket_request<'a>(
-    upgrade: &'a Upgraded,
-    wished: Option<&'a ScopeSet>,
-    record: &'a Record,
-) -> Result<SocketRequest<'a>, Refusal> {
-    Ok(SocketRequest {
-        path: Path::judge(record.path.as_bytes()).map_err(Refusal::Target)?,
+/// What is decided on: before the client's `connect` came, or with it.
+fn socket_request<'a>(upgrade: &'a Upgraded, connect: Option<&'a Connect>, peer: Option<IpAddr>) -> SocketRequest<'a> {
+    SocketRequest {
         requested: upgrade.requested.as_ref(),
-        wished,
-        peer: record.place,
+        wished: connect.and_then(Connect::wished),
+        session: connect.and_then(Connect::session),
+        peer,
         now: Timestamp::now(),
-    })
+    }
 }
 
 async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open: &OpenSocket, sockets: &Sockets) {

@@ -3,7 +3,6 @@ use crate::config::surroundings::{SecretFileFault, Surroundings};
 use crate::config::{Config, Live};
 use crate::policy::{Policy, SocketRequest};
 use crate::scope::{ADMIN, Scope};
-use crate::target::Path;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -42,8 +41,7 @@ fn policy(scopes: &str) -> Policy {
 fn grant(policy: &Policy, wished: Option<&ScopeSet>, requested: Option<&ScopeSet>) -> Grant {
     let credential = policy.authenticator().bearer(TOKEN.as_bytes()).unwrap();
     let proven = policy.authenticate(credential, None, Timestamp::UNIX_EPOCH).unwrap();
-    let path = Path::judge(b"/").unwrap();
-    let request = SocketRequest { path, requested, wished, peer: None, now: Timestamp::UNIX_EPOCH };
+    let request = SocketRequest { requested, wished, session: None, peer: None, now: Timestamp::UNIX_EPOCH };
     policy.decide_socket(&proven, request).unwrap()
 }
 
