@@ -31,6 +31,7 @@ pub mod glob;
 pub mod headers;
 pub mod hostnames;
 pub mod issuers;
+pub mod json;
 pub mod keys;
 pub mod label;
 pub mod listener;

@@ -69,6 +69,8 @@ pub struct Grant {
     header: HeaderValue,
     governed: Vec<(Governed, HeaderValue)>,
     user: Option<HeaderValue>,
+    /// Whether it is a socket's whose client is a node.
+    node: bool,
 }
 
 impl Grant {
@@ -79,6 +81,7 @@ impl Grant {
             header: ceiling.header.clone(),
             governed: Vec::new(),
             user: None,
+            node: false,
         }
     }
 

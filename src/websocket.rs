@@ -7,6 +7,7 @@
 
 pub mod connect;
 pub mod device;
+mod early;
 pub mod frames;
 pub mod gateway;
 mod keepalive;

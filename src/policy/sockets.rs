@@ -8,7 +8,7 @@
 use super::grants::{Circumstances, Reach};
 use super::holding::{Ceiling, Terms};
 use super::{Grant, Policy, Proven, narrowed};
-use crate::config::WebSocketRules;
+use crate::config::{OwnDevice, WebSocketRules};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::session;
@@ -79,6 +79,38 @@ impl Policy {
         self.socket_grant(wished, proven, &terms, &socket)
     }
 
+    /// May this principal connect as a node, with exactly the scopes wished? The gateway pairs a node
+    /// that comes from its own machine without asking, and this proxy does: so its own rule for the
+    /// approval of one is kept here.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that names what is in the way.
+    pub fn decide_node(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
+        let (_, ceiling) = self.socket_ceiling(proven, &socket)?;
+        self.may_be_node(&ceiling)?;
+        Ok(Grant { node: true, ..self.decide_socket_as_is(proven, socket)? })
+    }
+
+    /// Whether there is a frame that this caller may have passed on unchanged: as an operator with its own
+    /// device, or as a node.
+    #[must_use]
+    pub fn may_pass_frames(&self, proven: &Proven, socket: SocketRequest<'_>) -> bool {
+        let rules = &self.live.websocket;
+        self.socket_ceiling(proven, &socket).is_ok_and(|(_, ceiling)| {
+            let operator = rules.own_device == OwnDevice::Pass && !ceiling.scopes.is_empty();
+            operator || self.may_be_node(&ceiling).is_ok()
+        })
+    }
+
+    fn may_be_node(&self, ceiling: &Ceiling) -> Result<(), Refusal> {
+        let Some(needed) = &self.live.websocket.nodes else { return Err(Refusal::Socket(SocketFault::Role)) };
+        if ceiling.scopes.satisfies(needed) {
+            Ok(())
+        } else {
+            Err(Refusal::ScopeMissing { needed: needed.clone(), held: false })
+        }
+    }
+
     /// The leave under which this proxy makes its own device known, on behalf of a caller that was let
     /// in: every scope it may ever pass on. A gateway that is told who is calling is told the caller.
     #[must_use]
@@ -97,6 +129,9 @@ impl Policy {
         let proven = self.confirm(principal, socket.peer, socket.now)?;
         let terms = self.socket_terms(&proven, &socket)?;
         let excess = grant.effective().excess_over(&terms.ceiling.scopes);
+        if grant.node {
+            self.may_be_node(&terms.ceiling)?;
+        }
         drop(terms);
         if excess.is_empty() { Ok(proven) } else { Err(Refusal::ScopeExcess { excess }) }
     }
@@ -143,3 +178,6 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub enum SocketFault {
     #[error("pages of this origin may not connect")]
     Origin,
     /// Too many sockets wait for their `connect` request.
-    #[error("too many WebSocket connections have not proven themselves yet")]
+    #[error("too many WebSocket connections have not sent their connect request yet")]
     Crowded,
     /// No `connect` request came.
     #[error("no connect request came in time")]
@@ -86,7 +86,9 @@ impl SocketFault {
             Self::Late | Self::Connect(_) => {
                 "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first"
             }
-            Self::Role => "connect as operator, or have `[websocket] nodes` turned on",
+            Self::Role => {
+                "connect as operator; for a node have `[websocket] nodes` turned on, send a bearer token with the upgrade, and the gateway's own token in the frame"
+            }
             Self::KeptApart { .. } => "use the HTTP endpoints",
             Self::GatewayRefused(_) => "whoever runs this proxy: see its log for the gateway's answer",
             Self::PairingRequired => {

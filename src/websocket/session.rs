@@ -1,6 +1,6 @@
 //! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
 
-use super::connect::{self, Connect, Role};
+use super::connect::{self, Connect, Exact, Inexact, Role};
 use super::frames::{self, Bounds, Frame};
 use super::gateway::{Connected, Failure, Leave, Opened};
 use super::open::OpenSocket;
@@ -16,7 +16,6 @@ use crate::policy::{Grant, Policy, Proven, SocketRequest};
 use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
-use crate::secret::TokenHash;
 use crate::sources::Asking;
 use jiff::Timestamp;
 use serde_json::json;
@@ -124,7 +123,7 @@ async fn handshake(
 
     // The client is watched while others are waited for: whoever hangs up is not connected for.
     let work = async {
-        let (grant, as_is) = admit(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        let (grant, exact) = admit(&connect, upgrade, record, opened.is_some(), sockets).await?;
         record.granted(&grant);
         open.granted(&grant);
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
@@ -135,9 +134,9 @@ async fn handshake(
             return Ok(Err(Ending::Judged(code)));
         }
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
-        match opened {
-            Some(opened) if as_is => sockets.gateway.pass(&connect, opened).await,
-            opened => sockets.gateway.connect(&connect, leave, opened).await,
+        match (opened, exact) {
+            (Some(opened), Some(exact)) => sockets.gateway.pass(exact, opened).await,
+            (opened, _) => sockets.gateway.connect(&connect, leave, opened).await,
         }
         .map(Ok)
     };
@@ -167,18 +166,15 @@ async fn first_message(
     record: &mut Record,
     sockets: &Sockets,
 ) -> Result<(String, Option<Opened>), Stop> {
-    let rules = upgrade.policy.websocket();
+    let refused = |refusal| Stop::Refused(refusal, None);
     let mut opened = None;
     if let Some(proven) = &upgrade.proven
-        && (rules.own_device == OwnDevice::Pass || rules.nodes)
+        && let request = socket_request(upgrade, None, record.place)
+        && upgrade.policy.may_pass_frames(proven, request)
     {
-        let grant = upgrade
-            .policy
-            .decide_socket(proven, socket_request(upgrade, None, record.place))
-            .map_err(|refusal| Stop::Refused(refusal, None))?;
+        let grant = upgrade.policy.decide_socket(proven, request).map_err(refused)?;
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
-        let early = sockets.gateway.open_early(leave).await;
-        opened = Some(early.map_err(|refusal| Stop::Refused(refusal, None))?);
+        opened = Some(sockets.gateway.open_early(leave).await.map_err(refused)?);
     }
     let mut ours = [0; 16];
     getrandom::fill(&mut ours).map_err(|_| Stop::Refused(Refusal::Internal, None))?;
@@ -186,17 +182,21 @@ async fn first_message(
     let nonce = opened.as_ref().map_or(ours.as_str(), Opened::nonce);
     let challenge = connect::challenge(nonce, Timestamp::now().as_millisecond());
     wire.send(Frame::Text(&challenge)).await.map_err(|error| Stop::Gone(WireError::Gone(error)))?;
-    Ok((wire.text().await?, opened))
+    let text = match &opened {
+        Some(opened) => opened.awaiting(wire.text()).await.map_err(refused)?,
+        None => wire.text().await,
+    };
+    Ok((text?, opened))
 }
 
-/// Who is it, and with which scopes may they connect? True: with their own frame as it is.
-async fn admit(
-    connect: &Connect,
+/// Who is it, and with which scopes may they connect? With their own frame as it is, where it is given.
+async fn admit<'a>(
+    connect: &'a Connect,
     upgrade: &mut Upgraded,
     record: &mut Record,
     opened: bool,
     sockets: &Sockets,
-) -> Result<(Grant, bool), Refusal> {
+) -> Result<(Grant, Option<Exact<'a>>), Refusal> {
     if upgrade.page == Page::Foreign || (upgrade.page == Page::None && connect.is_browser()) {
         return Err(Refusal::Socket(SocketFault::Origin));
     }
@@ -211,28 +211,28 @@ async fn admit(
         upgrade.own_host.clone()?;
     }
     record.principal = Some(proven.principal.clone());
-    let rules = upgrade.policy.websocket();
-    let passable = opened && connect.has_device() && holds_no_foreign_secret(connect, &upgrade.policy);
-    let as_is = match connect.role() {
-        Role::Operator => passable && rules.own_device == OwnDevice::Pass,
-        Role::Node if rules.nodes && passable => true,
-        Role::Node | Role::Other => return Err(Refusal::Socket(SocketFault::Role)),
-    };
+    let policy = &upgrade.policy;
     let request = socket_request(upgrade, Some(connect), record.place);
-    let grant = if as_is {
-        upgrade.policy.decide_socket_as_is(&proven, request)?
-    } else {
-        upgrade.policy.decide_socket(&proven, request)?
-    };
-    Ok((grant, as_is))
-}
-
-/// A frame that is passed as it is may hold the gateway's own secret, which its client knows, but
-/// none of a token that is this proxy's to judge.
-fn holds_no_foreign_secret(connect: &Connect, policy: &Policy) -> bool {
-    connect.secret().is_none_or(|secret| {
-        policy.gateway_auth().secret().is_some_and(|own| own.hash() == TokenHash::of(secret.as_bytes()))
-    })
+    let passable = opened && connect.has_device();
+    let fault = |fault: Inexact| Refusal::Socket(SocketFault::Connect(fault.to_string()));
+    let exact = || connect.exact(policy.gateway_auth().secret()).map_err(fault);
+    match connect.role() {
+        Role::Operator if passable && policy.websocket().own_device == OwnDevice::Pass => match exact()? {
+            Some(exact) => Ok((policy.decide_socket_as_is(&proven, request)?, Some(exact))),
+            None => Ok((policy.decide_socket(&proven, request)?, None)),
+        },
+        Role::Operator => Ok((policy.decide_socket(&proven, request)?, None)),
+        Role::Node => {
+            let exact = if passable { Some(exact()?) } else { None };
+            let grant = policy.decide_node(&proven, request)?;
+            match exact {
+                None => Err(Refusal::Socket(SocketFault::Role)),
+                Some(None) => Err(fault(Inexact::Secret)),
+                Some(Some(exact)) => Ok((grant, Some(exact))),
+            }
+        }
+        Role::Other => Err(Refusal::Socket(SocketFault::Role)),
+    }
 }
 
 /// What is decided on: before the client's `connect` came, or with it.

@@ -26,6 +26,7 @@ mod restart;
 mod rfc8725;
 mod scopes;
 mod service;
+mod sockets;
 mod streams;
 mod support;
 mod tailnet;
