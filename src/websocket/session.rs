@@ -1,6 +1,7 @@
 //! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
 
-use super::connect::{self, Connect, Exact, Inexact, Role};
+use super::admit::{self, Circumstances};
+use super::connect::{self, Connect, Exact};
 use super::frames::{self, Bounds, Frame};
 use super::gateway::{Connected, Failure, Leave, Opened};
 use super::open::OpenSocket;
@@ -9,10 +10,9 @@ use super::upgrade::Page;
 use super::wire::{Wire, WireError};
 use super::{Sockets, keepalive};
 use crate::authn::Credential;
-use crate::config::OwnDevice;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{Ending, OpenRequest as _, Raw};
-use crate::policy::{Grant, Policy, Proven, SocketRequest};
+use crate::policy::{Grant, Policy, Proven};
 use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
@@ -123,7 +123,7 @@ async fn handshake(
 
     // The client is watched while others are waited for: whoever hangs up is not connected for.
     let work = async {
-        let (grant, exact) = admit(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        let (grant, exact) = judged(&connect, upgrade, record, opened.is_some(), sockets).await?;
         record.granted(&grant);
         open.granted(&grant);
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
@@ -169,7 +169,7 @@ async fn first_message(
     let refused = |refusal| Stop::Refused(refusal, None);
     let mut opened = None;
     if let Some(proven) = &upgrade.proven
-        && let request = socket_request(upgrade, None, record.place)
+        && let request = circumstances(upgrade, record.place, false).request(None)
         && upgrade.policy.may_pass_frames(proven, request)
     {
         let grant = upgrade.policy.decide_socket(proven, request).map_err(refused)?;
@@ -190,7 +190,7 @@ async fn first_message(
 }
 
 /// Who is it, and with which scopes may they connect? With their own frame as it is, where it is given.
-async fn admit<'a>(
+async fn judged<'a>(
     connect: &'a Connect,
     upgrade: &mut Upgraded,
     record: &mut Record,
@@ -211,39 +211,11 @@ async fn admit<'a>(
         upgrade.own_host.clone()?;
     }
     record.principal = Some(proven.principal.clone());
-    let policy = &upgrade.policy;
-    let request = socket_request(upgrade, Some(connect), record.place);
-    let passable = opened && connect.has_device();
-    let fault = |fault: Inexact| Refusal::Socket(SocketFault::Connect(fault.to_string()));
-    let exact = || connect.exact(policy.gateway_auth().secret()).map_err(fault);
-    match connect.role() {
-        Role::Operator if passable && policy.websocket().own_device == OwnDevice::Pass => match exact()? {
-            Some(exact) => Ok((policy.decide_socket_as_is(&proven, request)?, Some(exact))),
-            None => Ok((policy.decide_socket(&proven, request)?, None)),
-        },
-        Role::Operator => Ok((policy.decide_socket(&proven, request)?, None)),
-        Role::Node => {
-            let exact = if passable { Some(exact()?) } else { None };
-            let grant = policy.decide_node(&proven, request)?;
-            match exact {
-                None => Err(Refusal::Socket(SocketFault::Role)),
-                Some(None) => Err(fault(Inexact::Secret)),
-                Some(Some(exact)) => Ok((grant, Some(exact))),
-            }
-        }
-        Role::Other => Err(Refusal::Socket(SocketFault::Role)),
-    }
+    admit::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))
 }
 
-/// What is decided on: before the client's `connect` came, or with it.
-fn socket_request<'a>(upgrade: &'a Upgraded, connect: Option<&'a Connect>, peer: Option<IpAddr>) -> SocketRequest<'a> {
-    SocketRequest {
-        requested: upgrade.requested.as_ref(),
-        wished: connect.and_then(Connect::wished),
-        session: connect.and_then(Connect::session),
-        peer,
-        now: Timestamp::now(),
-    }
+fn circumstances(upgrade: &Upgraded, peer: Option<IpAddr>, challenged: bool) -> Circumstances<'_> {
+    Circumstances { requested: upgrade.requested.as_ref(), peer, now: Timestamp::now(), challenged }
 }
 
 async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open: &OpenSocket, sockets: &Sockets) {

@@ -8,6 +8,7 @@ use crate::route::Pattern;
 use crate::scope::KNOWN;
 use crate::secret::{Secret, TokenHash};
 use crate::target::Path;
+use crate::websocket::admit;
 use crate::websocket::connect::{Connect, Form, leaving};
 use http::{HeaderValue, Method};
 use proptest::prelude::*;
@@ -243,36 +244,26 @@ proptest! {
     /// The whole way of a frame, as `session` goes it.
     #[test]
     fn no_frame_asks_the_gateway_for_more_than_the_policy_decided(
-        live in live(), peer in peer(), requested in prop::option::of(scopes()), params in frame(),
+        live in live(), peer in peer(), requested in prop::option::of(scopes()),
+        params in frame(), challenged in any::<bool>(),
     ) {
         let policy = Policy::compile(live.clone(), &[], 1);
         let proven = proven(&policy);
         let text = json!({ "type": "req", "id": "1", "method": "connect", "params": params }).to_string();
         let connect = Connect::parse(&text).unwrap();
-        let session = connect.session();
-        let socket = SocketRequest { requested: requested.as_ref(), wished: connect.wished(), session, peer, now: moment(NOW) };
         let mut ceiling = held_everywhere(&live, peer);
         if let Some(requested) = &requested {
             ceiling = requested.meet(&ceiling);
         }
-        let mut left = Vec::new();
-        if let Ok(grant) = policy.decide_socket(&proven, socket) {
-            prop_assert!(grant.effective().excess_over(&ceiling).is_empty());
-            left.push(leaving(&connect, &grant, policy.gateway_auth(), &Form::Backend));
-        }
-        if connect.has_device() && let Ok(Some(exact)) = connect.exact(policy.gateway_auth().secret()) {
+        let at = admit::Circumstances { requested: requested.as_ref(), peer, now: moment(NOW), challenged };
+        if let Ok((grant, exact)) = admit::decide(&policy, &proven, &connect, at) {
+            let form = Form::Backend;
+            let frame = exact.map_or_else(|| leaving(&connect, &grant, policy.gateway_auth(), &form), |e| e.frame());
+            prop_assert_eq!(&names(&frame), grant.effective());
+            prop_assert!(grant.effective().excess_over(&ceiling).is_empty(), "{frame}");
             let node = params["role"] == "node";
-            let decided = if node { policy.decide_node(&proven, socket) } else { policy.decide_socket_as_is(&proven, socket) };
-            if let Ok(grant) = decided {
-                prop_assert_eq!(&names(&exact.frame()), grant.effective());
-                if node {
-                    prop_assert!(live.websocket.nodes.as_ref().is_some_and(|needed| ceiling.satisfies(needed)));
-                }
-                left.push(exact.frame());
-            }
-        }
-        for frame in left {
-            prop_assert!(names(&frame).excess_over(&ceiling).is_empty(), "{frame}");
+            prop_assert!(!node || live.websocket.nodes.as_ref().is_some_and(|needed| ceiling.satisfies(needed)));
+            let session = connect.session();
             let incognito = session.is_some_and(session::is_incognito);
             prop_assert!(!incognito || names(&frame).satisfies(&Scope::known(ADMIN)));
             let frame: Value = serde_json::from_str(&frame).unwrap();
