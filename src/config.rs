@@ -15,7 +15,7 @@ pub mod surroundings;
 mod validate;
 
 pub use fixed::{Admin, Fixed, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
-pub use grant::{Conditions, GrantRule, Subject, Supposition, TailnetCapability, TailnetSubject, Trial};
+pub use grant::{Asks, Conditions, GrantRule, Subject, Supposition, TailnetCapability, TailnetSubject, Trial};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
 pub use listed::{Listed, listed};
 pub use live::{

@@ -32,6 +32,7 @@ pub mod headers;
 pub mod hostnames;
 pub mod issuers;
 pub mod joins;
+pub mod json;
 pub mod keys;
 pub mod label;
 pub mod listener;

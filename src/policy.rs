@@ -25,7 +25,7 @@ use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::session::is_incognito;
 use crate::target::{Path, TargetFault};
 use cache::Cache;
-use grants::{Circumstances, Index};
+use grants::{Circumstances, Index, Reach};
 use holding::{Ceiling, Terms};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
@@ -70,6 +70,8 @@ pub struct Grant {
     header: HeaderValue,
     governed: Vec<(Governed, HeaderValue)>,
     user: Option<HeaderValue>,
+    /// Whether it is a socket's whose client is a node.
+    node: bool,
 }
 
 impl Grant {
@@ -80,6 +82,7 @@ impl Grant {
             header: ceiling.header.clone(),
             governed: Vec::new(),
             user: None,
+            node: false,
         }
     }
 
@@ -137,6 +140,13 @@ pub struct Request<'a> {
     pub peer: Option<IpAddr>,
     /// The moment.
     pub now: Timestamp,
+}
+
+impl Request<'_> {
+    fn at(&self) -> Circumstances<'_> {
+        let reach = Reach::Request { method: self.method, path: self.path };
+        Circumstances { reach, peer: self.peer, now: self.now }
+    }
 }
 
 impl Policy {
@@ -313,8 +323,8 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
-        let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
-        if proven.holding.is_spelled_apart(&self.live.grants, at) {
+        let at = request.at();
+        if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(TargetFault::Spelling));
         }
         let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);

@@ -12,6 +12,8 @@ pub const ADMIN: &str = "operator.admin";
 pub const READ: &str = "operator.read";
 /// `operator.write`: satisfies `operator.read` and what belongs to a conversation.
 pub const WRITE: &str = "operator.write";
+/// `operator.sessions.write`: satisfies `operator.sessions.read`.
+pub const SESSIONS_WRITE: &str = "operator.sessions.write";
 
 /// Every scope some probed gateway release knows (contract §2), in canonical order.
 pub const KNOWN: &[&str] = &[
@@ -20,9 +22,8 @@ pub const KNOWN: &[&str] = &[
     "operator.pairing",
     "operator.questions",
     READ,
-    "operator.sessions.archive",
     "operator.sessions.read",
-    "operator.sessions.write",
+    SESSIONS_WRITE,
     "operator.talk",
     "operator.talk.secrets",
     WRITE,
@@ -108,14 +109,8 @@ impl Scope {
         let needed = needed.as_str();
         match self.as_str() {
             ADMIN => needed.starts_with("operator."),
-            WRITE => matches!(
-                needed,
-                READ | "operator.talk"
-                    | "operator.sessions.read"
-                    | "operator.sessions.write"
-                    | "operator.sessions.archive"
-            ),
-            READ => needed == "operator.sessions.read",
+            WRITE => matches!(needed, READ | "operator.talk" | "operator.sessions.read" | SESSIONS_WRITE),
+            READ | SESSIONS_WRITE => needed == "operator.sessions.read",
             _ => false,
         }
     }
@@ -302,6 +297,34 @@ mod tests {
         assert!(!s(READ).implies(&s(WRITE)));
         assert!(!s("operator.approvals").implies(&s(READ)));
         assert!(!s("operator.nonsense").implies(&s(READ)));
+    }
+
+    /// `operatorScopeSatisfied` of 2026.9.6, written down anew: the edge allows by implication what the
+    /// gateway does, and no more.
+    #[test]
+    fn every_known_scope_implies_what_2026_9_6_lets_it_satisfy() {
+        let satisfied = |needed: &str, held: &str| {
+            needed == held
+                || held == "operator.admin"
+                || (held == "operator.write"
+                    && ["operator.read", "operator.talk", "operator.sessions.read", "operator.sessions.write"]
+                        .contains(&needed))
+                || (needed == "operator.sessions.read" && ["operator.read", "operator.sessions.write"].contains(&held))
+        };
+        for held in KNOWN.iter().chain(&["operator.sessions.archive", "operator.invented"]) {
+            for needed in KNOWN.iter().chain(&["operator.sessions.archive", "operator.invented"]) {
+                let ours = Scope::known(held).implies(&Scope::known(needed));
+                assert_eq!(ours, satisfied(needed, held), "{held} for {needed}");
+            }
+        }
+    }
+
+    #[test]
+    fn session_write_is_spelled_out_with_session_read() {
+        assert_eq!(set(SESSIONS_WRITE).expanded().to_header(), "operator.sessions.read,operator.sessions.write");
+        let all = "operator.read,operator.sessions.read,operator.sessions.write,operator.talk,operator.write";
+        assert_eq!(set(WRITE).expanded().to_header(), all);
+        assert_eq!(set(ADMIN).expanded().to_header(), KNOWN.join(","));
     }
 
     #[test]

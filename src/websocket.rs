@@ -1,12 +1,14 @@
 //! WebSockets: a client proves itself at the upgrade or in its first frame, and only then is the
 //! gateway's own socket opened, under an identity of this proxy that keeps the scopes granted.
 //!
-//! `upgrade`, `frames` and `connect` decide: values in, values out. `wire`, `gateway`, `tunnel` and
+//! `upgrade`, `frames`, `connect` and `admit` decide: values in, values out. `wire`, `gateway`, `tunnel` and
 //! `session` carry it out, on sockets that Pingora has let go of. Behind the handshake bytes pass
 //! as they come: the gateway holds a session to the scopes it began with (contract §7).
 
+pub mod admit;
 pub mod connect;
 pub mod device;
+mod early;
 pub mod frames;
 pub mod gateway;
 mod keepalive;

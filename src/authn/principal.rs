@@ -76,6 +76,13 @@ impl Principal {
         &self.name
     }
 
+    /// What tells it from every other principal, whatever its source lets it be called.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        let issuer = self.verified().map(|v| &*v.issuer).unwrap_or_default();
+        Arc::from(format!("{}\n{issuer}\n{}", self.identity.source(), self.name))
+    }
+
     /// By which source, and as whom.
     #[must_use]
     pub fn identity(&self) -> Identity {

@@ -8,9 +8,11 @@ use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::keys::{KeySet, KeySlot};
 use crate::peer::Peer;
-use crate::policy::explain::Explanation;
-use crate::policy::{Policy, Request};
+use crate::policy::explain::{Explanation, WEBSOCKET};
+use crate::policy::{Policy, Proven, Request, SocketRequest};
+use crate::refusal::{Refusal, SocketFault};
 use crate::target::Path as Target;
+use crate::websocket::upgrade::{self, Page};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
@@ -24,7 +26,8 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  scopeshim explain --as token:open-webui POST /v1/chat/completions\n  \
 scopeshim explain --jwt - GET /v1/models < token.txt\n  \
-scopeshim explain --as issuer:keycloak --claims claims.json -H 'x-openclaw-scopes: operator.read' GET /v1/models")]
+scopeshim explain --as issuer:keycloak --claims claims.json -H 'x-openclaw-scopes: operator.read' GET /v1/models\n  \
+scopeshim explain --as token:open-webui --websocket")]
 pub(super) struct Args {
     #[command(flatten)]
     file: ConfigFile,
@@ -45,12 +48,17 @@ pub(super) struct Args {
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
+    /// Explain a WebSocket instead of a request: the same at every path. So does a header `Upgrade: websocket`
+    #[arg(long)]
+    websocket: bool,
     /// Print the explanation as JSON
     #[arg(long)]
     json: bool,
     /// The method
+    #[arg(required_unless_present = "websocket", default_value = "GET")]
     method: Method,
     /// The path, with its query if there is one
+    #[arg(required_unless_present = "websocket", default_value = "/")]
     path: String,
 }
 
@@ -100,11 +108,14 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         Some(who) => policy.suppose(&who, peer, now),
         None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
     };
+    // Without a `Host` line the request is taken to name this machine by its address.
+    headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
+    if args.websocket || upgrade::is_wanted(&headers) {
+        return Ok(socket(&policy, &headers, who, peer, now));
+    }
     let route = policy.route(&args.method, path);
     let head = admission::method(&args.method, &route).and_then(|()| admission::expectation(&headers));
     let who = who.and_then(|proven| {
-        // Without a `Host` line the request is taken to name this machine by its address.
-        headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
         admission::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts).map(|()| proven)
     });
     let (who, asked) = match asked {
@@ -121,6 +132,25 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         now,
     };
     Ok(policy.explain(head, &who, request))
+}
+
+fn socket(
+    policy: &Policy,
+    headers: &HeaderMap,
+    who: Result<Proven, Refusal>,
+    peer: Option<IpAddr>,
+    now: Timestamp,
+) -> Explanation {
+    let own_host = admission::own_host(headers, &HostNames::of_this_machine(), &policy.live().hosts);
+    let page = upgrade::page(headers, &policy.websocket().origins, own_host.is_ok());
+    let who = who.and_then(|p| if p.principal.identity().is_ambient() { own_host.map(|()| p) } else { Ok(p) });
+    let head = if page == Page::Foreign { Err(Refusal::Socket(SocketFault::Origin)) } else { Ok(()) };
+    let (who, requested) = match admission::requested(headers) {
+        Ok(requested) => (who, requested),
+        Err(refusal) => (who.and(Err(refusal)), None),
+    };
+    let socket = SocketRequest { requested: requested.as_ref(), wished: None, session: None, peer, now };
+    policy.explain_socket(head, &who, socket)
 }
 
 /// A JWT is verified with the issuer's true keys: from its file, or as the last run kept them.
@@ -198,7 +228,11 @@ fn text(e: &Explanation, args: &Args) -> String {
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
     };
-    line(format!("{} {}", args.method, args.path));
+    if e.route == WEBSOCKET {
+        line("a WebSocket, at any path".to_owned());
+    } else {
+        line(format!("{} {}", args.method, args.path));
+    }
     match &e.principal {
         Some(who) => {
             let place = who.place.as_ref().map(|p| format!(", {p}")).unwrap_or_default();

@@ -4,9 +4,9 @@ use super::{ConfigFile, Exit, check, complain, say};
 use crate::config::Supposition;
 use crate::peer::Peer;
 use crate::policy::trial;
-use crate::policy::{Policy, Request};
+use crate::policy::{Grant, Policy, Request, SocketRequest};
+use crate::refusal::Refusal;
 use crate::route::{Need, Pattern};
-use crate::scope::ScopeSet;
 use crate::target::Path as Target;
 use http::Method;
 use jiff::Timestamp;
@@ -171,17 +171,21 @@ fn table(
             let request = Request { method, path, route: &route, requested: None, governed: &[], peer, now };
             let outcome = match policy.unproven(&route) {
                 Some(_) => "public".to_owned(),
-                None => match policy.suppose(who, peer, now).and_then(|proven| policy.decide(&proven, request)) {
-                    Ok(grant) => format!("allowed with {}", in_words(grant.effective())),
-                    Err(refusal) => format!("refused: {}", refusal.code()),
-                },
+                None => in_words(policy.suppose(who, peer, now).and_then(|proven| policy.decide(&proven, request))),
             };
             table.insert((name.clone(), shown.clone()), outcome);
         }
+        let socket = SocketRequest { requested: None, wished: None, session: None, peer, now };
+        let decided = policy.suppose(who, peer, now).and_then(|proven| policy.decide_socket(&proven, socket));
+        table.insert((name.clone(), "WebSocket".to_owned()), in_words(decided));
     }
     table
 }
 
-fn in_words(scopes: &ScopeSet) -> String {
-    if scopes.is_empty() { "no scopes".to_owned() } else { scopes.to_header() }
+fn in_words(decided: Result<Grant, Refusal>) -> String {
+    match decided {
+        Ok(grant) if grant.effective().is_empty() => "allowed with no scopes".to_owned(),
+        Ok(grant) => format!("allowed with {}", grant.effective()),
+        Err(refusal) => format!("refused: {}", refusal.code()),
+    }
 }

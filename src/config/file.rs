@@ -63,6 +63,9 @@ pub struct WebSocket {
     pub own_device: Option<At<String>>,
     /// Whether a client may connect as a node, with a device of its own. Default `false`.
     pub nodes: Option<At<bool>>,
+    /// The scope that a client needs to connect as a node; a name of your own is fine, such as
+    /// `node.connect`. Default `operator.admin`, which the gateway asks for to approve a node.
+    pub nodes_need: Option<At<String>>,
     /// Who is shown the gateway's web page and its assets: `off` (its paths are like any that is not
     /// listed), `authenticated` (whoever has operator.read) or `open` (anybody). Default `off`.
     pub ui: Option<At<String>>,

@@ -110,6 +110,20 @@ pub enum Supposition {
     Tailnet(Peer),
 }
 
+/// What a test asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// A request.
+    Request {
+        /// Its method.
+        method: Method,
+        /// Its path.
+        path: String,
+    },
+    /// A WebSocket.
+    WebSocket,
+}
+
 /// One test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
@@ -117,10 +131,8 @@ pub struct Trial {
     pub name: String,
     /// Who asks.
     pub who: Supposition,
-    /// With which method.
-    pub method: Method,
-    /// For which path.
-    pub path: String,
+    /// For what.
+    pub asks: Asks,
     /// With which scopes header; `None`: without.
     pub requested: Option<ScopeSet>,
     /// From which address.

@@ -80,8 +80,8 @@ pub struct WebSocketRules {
     pub enabled: bool,
     /// What becomes of a client's own signed device.
     pub own_device: OwnDevice,
-    /// Whether a client may connect as a node.
-    pub nodes: bool,
+    /// The scope that a client needs to connect as a node; `None`: nobody may.
+    pub nodes: Option<Scope>,
     /// Who is shown the gateway's web page.
     pub ui: Ui,
     /// Pages of other addresses that may connect: origins in lower case.
@@ -90,7 +90,7 @@ pub struct WebSocketRules {
 
 impl Default for WebSocketRules {
     fn default() -> Self {
-        Self { enabled: true, own_device: OwnDevice::Normalise, nodes: false, ui: Ui::Off, origins: Vec::new() }
+        Self { enabled: true, own_device: OwnDevice::Normalise, nodes: None, ui: Ui::Off, origins: Vec::new() }
     }
 }
 

@@ -2,22 +2,25 @@
 
 use super::grants::Circumstances;
 use super::proof;
-use super::{Grant, Policy, Proven, Request};
+use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
-use crate::label::{Label as _, RouteLabel, SourceLabel};
+use crate::label::{Label as _, SourceLabel};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, ScopeSet};
 use http::header::AUTHORIZATION;
 use serde::Serialize;
 use std::net::IpAddr;
 
+/// What stands in place of a route where a WebSocket is explained.
+pub const WEBSOCKET: &str = "websocket";
+
 /// A decision and its reasons.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// Who it is taken for; `None` where nobody was proven.
     pub principal: Option<Who>,
-    /// The route's name.
-    pub route: RouteLabel,
+    /// The route's name, or [`WEBSOCKET`].
+    pub route: &'static str,
     /// What the route needs, in words.
     pub needs: String,
     /// What gives scopes, and what nearly would.
@@ -81,13 +84,38 @@ impl Policy {
         who: &Result<Proven, Refusal>,
         request: Request<'_>,
     ) -> Explanation {
-        let needs = request.route.need.to_string();
-        let sources = who.as_ref().map(|p| self.sources(p, request)).unwrap_or_default();
         let decided = head.and_then(|()| match self.unproven(request.route) {
             Some(grant) => Ok(grant),
             None => who.clone().and_then(|proven| self.decide(&proven, request)),
         });
-        let (outcome, refusal) = match &decided {
+        let needs = request.route.need.to_string();
+        self.explained(&decided, who, request.at(), request.requested, request.route.label.as_str(), needs)
+    }
+
+    /// The same of a WebSocket. It is [`Policy::decide_socket`] that decides.
+    #[must_use]
+    pub fn explain_socket(
+        &self,
+        head: Result<(), Refusal>,
+        who: &Result<Proven, Refusal>,
+        socket: SocketRequest<'_>,
+    ) -> Explanation {
+        let decided = head.and_then(|()| who.clone()).and_then(|proven| self.decide_socket(&proven, socket));
+        let needs = "nothing itself: each call over it needs its own scope, which the gateway asks for".to_owned();
+        self.explained(&decided, who, socket.at(), socket.requested, WEBSOCKET, needs)
+    }
+
+    fn explained(
+        &self,
+        decided: &Result<Grant, Refusal>,
+        who: &Result<Proven, Refusal>,
+        at: Circumstances<'_>,
+        requested: Option<&ScopeSet>,
+        route: &'static str,
+        needs: String,
+    ) -> Explanation {
+        let sources = who.as_ref().map(|p| self.sources(p, at)).unwrap_or_default();
+        let (outcome, refusal) = match decided {
             Ok(_) => ("allow", None),
             Err(refusal) => (refusal.code().as_str(), Some(refusal)),
         };
@@ -97,16 +125,16 @@ impl Policy {
                 source: p.principal.identity().source(),
                 place: self.place(p),
             }),
-            route: request.route.label,
+            route,
             needs,
             granted: granted(&sources),
             sources,
-            requested: request.requested.map(ScopeSet::to_header),
+            requested: requested.map(ScopeSet::to_header),
             effective: decided.as_ref().ok().map(|g| g.effective().to_header()),
             outcome,
             status: refusal.map(Refusal::status),
             message: refusal.map(ToString::to_string),
-            headers: decided.as_ref().map(|g| self.lines(g, request.peer)).unwrap_or_default(),
+            headers: decided.as_ref().map(|g| self.lines(g, at.peer)).unwrap_or_default(),
             change: refusal.map(|r| self.remedy(who.as_ref().ok(), r)),
         }
     }
@@ -119,8 +147,7 @@ impl Policy {
         }
     }
 
-    fn sources(&self, proven: &Proven, request: Request<'_>) -> Vec<Given> {
-        let at = Circumstances { method: request.method, path: request.path, peer: request.peer, now: request.now };
+    fn sources(&self, proven: &Proven, at: Circumstances<'_>) -> Vec<Given> {
         let own = match proven.principal.identity() {
             Identity::Token(_) => format!("its own table, {}", self.place(proven).unwrap_or_default()),
             Identity::GatewaySecret => "[gateway_secret]".to_owned(),

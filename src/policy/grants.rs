@@ -4,7 +4,7 @@ mod tailnet;
 
 use crate::authn::{Identity, Principal, within};
 use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
-use crate::route::{Fit, PathRule};
+use crate::route::{Fit, PathRule, Pattern};
 use crate::target::Path;
 use http::Method;
 use jiff::Timestamp;
@@ -15,14 +15,27 @@ use tailnet::TailnetIndex;
 /// What a condition of a grant is judged on.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The path.
-    pub path: Path<'a>,
+    /// What is reached.
+    pub reach: Reach<'a>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
     pub now: Timestamp,
+}
+
+/// How far a decision goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Reach<'a> {
+    /// One request.
+    Request {
+        /// Its method.
+        method: &'a Method,
+        /// Its path.
+        path: Path<'a>,
+    },
+    /// Every route and method at once: a WebSocket. It has no path here, since its client picks one
+    /// and the gateway takes an upgrade at any.
+    Everywhere,
 }
 
 impl Conditions {
@@ -36,19 +49,45 @@ impl Conditions {
             && self.expires.is_none()
     }
 
+    /// Whether the grant holds on every route and with every method.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.on_every_route() && self.methods.is_empty()
+    }
+
+    fn on_every_route(&self) -> bool {
+        self.routes.is_empty()
+            || self.routes.iter().any(|r| matches!(r.pattern(), Pattern::Prefix(prefix) if &**prefix == "/"))
+    }
+
     /// The first condition that does not hold, in words; `None` when all do.
     #[must_use]
     pub fn failing(&self, at: Circumstances<'_>) -> Option<&'static str> {
-        if !self.routes.is_empty() {
-            match PathRule::fit(&self.routes, at.path) {
+        match at.reach {
+            Reach::Request { path, .. } if !self.routes.is_empty() => match PathRule::fit(&self.routes, path) {
                 Fit::All => {}
                 Fit::None => return Some("it is for other routes"),
                 Fit::Some => return Some("the path has readings that are not its routes"),
+            },
+            Reach::Everywhere if !self.on_every_route() => {
+                return Some("it is for certain routes, and a WebSocket is all of them");
             }
+            Reach::Request { .. } | Reach::Everywhere => {}
         }
-        if !self.methods.is_empty() && !self.methods.contains(at.method) {
-            return Some("it is for other methods");
+        match at.reach {
+            Reach::Request { method, .. } if !self.methods.is_empty() && !self.methods.contains(method) => {
+                return Some("it is for other methods");
+            }
+            Reach::Everywhere if !self.methods.is_empty() => {
+                return Some("it is for certain methods, and a WebSocket is all of them");
+            }
+            Reach::Request { .. } | Reach::Everywhere => {}
         }
+        self.failing_by_place_or_time(at)
+    }
+
+    /// The same of the conditions that the caller cannot choose for a request.
+    fn failing_by_place_or_time(&self, at: Circumstances<'_>) -> Option<&'static str> {
         if !self.cidrs.is_empty() && !at.peer.is_some_and(|p| within(&self.cidrs, p)) {
             return Some("it is for other addresses");
         }
@@ -66,6 +105,16 @@ impl Conditions {
     /// Whether the readings of a path differ about the routes.
     pub(super) fn is_spelled_apart(&self, path: Path<'_>) -> bool {
         !self.routes.is_empty() && PathRule::fit(&self.routes, path) == Fit::Some
+    }
+}
+
+/// Whether what a grant says of headers and of excess can apply: on this request, or on any that its
+/// caller could send from here now.
+#[must_use]
+pub fn may_rule(when: &Conditions, at: Circumstances<'_>) -> bool {
+    match at.reach {
+        Reach::Request { .. } => when.failing(at).is_none(),
+        Reach::Everywhere => when.failing_by_place_or_time(at).is_none(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a principal holds: scopes, and the say over the gateway's own headers.
 
-use super::grants::Circumstances;
+use super::grants::{Circumstances, Reach, may_rule};
 use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules};
 use crate::headers::Governed;
-use crate::scope::ScopeSet;
+use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::target::Path;
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -56,14 +57,99 @@ impl Terms {
         Self { ceiling: Ceiling::new(scopes), excess: first_excess.unwrap_or(excess), gateway_user, rules }
     }
 
-    pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {
-        let (rule, default) = match governed {
-            Governed::AgentId => (&self.rules.agent_id, &HeaderRule::Pass),
-            Governed::Model => (&self.rules.model, &HeaderRule::Admin),
-            Governed::SessionKey => (&self.rules.session_key, &HeaderRule::Pass),
-            Governed::MessageChannel => (&self.rules.message_channel, &HeaderRule::Pass),
+    /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
+    /// of what they say of a header and of an excess, the strictest counts that could decide on some
+    /// route: the path is the client's to choose.
+    fn everywhere<'a>(
+        own: &ScopeSet,
+        grants: impl Iterator<Item = &'a GrantRule>,
+        excess: Excess,
+        defaults: &HeaderRules,
+    ) -> Self {
+        let mut scopes = own.clone();
+        let mut gateway_user = None;
+        let mut rules = [const { Strictest::new() }; 4];
+        let mut strictest_excess = Strictest::new();
+        let mut hear = |headers: &HeaderRules, everywhere| {
+            let said = [&headers.agent_id, &headers.model, &headers.session_key, &headers.message_channel];
+            rules.iter_mut().zip(said).for_each(|(rule, said)| rule.hear(said.clone(), everywhere, strictness));
         };
-        rule.as_ref().unwrap_or(default)
+        for grant in grants {
+            let everywhere = grant.when.is_everywhere();
+            if everywhere {
+                scopes = scopes.union(&grant.scopes);
+                gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
+            }
+            hear(&grant.headers, everywhere);
+            strictest_excess.hear(grant.excess, everywhere, |e| u8::from(*e == Excess::Refuse));
+        }
+        hear(defaults, true);
+        strictest_excess.hear(Some(excess), true, |e| u8::from(*e == Excess::Refuse));
+        let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
+        Self {
+            ceiling: Ceiling::new(scopes),
+            excess: strictest_excess.found.unwrap_or(excess),
+            gateway_user,
+            rules: HeaderRules { agent_id, model, session_key, message_channel },
+        }
+    }
+
+    pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {
+        let default = match governed {
+            Governed::Model => &HeaderRule::Admin,
+            Governed::AgentId | Governed::SessionKey | Governed::MessageChannel => &HeaderRule::Pass,
+        };
+        self.stated(governed).unwrap_or(default)
+    }
+
+    /// The rule that the policy states; `None` where it leaves the header to the default.
+    fn stated(&self, governed: Governed) -> Option<&HeaderRule> {
+        match governed {
+            Governed::AgentId => self.rules.agent_id.as_ref(),
+            Governed::Model => self.rules.model.as_ref(),
+            Governed::SessionKey => self.rules.session_key.as_ref(),
+            Governed::MessageChannel => self.rules.message_channel.as_ref(),
+        }
+    }
+
+    /// A header for which this principal has a rule that can be kept on single requests only.
+    pub(super) fn bound_header(&self) -> Option<Governed> {
+        let admin = self.ceiling.scopes.satisfies(&Scope::known(ADMIN));
+        Governed::ALL.into_iter().find(|governed| match self.stated(*governed) {
+            Some(HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix | HeaderRule::Refuse) => true,
+            // Spelled out or not, it is what the gateway itself says of the model.
+            Some(HeaderRule::Admin) => *governed != Governed::Model && !admin,
+            Some(HeaderRule::Pass) | None => false,
+        })
+    }
+}
+
+/// The strictest of what may decide somewhere. The first in the file decides where several speak, so
+/// nothing counts behind one that speaks everywhere.
+struct Strictest<T> {
+    found: Option<T>,
+    settled: bool,
+}
+
+impl<T> Strictest<T> {
+    const fn new() -> Self {
+        Self { found: None, settled: false }
+    }
+
+    fn hear(&mut self, said: Option<T>, everywhere: bool, strictness: impl Fn(&T) -> u8) {
+        let Some(said) = said.filter(|_| !self.settled) else { return };
+        if self.found.as_ref().is_none_or(|found| strictness(&said) > strictness(found)) {
+            self.found = Some(said);
+        }
+        self.settled = everywhere;
+    }
+}
+
+fn strictness(rule: &HeaderRule) -> u8 {
+    match rule {
+        HeaderRule::Pass => 0,
+        HeaderRule::Admin => 1,
+        HeaderRule::Refuse | HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix => 2,
     }
 }
 
@@ -114,12 +200,12 @@ impl Holding {
 
     /// Whether a grant that says more than scopes covers some readings of the path and not others:
     /// whether it holds then depends on the gateway.
-    pub(super) fn is_spelled_apart(&self, grants: &[GrantRule], at: Circumstances<'_>) -> bool {
+    pub(super) fn is_spelled_apart(&self, grants: &[GrantRule], path: Path<'_>) -> bool {
         self.always.is_none()
-            && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(at.path))
+            && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(path))
     }
 
-    /// What applies to a request in these circumstances.
+    /// What applies in these circumstances.
     pub(super) fn terms(
         &self,
         grants: &[GrantRule],
@@ -130,7 +216,10 @@ impl Holding {
         if let Some(always) = &self.always {
             return std::borrow::Cow::Borrowed(always);
         }
-        let held = self.grants.iter().filter_map(|p| grants.get(*p)).filter(|g| g.when.failing(at).is_none());
-        std::borrow::Cow::Owned(Terms::sum(&self.own, held, excess, rules))
+        let held = self.grants.iter().filter_map(|p| grants.get(*p)).filter(|g| may_rule(&g.when, at));
+        std::borrow::Cow::Owned(match at.reach {
+            Reach::Request { .. } => Terms::sum(&self.own, held, excess, rules),
+            Reach::Everywhere => Terms::everywhere(&self.own, held, excess, rules),
+        })
     }
 }

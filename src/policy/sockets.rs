@@ -1,33 +1,41 @@
 //! What a principal may do over a WebSocket: decided once, at `connect`, for all that follows.
 //!
-//! Behind `connect` the gateway itself holds the session to the scopes it was given (contract §7).
-//! Rules about single requests cannot be kept there, so whoever has such rules gets no socket.
+//! Behind `connect` the gateway itself holds the session to the scopes it was given (contract §7). A
+//! socket is every route at once, and the path of its upgrade is the client's to choose: what it may
+//! hold is what its principal holds everywhere. Rules about single requests cannot be kept there, so
+//! callers with such rules get no socket.
 
-use super::grants::Circumstances;
+use super::grants::{Circumstances, Reach};
 use super::holding::{Ceiling, Terms};
 use super::{Grant, Policy, Proven, narrowed};
-use crate::config::{HeaderRule, WebSocketRules};
-use crate::headers::Governed;
+use crate::config::{OwnDevice, WebSocketRules};
 use crate::refusal::{Refusal, SocketFault};
-use crate::scope::ScopeSet;
-use crate::target::Path;
-use http::Method;
+use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::session;
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// What a decision about a socket is made on, besides the principal.
+/// What a decision about a socket is made on, besides the principal. The path of the upgrade is not
+/// among it.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketRequest<'a> {
-    /// The path of the upgrade.
-    pub path: Path<'a>,
     /// `x-openclaw-scopes` of the upgrade; `None` when it was not sent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The scopes in the `connect` frame, a program's wish list; `None` when it has none.
     pub wished: Option<&'a ScopeSet>,
+    /// The session that the `connect` frame names.
+    pub session: Option<&'a str>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
     pub now: Timestamp,
+}
+
+impl SocketRequest<'_> {
+    pub(super) fn at(&self) -> Circumstances<'static> {
+        Circumstances { reach: Reach::Everywhere, peer: self.peer, now: self.now }
+    }
 }
 
 impl Policy {
@@ -49,16 +57,12 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is in the way.
     pub fn decide_socket(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
-        let terms = self.socket_terms(proven, &socket)?;
-        let ceiling = match socket.requested {
-            None => terms.ceiling.clone(),
-            Some(requested) => narrowed(&terms, requested)?,
-        };
+        let (terms, ceiling) = self.socket_ceiling(proven, &socket)?;
         let effective = match socket.wished {
             None => ceiling.scopes.expanded(),
             Some(wished) => wished.meet(&ceiling.scopes).expanded(),
         };
-        Ok(self.socket_grant(effective, proven, &terms))
+        self.socket_grant(effective, proven, &terms, &socket)
     }
 
     /// May this principal connect with exactly the scopes wished? For frames that cannot be changed.
@@ -66,17 +70,45 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is in the way.
     pub fn decide_socket_as_is(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
-        let terms = self.socket_terms(proven, &socket)?;
-        let ceiling = match socket.requested {
-            None => terms.ceiling.clone(),
-            Some(requested) => narrowed(&terms, requested)?,
-        };
+        let (terms, ceiling) = self.socket_ceiling(proven, &socket)?;
         let wished = socket.wished.cloned().unwrap_or_default();
         let excess = wished.excess_over(&ceiling.scopes);
         if !excess.is_empty() {
             return Err(Refusal::ScopeExcess { excess });
         }
-        Ok(self.socket_grant(wished, proven, &terms))
+        self.socket_grant(wished, proven, &terms, &socket)
+    }
+
+    /// May this principal connect as a node, with exactly the scopes wished? The gateway pairs a node
+    /// that comes from its own machine without asking, and this proxy does: so its own rule for the
+    /// approval of one is kept here.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that names what is in the way.
+    pub fn decide_node(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
+        let (_, ceiling) = self.socket_ceiling(proven, &socket)?;
+        self.may_be_node(&ceiling)?;
+        Ok(Grant { node: true, ..self.decide_socket_as_is(proven, socket)? })
+    }
+
+    /// Whether there is a frame that this caller may have passed on unchanged: as an operator with its own
+    /// device, or as a node.
+    #[must_use]
+    pub fn may_pass_frames(&self, proven: &Proven, socket: SocketRequest<'_>) -> bool {
+        let rules = &self.live.websocket;
+        self.socket_ceiling(proven, &socket).is_ok_and(|(_, ceiling)| {
+            let operator = rules.own_device == OwnDevice::Pass && !ceiling.scopes.is_empty();
+            operator || self.may_be_node(&ceiling).is_ok()
+        })
+    }
+
+    fn may_be_node(&self, ceiling: &Ceiling) -> Result<(), Refusal> {
+        let Some(needed) = &self.live.websocket.nodes else { return Err(Refusal::Socket(SocketFault::Role)) };
+        if ceiling.scopes.satisfies(needed) {
+            Ok(())
+        } else {
+            Err(Refusal::ScopeMissing { needed: needed.clone(), held: false })
+        }
     }
 
     /// The leave under which this proxy makes its own device known, on behalf of a caller that was let
@@ -97,32 +129,55 @@ impl Policy {
         let proven = self.confirm(principal, socket.peer, socket.now)?;
         let terms = self.socket_terms(&proven, &socket)?;
         let excess = grant.effective().excess_over(&terms.ceiling.scopes);
+        if grant.node {
+            self.may_be_node(&terms.ceiling)?;
+        }
         drop(terms);
         if excess.is_empty() { Ok(proven) } else { Err(Refusal::ScopeExcess { excess }) }
     }
 
-    fn socket_grant(&self, scopes: ScopeSet, proven: &Proven, terms: &Terms) -> Grant {
+    fn socket_grant(
+        &self,
+        scopes: ScopeSet,
+        proven: &Proven,
+        terms: &Terms,
+        socket: &SocketRequest<'_>,
+    ) -> Result<Grant, Refusal> {
+        if socket.session.is_some_and(session::is_incognito) && !scopes.satisfies(&Scope::known(ADMIN)) {
+            return Err(Refusal::HeaderDenied { header: "the session", why: "incognito sessions need operator.admin" });
+        }
         let mut grant = Grant::under(&Ceiling::new(scopes), Some(&proven.principal));
         if self.proof.names_callers() {
             grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
-        grant
+        Ok(grant)
     }
 
-    fn socket_terms<'a>(
+    /// The most that a socket may hold: what the principal holds, and what the upgrade asks of it.
+    fn socket_ceiling<'a>(
         &self,
         proven: &'a Proven,
         socket: &SocketRequest<'_>,
-    ) -> Result<std::borrow::Cow<'a, Terms>, Refusal> {
+    ) -> Result<(Cow<'a, Terms>, Ceiling), Refusal> {
+        let terms = self.socket_terms(proven, socket)?;
+        let ceiling = match socket.requested {
+            None => terms.ceiling.clone(),
+            Some(requested) => narrowed(&terms, requested)?,
+        };
+        Ok((terms, ceiling))
+    }
+
+    fn socket_terms<'a>(&self, proven: &'a Proven, socket: &SocketRequest<'_>) -> Result<Cow<'a, Terms>, Refusal> {
         if !self.live.websocket.enabled {
             return Err(Refusal::Upgrade);
         }
-        let at = Circumstances { method: &Method::GET, path: socket.path, peer: socket.peer, now: socket.now };
-        let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
-        let bound = |which| matches!(terms.rule(which), HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix);
-        if bound(Governed::SessionKey) || bound(Governed::AgentId) {
-            return Err(Refusal::Socket(SocketFault::KeptApart));
+        let terms = proven.holding.terms(&self.live.grants, socket.at(), self.live.excess, &self.live.headers);
+        match terms.bound_header() {
+            Some(header) => Err(Refusal::Socket(SocketFault::KeptApart { header: header.name() })),
+            None => Ok(terms),
         }
-        Ok(terms)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A policy's own tests: who asks for what, and what must come of it.
 
-use super::{Policy, Request};
-use crate::config::Trial;
+use super::{Policy, Request, SocketRequest};
+use crate::config::{Asks, Trial};
 use crate::target::Path;
 use jiff::Timestamp;
 use std::ops::Range;
@@ -12,18 +12,20 @@ impl Trial {
     /// # Errors
     /// A sentence.
     pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
-        let path = Path::judge(self.path.as_bytes()).map_err(|fault| fault.to_string())?;
-        let route = policy.route(&self.method, path);
-        let request = Request {
-            method: &self.method,
-            path,
-            route: &route,
-            requested: self.requested.as_ref(),
-            governed: &[],
-            peer: self.peer,
-            now,
+        let who = policy.suppose(&self.who, self.peer, now);
+        let requested = self.requested.as_ref();
+        let explained = match &self.asks {
+            Asks::WebSocket => {
+                let socket = SocketRequest { requested, wished: None, session: None, peer: self.peer, now };
+                policy.explain_socket(Ok(()), &who, socket)
+            }
+            Asks::Request { method, path } => {
+                let path = Path::judge(path.as_bytes()).map_err(|fault| fault.to_string())?;
+                let route = &policy.route(method, path);
+                let request = Request { method, path, route, requested, governed: &[], peer: self.peer, now };
+                policy.explain(Ok(()), &who, request)
+            }
         };
-        let explained = policy.explain(Ok(()), &policy.suppose(&self.who, self.peer, now), request);
         let fits = match self.expect.as_str() {
             "deny" => explained.outcome != "allow",
             code => explained.outcome == code,

@@ -15,7 +15,7 @@ pub enum SocketFault {
     #[error("pages of this origin may not connect")]
     Origin,
     /// Too many sockets wait for their `connect` request.
-    #[error("too many WebSocket connections have not proven themselves yet")]
+    #[error("too many WebSocket connections have not sent their connect request yet")]
     Crowded,
     /// No `connect` request came.
     #[error("no connect request came in time")]
@@ -34,9 +34,12 @@ pub enum SocketFault {
     /// A role nobody is given.
     #[error("this role is not allowed for this caller")]
     Role,
-    /// A caller who is held to sessions or an agent of its own.
-    #[error("this caller is held to certain sessions or agents, which a WebSocket cannot be held to")]
-    KeptApart,
+    /// A caller with a rule that can be kept on single requests only.
+    #[error("the policy has a rule for this caller's {header}, which a WebSocket cannot be held to")]
+    KeptApart {
+        /// The header.
+        header: &'static str,
+    },
     /// The gateway refused this proxy.
     #[error("the gateway refused the connection: {0}")]
     GatewayRefused(String),
@@ -50,7 +53,7 @@ impl SocketFault {
         match self {
             Self::Form(_) | Self::Frame { .. } | Self::Connect(_) => 400,
             Self::Version => 426,
-            Self::Origin | Self::Role | Self::KeptApart => 403,
+            Self::Origin | Self::Role | Self::KeptApart { .. } => 403,
             Self::Late => 408,
             Self::Crowded => 503,
             Self::GatewayRefused(_) | Self::PairingRequired => 502,
@@ -67,7 +70,7 @@ impl SocketFault {
             Self::Frame { .. } => Code::MalformedFrame,
             Self::Connect(_) => Code::InvalidConnect,
             Self::Role => Code::RoleNotAllowed,
-            Self::KeptApart => Code::SessionsKeptApart,
+            Self::KeptApart { .. } => Code::SessionsKeptApart,
             Self::GatewayRefused(_) => Code::GatewayRefused,
             Self::PairingRequired => Code::PairingRequired,
         }
@@ -83,8 +86,10 @@ impl SocketFault {
             Self::Late | Self::Connect(_) => {
                 "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first"
             }
-            Self::Role => "connect as operator, or have `[websocket] nodes` turned on",
-            Self::KeptApart => "use the HTTP endpoints",
+            Self::Role => {
+                "connect as operator; for a node have `[websocket] nodes` turned on, send a bearer token with the upgrade, and the gateway's own token in the frame"
+            }
+            Self::KeptApart { .. } => "use the HTTP endpoints",
             Self::GatewayRefused(_) => "whoever runs this proxy: see its log for the gateway's answer",
             Self::PairingRequired => {
                 "whoever runs the gateway: `openclaw devices list`, then `openclaw devices approve <request>`"

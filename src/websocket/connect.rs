@@ -4,8 +4,13 @@
 //! What leaves is built anew from fields that carry no authority, never by editing the client's
 //! text: whatever is not named here stays behind. Source: contract §7.
 
+mod exact;
+
+pub use exact::{Exact, Inexact};
+
 use super::device::{Device, PLATFORM, Statement};
 use crate::config::GatewayAuth;
+use crate::json::strict;
 use crate::policy::Grant;
 use crate::scope::{MAX_REQUESTED, Scope, ScopeSet};
 use serde_json::{Map, Value, json};
@@ -23,6 +28,8 @@ const BROWSER_IDS: &[&str] = &["openclaw-control-ui", "webchat-ui", "webchat"];
 const BROWSER_MODE: &str = "webchat";
 /// The client every release knows (contract §7).
 const CLIENT: &str = "gateway-client";
+/// The deepest nesting of the client's message.
+const MAX_DEPTH: usize = 32;
 /// The longest id that is echoed.
 const MAX_ID: usize = 256;
 
@@ -35,6 +42,9 @@ pub enum Unreadable {
     /// Another method.
     #[error("the first request must be connect")]
     OtherMethod,
+    /// An object with two members of one name, or nested too deep.
+    #[error("a name stands twice in one object of the message, or it is nested more than {MAX_DEPTH} deep")]
+    Repeated,
     /// A parameter of the wrong type.
     #[error("the parameters of connect cannot be read: {0}")]
     Parameter(&'static str),
@@ -72,8 +82,11 @@ impl Connect {
     /// # Errors
     /// [`Unreadable`] when it is something else.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let Ok(Value::Object(mut frame)) = serde_json::from_str::<Value>(text) else {
-            return Err(Unreadable::NoRequest);
+        let mut frame = match strict(text.as_bytes(), MAX_DEPTH) {
+            Ok(Value::Object(frame)) => frame,
+            // Readers differ in which of two members counts: this gateway takes the last.
+            Err(error) if error.is_data() => return Err(Unreadable::Repeated),
+            _ => return Err(Unreadable::NoRequest),
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let (Some("req"), Some(id), Some(method)) = (
@@ -123,6 +136,12 @@ impl Connect {
     #[must_use]
     pub fn wished(&self) -> Option<&ScopeSet> {
         self.scopes.as_ref()
+    }
+
+    /// The key of the session it names, for a first look at that session's models.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.params.get("modelCatalog")?.get("sessionKey")?.as_str()
     }
 
     /// The role it asks for.
@@ -225,13 +244,6 @@ pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &Form
         );
     }
     request(&connect.id, &params)
-}
-
-/// The client's own frame, its device and signature with it, and nothing of ours: not our secret
-/// (law 10), and no secret of the client's but the gateway's own.
-#[must_use]
-pub fn passed(connect: &Connect) -> String {
-    request(&connect.id, &connect.params)
 }
 
 /// A request of this proxy's own: its device is made known with every scope it may ever need.

@@ -1,7 +1,8 @@
 //! The gateway's end: its socket opened, its challenge answered, this proxy's device made known.
 
-use super::connect::{self, Connect, Form, Reply};
+use super::connect::{self, Connect, Exact, Form, Reply};
 use super::device::Device;
+use super::early::{Place, Places};
 use super::frames::{Bounds, Frame};
 use super::switch;
 use super::wire::{Wire, WireError};
@@ -19,13 +20,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
 
 /// The gateway allows 32 sockets that are not connected yet per address (contract §3): half of it,
 /// so that another client on this machine finds room too.
 const UNCONNECTED: usize = 16;
-/// And those that are opened for a client whose `connect` has yet to come.
+/// And those that are opened for a client whose `connect` has yet to come, in all and for one principal.
 const EARLY: usize = 8;
+const EARLY_EACH: usize = 4;
 /// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
 /// (contract, caveats).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ pub struct Gateway {
     /// The form that connected last is tried first.
     last: AtomicU8,
     room: Semaphore,
-    early: Arc<Semaphore>,
+    early: Arc<Places>,
 }
 
 /// What is known of the device's standing with the gateway.
@@ -103,7 +105,7 @@ pub struct Leave<'a> {
 pub struct Opened {
     wire: Wire<TcpStream>,
     nonce: String,
-    _room: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Opened {
@@ -111,6 +113,20 @@ impl Opened {
     #[must_use]
     pub fn nonce(&self) -> &str {
         &self.nonce
+    }
+
+    /// Waits for the client's answer to the challenge, as long as its place is not needed for others.
+    ///
+    /// # Errors
+    /// [`SocketFault::Crowded`].
+    pub async fn awaiting<T>(&self, answer: impl Future<Output = T>) -> Result<T, Refusal> {
+        let crowded = Refusal::Socket(SocketFault::Crowded);
+        let Some(place) = &self.place else { return Ok(answer.await) };
+        tokio::select! {
+            biased;
+            () = place.displaced() => Err(crowded),
+            said = answer => if place.answered() { Ok(said) } else { Err(crowded) },
+        }
     }
 }
 
@@ -165,7 +181,7 @@ impl Gateway {
             pairing: Mutex::default(),
             last: AtomicU8::new(0),
             room: Semaphore::new(UNCONNECTED),
-            early: Arc::new(Semaphore::new(EARLY)),
+            early: Places::new(EARLY, EARLY_EACH),
         }
     }
 
@@ -200,7 +216,7 @@ impl Gateway {
         loop {
             let text = wire.text().await.map_err(|error| lost(&error))?;
             if let Some(nonce) = connect::nonce_of(&text) {
-                return Ok(Opened { wire, nonce, _room: None });
+                return Ok(Opened { wire, nonce, place: None });
             }
         }
     }
@@ -211,8 +227,14 @@ impl Gateway {
     /// # Errors
     /// The [`Refusal`] a client is given.
     pub async fn open_early(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
-        let room = self.early.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
-        Ok(Opened { _room: Some(room), ..self.open(leave, Addressed::Yes).await? })
+        let crowded = Refusal::Socket(SocketFault::Crowded);
+        let Some(place) = leave.grant.principal().and_then(|p| self.early.take(&p.key())) else { return Err(crowded) };
+        let opened = tokio::select! {
+            biased;
+            () = place.displaced() => return Err(crowded),
+            opened = self.open(leave, Addressed::Yes) => opened?,
+        };
+        Ok(Opened { place: Some(place), ..opened })
     }
 
     /// Connects for a client that was let in.
@@ -270,10 +292,10 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Failure`], with what the client is to be told.
-    pub async fn pass(&self, client: &Connect, opened: Opened) -> Result<Connected, Failure> {
-        let Opened { mut wire, .. } = opened;
+    pub async fn pass(&self, client: Exact<'_>, opened: Opened) -> Result<Connected, Failure> {
+        let Opened { mut wire, place: _place, .. } = opened;
         let work = async {
-            wire.send(Frame::Text(&connect::passed(client))).await.map_err(|_| Refusal::GatewayBroken)?;
+            wire.send(Frame::Text(&client.frame())).await.map_err(|_| Refusal::GatewayBroken)?;
             match answer(&mut wire, client.id(), &ScopeSet::empty()).await? {
                 // The device token is the client's own device's.
                 (Reply::Hello { .. }, text) => Ok(text),
@@ -359,7 +381,7 @@ impl Gateway {
         opened: Opened,
         with_device: bool,
     ) -> Result<Attempt, Refusal> {
-        let Opened { mut wire, nonce, _room } = opened;
+        let Opened { mut wire, nonce, place: _place } = opened;
         let grant = leave.grant;
         let now = jiff::Timestamp::now().as_millisecond();
         let form = match self.device().filter(|_| with_device) {

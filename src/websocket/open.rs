@@ -3,7 +3,6 @@
 use crate::listener::{Ending, OpenRequest};
 use crate::policy::{Grant, Policy, SocketRequest};
 use crate::refusal::Code;
-use crate::target::Path;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 /// One WebSocket, from its upgrade to its end.
 #[derive(Debug)]
 pub struct OpenSocket {
-    path: String,
     peer: Option<IpAddr>,
     grant: OnceLock<Grant>,
     /// The state of policy and keys under which it was last judged.
@@ -26,9 +24,8 @@ pub struct OpenSocket {
 impl OpenSocket {
     /// A socket that nobody was let in on yet.
     #[must_use]
-    pub fn new(path: String, peer: Option<IpAddr>) -> Self {
+    pub fn new(peer: Option<IpAddr>) -> Self {
         Self {
-            path,
             peer,
             grant: OnceLock::new(),
             judged: AtomicU64::new(0),
@@ -60,8 +57,7 @@ impl OpenRequest for OpenSocket {
         if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
             return None;
         }
-        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some(Code::AmbiguousTarget) };
-        let socket = SocketRequest { path, requested: None, wished: None, peer: self.peer, now };
+        let socket = SocketRequest { requested: None, wished: None, session: None, peer: self.peer, now };
         match policy.socket_goes_on(grant, socket) {
             Ok(proven) => {
                 let until = proven.principal.valid_until().map_or(i64::MAX, jiff::Timestamp::as_millisecond);

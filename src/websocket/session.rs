@@ -1,6 +1,7 @@
 //! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
 
-use super::connect::{self, Connect, Role};
+use super::admit::{self, Circumstances};
+use super::connect::{self, Connect, Exact};
 use super::frames::{self, Bounds, Frame};
 use super::gateway::{Connected, Failure, Leave, Opened};
 use super::open::OpenSocket;
@@ -9,18 +10,16 @@ use super::upgrade::Page;
 use super::wire::{Wire, WireError};
 use super::{Sockets, keepalive};
 use crate::authn::Credential;
-use crate::config::OwnDevice;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{Ending, OpenRequest as _, Raw};
-use crate::policy::{Grant, Policy, Proven, SocketRequest};
+use crate::policy::{Grant, Policy, Proven};
 use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
-use crate::secret::TokenHash;
 use crate::sources::Asking;
-use crate::target::Path;
 use jiff::Timestamp;
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -124,7 +123,7 @@ async fn handshake(
 
     // The client is watched while others are waited for: whoever hangs up is not connected for.
     let work = async {
-        let (grant, as_is) = admit(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        let (grant, exact) = judged(&connect, upgrade, record, opened.is_some(), sockets).await?;
         record.granted(&grant);
         open.granted(&grant);
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
@@ -135,9 +134,9 @@ async fn handshake(
             return Ok(Err(Ending::Judged(code)));
         }
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
-        match opened {
-            Some(opened) if as_is => sockets.gateway.pass(&connect, opened).await,
-            opened => sockets.gateway.connect(&connect, leave, opened).await,
+        match (opened, exact) {
+            (Some(opened), Some(exact)) => sockets.gateway.pass(exact, opened).await,
+            (opened, _) => sockets.gateway.connect(&connect, leave, opened).await,
         }
         .map(Ok)
     };
@@ -167,15 +166,15 @@ async fn first_message(
     record: &mut Record,
     sockets: &Sockets,
 ) -> Result<(String, Option<Opened>), Stop> {
-    let rules = upgrade.policy.websocket();
+    let refused = |refusal| Stop::Refused(refusal, None);
     let mut opened = None;
     if let Some(proven) = &upgrade.proven
-        && (rules.own_device == OwnDevice::Pass || rules.nodes)
+        && let request = circumstances(upgrade, record.place, false).request(None)
+        && upgrade.policy.may_pass_frames(proven, request)
     {
-        let grant = decide(proven, upgrade, None, record).map_err(|refusal| Stop::Refused(refusal, None))?;
+        let grant = upgrade.policy.decide_socket(proven, request).map_err(refused)?;
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
-        let early = sockets.gateway.open_early(leave).await;
-        opened = Some(early.map_err(|refusal| Stop::Refused(refusal, None))?);
+        opened = Some(sockets.gateway.open_early(leave).await.map_err(refused)?);
     }
     let mut ours = [0; 16];
     getrandom::fill(&mut ours).map_err(|_| Stop::Refused(Refusal::Internal, None))?;
@@ -183,17 +182,21 @@ async fn first_message(
     let nonce = opened.as_ref().map_or(ours.as_str(), Opened::nonce);
     let challenge = connect::challenge(nonce, Timestamp::now().as_millisecond());
     wire.send(Frame::Text(&challenge)).await.map_err(|error| Stop::Gone(WireError::Gone(error)))?;
-    Ok((wire.text().await?, opened))
+    let text = match &opened {
+        Some(opened) => opened.awaiting(wire.text()).await.map_err(refused)?,
+        None => wire.text().await,
+    };
+    Ok((text?, opened))
 }
 
-/// Who is it, and with which scopes may they connect? True: with their own frame as it is.
-async fn admit(
-    connect: &Connect,
+/// Who is it, and with which scopes may they connect? With their own frame as it is, where it is given.
+async fn judged<'a>(
+    connect: &'a Connect,
     upgrade: &mut Upgraded,
     record: &mut Record,
     opened: bool,
     sockets: &Sockets,
-) -> Result<(Grant, bool), Refusal> {
+) -> Result<(Grant, Option<Exact<'a>>), Refusal> {
     if upgrade.page == Page::Foreign || (upgrade.page == Page::None && connect.is_browser()) {
         return Err(Refusal::Socket(SocketFault::Origin));
     }
@@ -208,46 +211,11 @@ async fn admit(
         upgrade.own_host.clone()?;
     }
     record.principal = Some(proven.principal.clone());
-    let rules = upgrade.policy.websocket();
-    let passable = opened && connect.has_device() && holds_no_foreign_secret(connect, &upgrade.policy);
-    let as_is = match connect.role() {
-        Role::Operator => passable && rules.own_device == OwnDevice::Pass,
-        Role::Node if rules.nodes && passable => true,
-        Role::Node | Role::Other => return Err(Refusal::Socket(SocketFault::Role)),
-    };
-    let request = socket_request(upgrade, connect.wished(), record)?;
-    let grant = if as_is {
-        upgrade.policy.decide_socket_as_is(&proven, request)?
-    } else {
-        upgrade.policy.decide_socket(&proven, request)?
-    };
-    Ok((grant, as_is))
+    admit::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))
 }
 
-/// A frame that is passed as it is may hold the gateway's own secret, which its client knows, but
-/// none of a token that is this proxy's to judge.
-fn holds_no_foreign_secret(connect: &Connect, policy: &Policy) -> bool {
-    connect.secret().is_none_or(|secret| {
-        policy.gateway_auth().secret().is_some_and(|own| own.hash() == TokenHash::of(secret.as_bytes()))
-    })
-}
-
-fn decide(proven: &Proven, upgrade: &Upgraded, wished: Option<&ScopeSet>, record: &Record) -> Result<Grant, Refusal> {
-    upgrade.policy.decide_socket(proven, socket_request(upgrade, wished, record)?)
-}
-
-fn socket_request<'a>(
-    upgrade: &'a Upgraded,
-    wished: Option<&'a ScopeSet>,
-    record: &'a Record,
-) -> Result<SocketRequest<'a>, Refusal> {
-    Ok(SocketRequest {
-        path: Path::judge(record.path.as_bytes()).map_err(Refusal::Target)?,
-        requested: upgrade.requested.as_ref(),
-        wished,
-        peer: record.place,
-        now: Timestamp::now(),
-    })
+fn circumstances(upgrade: &Upgraded, peer: Option<IpAddr>, challenged: bool) -> Circumstances<'_> {
+    Circumstances { requested: upgrade.requested.as_ref(), peer, now: Timestamp::now(), challenged }
 }
 
 async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open: &OpenSocket, sockets: &Sockets) {

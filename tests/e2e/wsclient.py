@@ -31,7 +31,7 @@ class Socket:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname=where.hostname)
-        lines = ["GET / HTTP/1.1", f"Host: {where.netloc}", "Connection: Upgrade", "Upgrade: websocket",
+        lines = [f"GET {where.path or '/'} HTTP/1.1", f"Host: {where.netloc}", "Connection: Upgrade", "Upgrade: websocket",
                  "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
                  *(f"{name}: {value}" for name, value in headers)]
         self.sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -109,18 +109,20 @@ class Socket:
         frame = self.answer(str(self.number))
         return frame["ok"], frame.get("payload") if frame["ok"] else frame["error"].get("message", "")
 
-    def connect(self, client="gateway-client", mode="ui", scopes=("operator.admin",), auth=None, **more):
-        """Waits for the challenge, connects; gives the hello."""
+    def connect(self, client="gateway-client", mode="ui", scopes=("operator.admin",), auth=None, sign=None, **more):
+        """Waits for the challenge, connects; gives the hello. `sign` makes a device of the parameters and the nonce."""
         challenge = self.message()
         assert challenge["event"] == "connect.challenge", challenge
         params = {
-            "minProtocol": 3, "maxProtocol": 4, "role": "operator", "caps": [],
-            "client": {"id": client, "version": "1.0.0", "platform": "test", "mode": mode}, **more,
+            "minProtocol": 3, "maxProtocol": 4, "role": "operator",
+            "client": {"id": client, "version": "1.0.0", "platform": "test", "mode": mode}, "caps": [], **more,
         }
         if scopes is not None:
             params["scopes"] = list(scopes)
         if auth:
             params["auth"] = auth
+        if sign:
+            params["device"] = sign(params, challenge["payload"]["nonce"])
         self.send({"type": "req", "id": "connect", "method": "connect", "params": params})
         frame = self.answer("connect")
         if not frame["ok"]:

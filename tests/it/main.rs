@@ -29,6 +29,7 @@ mod rfc8725;
 mod routes;
 mod scopes;
 mod service;
+mod sockets;
 mod streams;
 mod support;
 mod tailnet;

@@ -162,7 +162,7 @@ pub struct Test {
     /// Who asks.
     #[serde(rename = "as")]
     pub who: At<As>,
-    /// The method and the path, for example `POST /v1/chat/completions`.
+    /// The method and the path, for example `POST /v1/chat/completions`; or `websocket`.
     pub request: At<String>,
     /// The client's `x-openclaw-scopes`; absent: not sent.
     pub scopes_header: Option<At<String>>,

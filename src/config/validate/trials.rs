@@ -5,7 +5,7 @@ use super::tailnet;
 use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At, File};
-use crate::config::{Supposition, Trial};
+use crate::config::{Asks, Supposition, Trial};
 use crate::label::Label as _;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
@@ -20,7 +20,7 @@ pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<Trial> {
 fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
     let table = at.get();
     let who = who(&table.who, problems);
-    let (method, path) = request(&table.request, problems)?;
+    let asks = asks(&table.request, problems)?;
     let requested = match table.scopes_header.as_ref().map(|h| (h, ScopeSet::parse_lines([h.get().as_bytes()]))) {
         None => None,
         Some((_, Ok(set))) => Some(set),
@@ -53,8 +53,7 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
     Some(Trial {
         name: table.name.get().clone(),
         who: who?,
-        method,
-        path,
+        asks,
         requested,
         peer: Some(peer),
         expect: expect.clone(),
@@ -63,13 +62,21 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
     })
 }
 
-fn request(at: &At<String>, problems: &mut Problems) -> Option<(Method, String)> {
+fn asks(at: &At<String>, problems: &mut Problems) -> Option<Asks> {
+    if at.get() == "websocket" {
+        return Some(Asks::WebSocket);
+    }
     let Some((method, path)) = at.get().split_once(' ') else {
-        problems.error("test", at.span(), "a request is a method and a path", "for example `GET /v1/models`");
+        problems.error(
+            "test",
+            at.span(),
+            "a request is a method and a path, or `websocket`",
+            "for example `GET /v1/models`",
+        );
         return None;
     };
     let method = Method::from_bytes(method.as_bytes()).ok()?;
-    judged_path(path, at, problems).then(|| (method, path.to_owned()))
+    judged_path(path, at, problems).then(|| Asks::Request { method, path: path.to_owned() })
 }
 
 fn who(at: &At<file::As>, problems: &mut Problems) -> Option<Supposition> {

@@ -5,6 +5,7 @@ use crate::config::diagnostic::Problems;
 use crate::config::file::{At, WebSocket};
 use crate::config::{OwnDevice, WebSocketRules};
 use crate::route::Ui;
+use crate::scope::{ADMIN, Scope};
 
 pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRules {
     let own_device = [("normalise", OwnDevice::Normalise), ("pass", OwnDevice::Pass)];
@@ -12,10 +13,26 @@ pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRule
     WebSocketRules {
         enabled: table.enabled.as_ref().is_none_or(|e| *e.get()),
         own_device: choice(table.own_device.as_ref(), OwnDevice::Normalise, &own_device, "own-device", problems),
-        nodes: table.nodes.as_ref().is_some_and(|n| *n.get()),
+        nodes: nodes(table, problems),
         ui: choice(table.ui.as_ref(), Ui::Off, &ui, "websocket-ui", problems),
         origins: table.origins.iter().flatten().filter_map(|o| origin(o, problems)).collect(),
     }
+}
+
+/// The scope that a node needs, where there are nodes.
+fn nodes(table: &WebSocket, problems: &mut Problems) -> Option<Scope> {
+    let on = table.nodes.as_ref().is_some_and(|n| *n.get());
+    let needed = match &table.nodes_need {
+        None => Some(Scope::known(ADMIN)),
+        Some(name) => match Scope::parse(name.get()) {
+            Ok(scope) => Some(scope),
+            Err(fault) => {
+                problems.error("scope", name.span(), fault.to_string(), "one name, for example `node.connect`");
+                None
+            }
+        },
+    };
+    needed.filter(|_| on)
 }
 
 /// An origin as browsers send it (RFC 6454 §6.2): scheme, host, and port where it is not the usual.

@@ -1,13 +1,16 @@
 """Sockets: who keeps which scopes, and who is kept out (report 46716, PR 57889)."""
 
 import contextlib
+import hashlib
+import json
 import secrets
+import subprocess
 import shutil
 import time
 
 import clients
 from base import NotAvailable, Skip, case
-from shim import TOKENS
+from shim import TOKENS, bearer
 from wsclient import Closed, Refused, Socket
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
@@ -38,8 +41,8 @@ def owner(ctx, side):
 
 
 @contextlib.contextmanager
-def session(side, headers=(), **connect):
-    with Socket(ws(side), headers) as sock:
+def session(side, headers=(), path="", **connect):
+    with Socket(ws(side) + path, headers) as sock:
         sock.hello = sock.connect(**connect)
         yield sock
 
@@ -115,6 +118,37 @@ def bearer_at_the_upgrade(ctx, row):
     row.through = "read, and no more"
 
 
+ROUTE_BOUND = """
+[[grant]]
+to = { token = "reader" }
+scopes = ["operator.admin", "operator.pairing"]
+routes = ["/tools/invoke"]
+
+[[grant]]
+to = { token = "open-webui" }
+session_key = "prefix"
+routes = ["/v1/chat/completions"]
+"""
+PATHS = ("/", "/tools/invoke", "/v1/chat/completions", "/ws")
+
+
+@case("ws.route-bound-grant")
+def route_bound_grant(ctx, row):
+    """The path of an upgrade is the client's to choose: it changes nothing of what the socket may do."""
+    need_sockets(ctx)
+    with ctx.other_shim(ROUTE_BOUND) as side:
+        for path in PATHS:
+            with session(side, path=path, auth=credential(ctx, "reader"), scopes=[ADMIN]) as sock:
+                limited(row, sock)
+            with session(side, bearer("reader"), path=path, scopes=None) as sock:
+                limited(row, sock)
+            said = lists_sessions(ctx, row, side, path=path, auth=credential(ctx, "open-webui"))
+            row.need("x-openclaw-session-key" in said, f"a rule was escaped at {path}: {said}")
+        allowed = side.post("/tools/invoke", {}, who=bearer("reader"))
+        row.need(allowed.status != 403, f"the grant does not count where it is for: {allowed.brief()}")
+    row.through = "read at every path, and no socket past a rule for sessions"
+
+
 @case("ws.scopes-header")
 def scopes_header(ctx, row):
     headers = [("x-openclaw-scopes", READ)]
@@ -143,6 +177,154 @@ def forged_device(ctx, row):
     with session(ctx.through, auth=credential(ctx, "reader"), scopes=[ADMIN], device=device) as sock:
         limited(row, sock)
     row.through = "read, and no more"
+
+
+SIGN = """
+const { createPublicKey, generateKeyPairSync, sign, createHash } = require("node:crypto");
+const { params, nonce } = JSON.parse(require("node:fs").readFileSync(0));
+const { privateKey } = generateKeyPairSync("ed25519");
+const raw = createPublicKey(privateKey).export({ type: "spki", format: "der" }).subarray(-32);
+const id = createHash("sha256").update(raw).digest("hex");
+const signedAt = Date.now();
+const { client, role, scopes = [], auth = {} } = params;
+const said = ["v3", id, client.id, client.mode, role, scopes.join(","), signedAt, auth.token ?? "", nonce, client.platform, ""];
+const signature = sign(null, said.join("|"), privateKey).toString("base64url");
+console.log(JSON.stringify({ id, publicKey: raw.toString("base64url"), signature, signedAt, nonce }));
+"""
+
+
+def own_device(ctx):
+    """A device that nobody knows yet, and that signs what its client says."""
+    def sign(params, nonce):
+        said = json.dumps({"params": params, "nonce": nonce})
+        done = subprocess.run([ctx.gateway.node, "-e", SIGN], input=said, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+    return sign
+
+
+def need_secret(ctx):
+    need_sockets(ctx)
+    if not ctx.mode.secret:
+        raise NotAvailable("in this mode the frame holds no secret that is judged")
+
+
+def hello_scopes(ctx, side, headers=(), **connect):
+    def act():
+        with session(side, headers, client="cli", mode="cli", sign=own_device(ctx), **connect) as sock:
+            return ",".join(sock.hello.get("auth", {}).get("scopes", ["?"]))
+    return attempt(act)
+
+
+@case("ws.passed-frame-scopes")
+def passed_frame_scopes(ctx, row):
+    """A client's own signed frame passes unchanged; nothing in its list is left out of the judgement."""
+    need_secret(ctx)
+    auth = {ctx.mode.name: ctx.mode.secret}
+    row.bare = hello_scopes(ctx, ctx.bare, auth=auth, scopes=[READ, f"{ADMIN}\u00a0"])
+    with ctx.other_shim('\n[websocket]\nown_device = "pass"\n') as side:
+        who = bearer("reader")
+        with session(side, who, client="cli", mode="cli", sign=own_device(ctx), auth=auth, scopes=[READ]) as sock:
+            ok, said = sock.call("sessions.list")
+            row.need(ok, f"sessions.list: {said}")
+            ok, said = sock.call(*ADMIN_CALL)
+            row.need(not ok and "missing scope: operator.admin" in said, f"an admin action: {said}")
+        odd = (f"{ADMIN}\u00a0", f"\ufeff{ADMIN}", f"{ADMIN}\n", f" {ADMIN}", f"{READ},{ADMIN}", [ADMIN], {"0": ADMIN}, 7, None, "")
+        for entry in odd:
+            # Those that cannot be signed are sent with a signature over something else.
+            listed = [READ, entry]
+            sign = own_device(ctx) if isinstance(entry, str) else lambda _, nonce: own_device(ctx)(
+                {"client": {"id": "cli", "mode": "cli", "platform": "test"}, "role": "operator"}, nonce)
+            said = attempt(lambda: str(Socket(ws(side), who).connect("cli", "cli", listed, auth, sign)))
+            row.need("exactly one scope name" in said, f"{entry!r}: {said}")
+        said = hello_scopes(ctx, side, who, auth=auth, scopes=[ADMIN])
+        row.need("scope not granted" in said, said)
+    row.through = "read, and no more"
+
+
+@case("ws.passed-frame-secrets")
+def passed_frame_secrets(ctx, row):
+    need_secret(ctx)
+    auth = {ctx.mode.name: ctx.mode.secret}
+    other = "password" if ctx.mode.name == "token" else "token"
+    with ctx.other_shim('\n[websocket]\nown_device = "pass"\n') as side:
+        names = (other, "deviceToken", "bootstrapToken", "approvalRuntimeToken", "agentRuntimeIdentityToken")
+        for name in names:
+            said = hello_scopes(ctx, side, bearer("reader"), auth={**auth, name: secrets.token_hex(16)}, scopes=[READ])
+            row.need("no other credential" in said, f"{name}: {said}")
+    row.through = "refused"
+
+
+@case("ws.session-write")
+def session_write(ctx, row):
+    """Spelled out for the gateway's cap, which knows no implication."""
+    need_sockets(ctx)
+    if ctx.key < (2026, 9):
+        raise NotAvailable("this release has no operator.sessions.write")
+    token = secrets.token_hex(20)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    table = f'\n[[token]]\nname = "sessions"\nsha256 = "{digest}"\nscopes = ["operator.sessions.write"]\n'
+    with ctx.other_shim(table) as side:
+        with session(side, auth={"token": token}, scopes=["operator.sessions.write"]) as sock:
+            kept = sock.hello["auth"]["scopes"]
+            row.need(sorted(kept) == ["operator.sessions.read", "operator.sessions.write"], f"kept: {kept}")
+            ok, said = sock.call("chat.history", {"sessionKey": "agent:main:main"})
+            row.need("missing scope" not in str(said), f"chat.history: {said}")
+            ok, said = sock.call(*ADMIN_CALL)
+            row.need(not ok and "missing scope" in said, f"an admin action: {said}")
+    row.through = "sessions.read and sessions.write"
+
+
+@case("ws.incognito")
+def incognito(ctx, row):
+    need_sockets(ctx)
+    if ctx.key < (2026, 9):
+        raise NotAvailable("a connect request of this release names no session")
+    catalog = {"sessionKey": "agent:main:dashboard:Incognito-1"}
+    for name in ("reader", "open-webui"):
+        said = lists_sessions(ctx, row, ctx.through, auth=credential(ctx, name), modelCatalog=catalog)
+        row.need("operator.admin" in said, said)
+    row.through = lists_sessions(ctx, row, ctx.through, auth=owner(ctx, ctx.through), modelCatalog=catalog)
+    row.need(row.through == "ok", row.through)
+
+
+@case("ws.silent-callers")
+def silent_callers(ctx, row):
+    """Whoever has the gateway's challenge and says nothing stalls nobody else."""
+    need_secret(ctx)
+    auth = {ctx.mode.name: ctx.mode.secret}
+    silent = []
+    with ctx.other_shim('\n[websocket]\nown_device = "pass"\n') as side:
+        try:
+            silent.extend(Socket(ws(side), bearer("reader")) for _ in range(20))
+            began = time.monotonic()
+            said = hello_scopes(ctx, side, bearer("open-webui"), auth=auth, scopes=[READ])
+            took = time.monotonic() - began
+        finally:
+            for sock in silent:
+                sock.close()
+        row.need(READ in said, said)
+        row.need(took < 8, f"it took {took:.1f} s")
+    row.through = "connected"
+
+
+@case("ws.node-needs-a-scope")
+def node_needs_a_scope(ctx, row):
+    need_secret(ctx)
+    auth = {ctx.mode.name: ctx.mode.secret}
+
+    def node(side, name):
+        def act():
+            with Socket(ws(side), bearer(name)) as sock:
+                return str(sock.connect("node-host", "node", [], auth, own_device(ctx), role="node"))
+        return attempt(act)
+
+    with ctx.other_shim("\n[websocket]\nnodes = true\n") as side:
+        for name in ("reader", "open-webui"):
+            said = node(side, name)
+            row.need("missing scope: operator.admin" in said, f"{name}: {said}")
+        said = node(side, "owner")
+        row.need("hello-ok" in said or "pairing" in said.lower(), said)
+    row.through = "admins only"
 
 
 @case("ws.node-role")

@@ -37,12 +37,21 @@ impl Came {
 impl WsClient {
     /// Upgrades; the status where that is refused.
     pub fn upgrade(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        Self::upgrade_as(address, &address.to_string(), headers)
+        Self::open_with(address, "/", &address.to_string(), headers)
     }
 
     /// Upgrades with this `Host`.
     pub fn upgrade_as(address: SocketAddr, host: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let mut request = format!("ws://{address}/").into_client_request().unwrap();
+        Self::open_with(address, "/", host, headers)
+    }
+
+    /// Upgrades at this path.
+    pub fn upgrade_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        Self::open_with(address, path, &address.to_string(), headers)
+    }
+
+    fn open_with(address: SocketAddr, path: &str, host: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
         request.headers_mut().insert("host", HeaderValue::from_str(host).unwrap());
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();

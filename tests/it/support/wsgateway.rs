@@ -67,6 +67,11 @@ impl WsGateway {
         all.iter().filter(|(_, p)| p["client"]["displayName"] != "scopeshim").cloned().collect()
     }
 
+    /// As if nobody had connected yet.
+    pub fn forget(&self) {
+        self.connects.lock().unwrap().clear();
+    }
+
     pub fn pairings(&self) -> usize {
         let all = self.connects.lock().unwrap().len();
         all - self.connects().len()

@@ -1,0 +1,166 @@
+//! Places at the gateway for clients whose `connect` has yet to come: few, since the gateway counts
+//! them, and shared fairly, so that one caller's silence keeps nobody else out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// All places.
+#[derive(Debug)]
+pub(super) struct Places {
+    limit: usize,
+    /// How many one principal may have.
+    each: usize,
+    taken: Mutex<Taken>,
+}
+
+/// Who has a place, the oldest first.
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    all: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    who: Arc<str>,
+    /// Its `connect` came: it is no longer waited for, and keeps its place to the end.
+    answered: bool,
+    displaced: CancellationToken,
+}
+
+/// One place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    number: u64,
+    displaced: CancellationToken,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize, each: usize) -> Arc<Self> {
+        Arc::new(Self { limit, each, taken: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for this principal. Where there is none left, its own oldest connection that is still
+    /// silent makes room, or that of the principal who has the most; `None` if nobody is silent.
+    pub(super) fn take(self: &Arc<Self>, who: &Arc<str>) -> Option<Place> {
+        let mut taken = self.lock();
+        if taken.count(who) >= self.each {
+            taken.displace(who)?;
+        } else if taken.all.len() >= self.limit {
+            let most = taken.most()?;
+            taken.displace(&most)?;
+        }
+        let number = taken.next;
+        taken.next += 1;
+        let displaced = CancellationToken::new();
+        taken.all.push(Entry { number, who: who.clone(), answered: false, displaced: displaced.clone() });
+        Some(Place { places: self.clone(), number, displaced })
+    }
+}
+
+impl Taken {
+    fn count(&self, who: &Arc<str>) -> usize {
+        self.all.iter().filter(|e| e.who == *who).count()
+    }
+
+    /// The principal with the most places of those that have a silent one; the oldest of several.
+    fn most(&self) -> Option<Arc<str>> {
+        let silent = self.all.iter().rev().filter(|e| !e.answered);
+        silent.max_by_key(|e| self.count(&e.who)).map(|e| e.who.clone())
+    }
+
+    fn displace(&mut self, who: &Arc<str>) -> Option<()> {
+        let oldest = self.all.iter().position(|e| e.who == *who && !e.answered)?;
+        self.all.remove(oldest).displaced.cancel();
+        Some(())
+    }
+}
+
+impl Place {
+    /// Returns once the place was given to somebody else.
+    pub(super) async fn displaced(&self) {
+        self.displaced.cancelled().await;
+    }
+
+    /// The client's `connect` came. False: it came too late, the place is somebody else's.
+    #[must_use]
+    pub(super) fn answered(&self) -> bool {
+        let mut taken = self.places.lock();
+        let own = taken.all.iter_mut().find(|e| e.number == self.number);
+        own.map(|e| e.answered = true).is_some()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().all.retain(|e| e.number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn who(name: &str) -> Arc<str> {
+        Arc::from(name)
+    }
+
+    #[test]
+    fn a_caller_who_takes_places_and_says_nothing_loses_them_to_others() {
+        let places = Places::new(8, 4);
+        let weak: Vec<Place> = (0..100).filter_map(|_| places.take(&who("weak"))).collect();
+        assert_eq!(weak.iter().filter(|p| !p.displaced.is_cancelled()).count(), 4);
+        let other: Vec<Place> = (0..100).filter_map(|_| places.take(&who("other"))).collect();
+        assert_eq!(other.iter().filter(|p| !p.displaced.is_cancelled()).count(), 4);
+        let strong = places.take(&who("strong")).unwrap();
+        let again = places.take(&who("strong")).unwrap();
+        assert!(strong.answered() && again.answered());
+        assert_eq!(places.lock().all.len(), 8);
+        drop((weak, other, strong, again));
+        assert!(places.lock().all.is_empty());
+    }
+
+    #[test]
+    fn whoever_answered_keeps_its_place() {
+        let places = Places::new(2, 2);
+        let (a, b) = (places.take(&who("a")).unwrap(), places.take(&who("b")).unwrap());
+        assert!(a.answered() && b.answered());
+        assert!(places.take(&who("c")).is_none() && places.take(&who("a")).is_none());
+        drop(a);
+        let c = places.take(&who("c")).unwrap();
+        let d = places.take(&who("d")).unwrap();
+        assert!(!c.answered(), "it was displaced");
+        assert!(d.answered() && b.answered());
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_has_more_than_a_share_and_a_newcomer_finds_room_beside_silence(
+            steps in prop::collection::vec((0..5usize, 0..3u8), 0..60),
+        ) {
+            let places = Places::new(4, 2);
+            let mut held: Vec<Place> = Vec::new();
+            for (which, step) in steps {
+                match step {
+                    0 => { held.pop(); }
+                    1 => { if let Some(place) = held.get(which) { let _ = place.answered(); } }
+                    _ => held.extend(places.take(&who(&which.to_string()))),
+                }
+                let taken = places.lock();
+                prop_assert!(taken.all.len() <= 4);
+                prop_assert!(taken.all.iter().all(|e| taken.count(&e.who) <= 2));
+                let silent = taken.all.iter().any(|e| !e.answered);
+                let room = silent || taken.all.len() < 4;
+                drop(taken);
+                prop_assert_eq!(places.take(&who("newcomer")).is_some(), room);
+            }
+        }
+    }
+}
