@@ -100,7 +100,7 @@ impl Scope {
         KNOWN.contains(&self.as_str())
     }
 
-    /// Whether holding `self` satisfies `needed` (contract §2; `peers.md` fact 12).
+    /// Whether holding `self` satisfies `needed` (contract §2).
     #[must_use]
     pub fn implies(&self, needed: &Self) -> bool {
         if self == needed {

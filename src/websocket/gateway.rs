@@ -29,7 +29,7 @@ const UNCONNECTED: usize = 16;
 const EARLY: usize = 8;
 const EARLY_EACH: usize = 4;
 /// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
-/// (contract, caveats).
+/// (contract §9).
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
 const PAIRED_FOR: Duration = Duration::from_secs(60);

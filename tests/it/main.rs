@@ -10,6 +10,7 @@ mod admin;
 mod borrowed;
 mod cli;
 mod config;
+mod docs;
 mod doctor;
 mod example;
 mod gateway;
