@@ -21,6 +21,8 @@ mod init;
 mod jwt;
 mod known;
 mod life;
+mod limits;
+mod limits_documented;
 mod paths;
 mod reload;
 mod restart;
