@@ -3,8 +3,10 @@
 //! Never the port that clients use. What changes anything goes by the socket alone, and the socket's
 //! file mode says who may.
 
+mod door;
 mod status;
 
+pub use door::{Door, PLACES};
 pub use status::Status;
 
 use crate::gateway::Gateway;
@@ -17,24 +19,20 @@ use crate::tailnet::Tailnet;
 use crate::watchtower::Watchtower;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use door::{Budget, HEAD, LIFETIME, MAX_HEAD};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 
-/// Connections at a time; more wait.
-const CONNECTIONS: usize = 32;
-/// How long one connection may last.
-const LIFETIME: Duration = Duration::from_secs(60);
 /// The page for people; everything it needs is in it.
 const PAGE: &str = include_str!("admin/page.html");
 /// It loads nothing, and asks nobody but the address it came from.
@@ -66,25 +64,14 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Admin {
     asked: Asked,
-    room: Arc<Semaphore>,
-}
-
-/// Which door a request came by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The unix socket: whoever may open it may change things.
-    Socket,
-    /// The loopback port: for reading.
-    Port,
-    /// The port for those who watch from elsewhere: numbers and health, nothing about anybody.
-    Metrics,
+    budgets: [Arc<Budget>; Door::ALL.len()],
 }
 
 impl Admin {
     /// Answers for this process.
     #[must_use]
     pub fn new(asked: Asked) -> Self {
-        Self { asked, room: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Self { asked, budgets: Default::default() }
     }
 
     /// Serves one connection.
@@ -93,13 +80,35 @@ impl Admin {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         door: Door,
     ) {
-        let Ok(_room) = self.room.clone().acquire_owned().await else { return };
+        let [socket, port, metrics] = &self.budgets;
+        let budget = match door {
+            Door::Socket => socket,
+            Door::Port => port,
+            Door::Metrics => metrics,
+        };
+        let (place, lost) = budget.take();
+        if lost {
+            self.asked.tower.metrics().door_crowded(door.label());
+        }
+        let busy = place.busy();
         let service = service_fn(move |request: Request<Incoming>| {
-            let this = self.clone();
-            async move { Ok::<_, Infallible>(this.answer(&request, door).await) }
+            let (this, busy) = (self.clone(), busy.clone());
+            async move {
+                busy.store(true, Ordering::Relaxed);
+                let answer = this.answer(&request, door).await;
+                busy.store(false, Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
         });
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(LIFETIME, connection).await;
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            _ = tokio::time::timeout(LIFETIME, connection) => {}
+            () = place.lost.cancelled() => {}
+        }
     }
 
     async fn answer(&self, request: &Request<Incoming>, door: Door) -> Response<Full<Bytes>> {
@@ -170,6 +179,7 @@ impl Admin {
         let policy = self.asked.policy.load();
         let state = State {
             connections: self.asked.connections.count(),
+            most: self.asked.connections.most(),
             generation: standing.generation,
             reloads: (standing.is_good(), standing.since.as_second(), standing.reloads.0, standing.reloads.1),
             restart_pending: !standing.pending_restart.is_empty(),

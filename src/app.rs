@@ -1,12 +1,13 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
 use crate::admin::{Admin, Asked, Door};
-use crate::config::{Config, Fixed, Listed, Listen, ListenAddress, ListenerIdentity};
+use crate::config::{Config, Fixed, Limits, Listed, Listen, ListenAddress, ListenerIdentity};
+use crate::descriptors;
 use crate::files::Sighting;
 use crate::gateway::Gateway;
 use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
-use crate::listener::{BindError, Connection, Connections, Limits, Listener};
+use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
@@ -27,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How often connections that overstay are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_millis(250);
 /// How often the end of a drain is looked for.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How long a stop waits for the first request of those who have just connected.
@@ -136,7 +137,7 @@ impl App {
             );
         }
         let connections = Arc::new(Connections::new(
-            Limits { connections: fixed.max_connections, head: fixed.head_timeout, rest: fixed.keepalive },
+            Limits { connections: affordable(fixed.limits.connections), ..fixed.limits.clone() },
             tower.clone(),
         ));
         let live = from.map(|from| {
@@ -162,9 +163,15 @@ impl App {
         let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), tower.clone()));
         let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone(), names });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
-        let sockets = Sockets::new(policy.clone(), sources.clone(), upstream.clone(), fixed.state_dir.clone());
+        let sockets = Sockets::new(
+            policy.clone(),
+            sources.clone(),
+            upstream.clone(),
+            fixed.state_dir.clone(),
+            fixed.limits.unproven,
+        );
         let sockets = Arc::new(sockets);
-        let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, tower.clone(), fixed.keepalive);
+        let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, tower.clone(), fixed.limits.clone());
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
         Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tailnet, tower, live })
     }
@@ -238,6 +245,22 @@ impl App {
     }
 }
 
+/// As many connections as there are descriptors for, where the configuration wants more.
+fn affordable(wanted: usize) -> usize {
+    let Some(limit) = descriptors::lift() else { return wanted };
+    let most = descriptors::clients(limit);
+    if most < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            descriptors = limit,
+            most,
+            "the system allows too few descriptors for that many connections; raise the limit (LimitNOFILE= of the \
+             unit, `ulimit -n`) or lower `max_connections` in `[limits]`"
+        );
+    }
+    wanted.min(most)
+}
+
 fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
     if let Some(dir) = fixed.admin.socket.parent() {
         std::fs::create_dir_all(dir)
@@ -289,7 +312,7 @@ async fn accept(
             Ok((stream, connection)) => {
                 let (connections, proxy, stopped) = (connections.clone(), proxy.clone(), stopped.clone());
                 tokio::spawn(async move {
-                    let serve = serve(Box::new(stream), &connection, proxy, stopped);
+                    let serve = serve(stream, &connection, proxy, stopped);
                     connections.run(connection.clone(), serve).await;
                 });
             }
@@ -303,16 +326,20 @@ async fn accept(
 }
 
 async fn serve(
-    stream: pingora::protocols::Stream,
+    mut stream: ClientStream,
     connection: &Arc<Connection>,
     proxy: Arc<HttpProxy<Proxy>>,
     stopped: watch::Receiver<bool>,
 ) {
-    CONNECTION
-        .scope(connection.clone(), async {
-            drop(proxy.process_new(stream, &stopped).await);
-        })
-        .await;
+    // Whoever sends half a head and waits costs no more than the half.
+    if !stream.first_head().await {
+        return;
+    }
+    // On the heap, so that what only waits does not hold the room for it.
+    Box::pin(CONNECTION.scope(connection.clone(), async {
+        drop(proxy.process_new(Box::new(stream), &stopped).await);
+    }))
+    .await;
     if let Some(sequel) = connection.sequel() {
         sequel.await;
     }
@@ -321,7 +348,7 @@ async fn serve(
 async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw(), door))),
+            Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw().0, door))),
             Err(error) => {
                 tracing::error!(listener = %listener, %error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -112,9 +112,26 @@ pub enum Fault {
 /// # Errors
 /// [`Fault`]; whether the request was carried out is then unknown, unless it is [`Fault::Connect`].
 pub async fn ask(server: &Server, question: Question<'_>, patience: Duration) -> Result<Answer, Fault> {
+    whole(open(server, question, patience), patience).await
+}
+
+/// The same over a connection that is there already.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_over(
+    stream: TcpStream,
+    server: &Server,
+    question: Question<'_>,
+    patience: Duration,
+) -> Result<Answer, Fault> {
+    whole(send(stream, server, question), patience).await
+}
+
+async fn whole(open: impl Future<Output = Result<Open, Fault>>, patience: Duration) -> Result<Answer, Fault> {
     let deadline = Instant::now() + patience;
     let whole = async {
-        let mut open = open(server, question, patience).await?;
+        let mut open = open.await?;
         let mut body = BytesMut::new();
         while body.len() < KEPT {
             let Some(piece) = open.piece().await? else { break };

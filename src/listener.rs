@@ -5,12 +5,19 @@
 //! for a request's head (`http_proxy` is made for accept loops such as this one). Here a bind that
 //! fails fails the start, and [`Connections`] ends whatever overstays.
 
+mod body;
+mod closing;
 mod connection;
+mod connections;
 mod handshake;
+mod head;
+mod raw;
 mod stream;
 
-pub use connection::{Connection, Connections, Ending, Limits, OpenRequest, Sequel};
-pub use stream::{ClientStream, Raw};
+pub use connection::{Connection, Ending, OpenRequest, Sequel};
+pub use connections::Connections;
+pub use raw::Raw;
+pub use stream::ClientStream;
 
 use crate::config::{ListenAddress, ListenerIdentity};
 use crate::service::Inherited;

@@ -1,6 +1,7 @@
 //! Every metric there is: its name, its labels, its buckets. Labels are closed sets; nothing a client
 //! chose ever becomes one.
 
+use crate::admin::Door;
 use crate::label::{Decision, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::refusal::Code;
 use crate::scope::{KNOWN, ScopeSet};
@@ -29,6 +30,8 @@ pub struct Metrics {
     invariant: IntCounter,
     suppressed: IntCounter,
     panics: IntCounter,
+    doors: IntCounterVec,
+    most: IntGauge,
     connections: IntGauge,
     in_flight: IntGauge,
     generation: IntGauge,
@@ -75,6 +78,8 @@ pub struct Ended<'a> {
 pub struct State {
     /// Open connections, and those busy with a request.
     pub connections: (usize, usize),
+    /// How many may be open.
+    pub most: usize,
     /// The policy in force.
     pub generation: u64,
     /// Whether the last reload came into force, when the policy did, and how many did and did not.
@@ -186,6 +191,12 @@ impl Metrics {
                 "Access lines of refused requests that were not written because there were too many.",
             )?,
             panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
+            doors: counters(
+                "admin_connections_dropped_total",
+                "Connections to the admin doors that had to make room for newer ones, by door.",
+                &["door"],
+            )?,
+            most: gauge("connections_max", "The most client connections that may be open.")?,
             connections: gauge("connections_open", "Client connections open now.")?,
             in_flight: gauge("requests_in_flight", "Requests being answered now.")?,
             generation: gauge("policy_generation", "The number of the policy in force, counted from the start.")?,
@@ -224,6 +235,9 @@ impl Metrics {
     }
 
     fn begin_at_zero(&self) {
+        for door in Door::ALL {
+            self.doors.with_label_values(&[door.label()]);
+        }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
         }
@@ -255,6 +269,11 @@ impl Metrics {
         self.requested.count(e.requested);
     }
 
+    /// A client was refused before it had asked for anything.
+    pub fn refused(&self, code: Code) {
+        self.refusals.of(code).for_each(IntCounter::inc);
+    }
+
     /// A stream is open for as long as the value lives.
     #[must_use]
     pub fn stream(&self, kind: StreamKind) -> OpenStream {
@@ -276,6 +295,11 @@ impl Metrics {
     /// tailscaled was asked who is calling: `found`, `unknown` or `error`.
     pub fn whois(&self, result: &str) {
         self.whois.with_label_values(&[result]).inc();
+    }
+
+    /// A connection by an admin door had to make room for a newer one.
+    pub fn door_crowded(&self, door: &'static str) {
+        self.doors.with_label_values(&[door]).inc();
     }
 
     /// A fault of this program ended a request.
@@ -308,6 +332,7 @@ impl Metrics {
         let gauge = |gauge: &IntGauge, value: i64| gauge.set(value);
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         gauge(&self.connections, whole(state.connections.0));
+        gauge(&self.most, whole(state.most));
         gauge(&self.in_flight, whole(state.connections.1));
         gauge(&self.generation, i64::try_from(state.generation).unwrap_or(i64::MAX));
         gauge(&self.reload_ok, i64::from(state.reloads.0));

@@ -1,6 +1,7 @@
 //! The data plane: Pingora's phases, each handing over to what decides.
 
 mod admit;
+mod body;
 mod ctx;
 mod health;
 mod reply;
@@ -9,10 +10,11 @@ mod upstream;
 
 pub use ctx::CONNECTION;
 
+use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::joins::{Join, Joins};
 use crate::policy::{self, Policy};
-use crate::refusal::Refusal;
+use crate::refusal::{LimitFault, Refusal};
 use crate::sources::Sources;
 use crate::trace::TraceParent;
 use crate::watchtower::Watchtower;
@@ -22,6 +24,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ctx::Ctx;
+use health::Health;
 use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN};
 use http::{HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -32,8 +35,6 @@ use std::sync::Arc;
 use std::time::Duration;
 pub use upstream::{ResolveError, Upstream};
 
-/// How long a client may refuse to take bytes that are there for it.
-const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the rest of a refused request's body is read, so that the client sees the answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,8 +51,8 @@ pub struct Proxy {
     tower: Arc<Watchtower>,
     sockets: Arc<Sockets>,
     joins: Arc<Joins>,
-    /// Seconds a connection may rest between requests.
-    keepalive: u64,
+    health: Health,
+    limits: Limits,
 }
 
 impl Proxy {
@@ -63,10 +64,11 @@ impl Proxy {
         sources: Arc<Sources>,
         sockets: Arc<Sockets>,
         tower: Arc<Watchtower>,
-        keepalive: Duration,
+        limits: Limits,
     ) -> Self {
         let joins = Arc::default();
-        Self { policy, upstream, sources, sockets, joins, tower, keepalive: keepalive.as_secs().max(1) }
+        let health = Health::new(upstream.clone(), tower.clone());
+        Self { policy, upstream, sources, tower, sockets, joins, health, limits }
     }
 }
 
@@ -83,15 +85,24 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         // Pingora forgets it after the first request of a connection.
-        session.set_keepalive((!ctx.is_last()).then_some(self.keepalive));
-        session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+        session.set_keepalive((!ctx.is_last()).then_some(self.limits.keepalive.as_secs().max(1)));
+        session.set_write_timeout(Some(self.limits.write_timeout));
+        // Of a single read; the wait for all of it is over before.
+        session.set_read_timeout(Some(self.limits.body_pace.deadline + DRAIN_TIMEOUT));
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx, &self.sources, &self.sockets, &self.joins).await {
+        match admit::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
             Ok(Admitted::Request) => Ok(false),
+            Ok(Admitted::Health(probe)) => {
+                match self.health.answer(probe).await {
+                    Ok(status) => reply::health(session, ctx, status, health::verdict(probe, status)).await?,
+                    Err(refusal) => reply::refuse(session, ctx, refusal).await?,
+                }
+                Ok(true)
+            }
             Ok(Admitted::Socket(upgrade)) => {
                 socket::hand_over(session, ctx, *upgrade, &self.sockets).await?;
                 Ok(true)
@@ -105,6 +116,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         self.upstream.patience(&mut ctx.attempts).await;
+        body::begins(ctx);
         Ok(self.upstream.peer(&session.req_header().method))
     }
 
@@ -167,19 +179,17 @@ impl ProxyHttp for Proxy {
         // The gateway's word about its own connection, not about ours.
         response.remove_header(&KEEP_ALIVE);
         response.insert_header(REQUEST_ID, ctx.request_id())?;
-        health::head(ctx, response)?;
         Ok(())
     }
 
-    fn response_body_filter(
+    async fn request_body_filter(
         &self,
         _: &mut Session,
-        body: &mut Option<Bytes>,
+        part: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Ctx,
-    ) -> Result<Option<Duration>> {
-        health::body(ctx, body, end);
-        Ok(None)
+    ) -> Result<()> {
+        body::comes(ctx, part.as_ref(), end)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
@@ -195,10 +205,17 @@ impl ProxyHttp for Proxy {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
         }
         let code = match refusal {
-            Some(refusal) if session.response_written().is_none() => {
+            Some(refusal)
+                if refusal != Refusal::Limit(LimitFault::SlowReader) && session.response_written().is_none() =>
+            {
                 session.set_keepalive(None);
                 let code = refusal.status();
                 if reply::refuse(session, ctx, refusal).await.is_err() { 0 } else { code }
+            }
+            // There is nobody to tell, but it is remembered.
+            Some(refusal @ Refusal::Limit(_)) => {
+                ctx.record.refusal = Some(refusal);
+                0
             }
             _ => 0,
         };

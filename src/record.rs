@@ -6,7 +6,7 @@ use crate::authn::Principal;
 use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
-use crate::refusal::Refusal;
+use crate::refusal::{LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::telemetry;
@@ -161,9 +161,9 @@ impl Record {
 
     fn decision(&self) -> Decision {
         match (&self.refusal, self.status) {
+            (Some(Refusal::Limit(LimitFault::SlowReader)), _) | (None, 0) => Decision::Cut,
             (Some(r), _) if r.status() >= 500 && r.status() != 501 => Decision::Error,
             (Some(_), _) => Decision::Deny,
-            (None, 0) => Decision::Cut,
             (None, _) => Decision::Allow,
         }
     }

@@ -2,11 +2,13 @@
 
 mod code;
 mod jwt;
+mod limit;
 mod socket;
 mod tailnet;
 
 pub use code::Code;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
+pub use limit::LimitFault;
 pub use socket::SocketFault;
 pub use tailnet::TailnetFault;
 
@@ -127,6 +129,9 @@ pub enum Refusal {
     /// A WebSocket that does not come about.
     #[error("{0}")]
     Socket(SocketFault),
+    /// Something is over a limit.
+    #[error("{0}")]
+    Limit(LimitFault),
     /// The gateway does not answer the door.
     #[error("the gateway cannot be reached")]
     GatewayUnreachable,
@@ -182,6 +187,7 @@ impl Refusal {
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
+            Self::Limit(fault) => fault.status(),
             Self::GatewayUnreachable | Self::GatewayBroken => 502,
             Self::GatewayTimeout => 504,
             Self::GatewayRestarting | Self::Draining => 503,
@@ -217,6 +223,7 @@ impl Refusal {
             Self::Method => Code::MethodNotServed,
             Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
+            Self::Limit(fault) => fault.code(),
             Self::GatewayRestarting => Code::GatewayRestarting,
             Self::GatewayUnreachable => Code::GatewayUnreachable,
             Self::GatewayBroken => Code::GatewayBroken,
@@ -272,6 +279,7 @@ impl Refusal {
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),
+            Self::Limit(fault) => fault.advice(),
             Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
                 "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
             }
@@ -319,6 +327,7 @@ impl Refusal {
             | Self::GatewayTimeout
             | Self::Draining
             | Self::Socket(SocketFault::Crowded)
+            | Self::Limit(LimitFault::Connections | LimitFault::AddressConnections)
             | Self::Jwt(JwtFault::KeysUnavailable)
             | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),
             _ => None,

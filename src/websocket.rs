@@ -16,22 +16,22 @@ mod open;
 mod session;
 mod switch;
 pub mod tunnel;
+pub mod unproven;
 pub mod upgrade;
 mod wire;
 
 pub use open::OpenSocket;
 pub use session::{Client, Upgraded, serve};
 
+use crate::config::Unproven;
 use crate::policy::Policy;
 use crate::sources::Sources;
 use arc_swap::ArcSwap;
 use gateway::{Dial, Gateway};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Clients at a time that have not proven themselves. Each may hold 64 KiB for 10 s.
-const UNPROVEN: usize = 256;
+use unproven::{Place, Places};
 
 /// What all WebSockets share.
 #[derive(Debug)]
@@ -39,19 +39,25 @@ pub struct Sockets {
     policy: Arc<ArcSwap<Policy>>,
     sources: Arc<Sources>,
     gateway: Gateway,
-    unproven: Arc<Semaphore>,
+    unproven: Arc<Places>,
 }
 
 impl Sockets {
     /// None open yet.
     #[must_use]
-    pub fn new(policy: Arc<ArcSwap<Policy>>, sources: Arc<Sources>, dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
-        Self { policy, sources, gateway: Gateway::new(dial, state_dir), unproven: Arc::new(Semaphore::new(UNPROVEN)) }
+    pub fn new(
+        policy: Arc<ArcSwap<Policy>>,
+        sources: Arc<Sources>,
+        dial: Arc<dyn Dial>,
+        state_dir: PathBuf,
+        unproven: Unproven,
+    ) -> Self {
+        Self { policy, sources, gateway: Gateway::new(dial, state_dir), unproven: Places::new(unproven) }
     }
 
-    /// Room for one more client that has not proven itself, if there is any.
+    /// A place for one more client that has not proven itself.
     #[must_use]
-    pub fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.unproven.clone().try_acquire_owned().ok()
+    pub fn place(&self, peer: Option<IpAddr>) -> Place {
+        self.unproven.take(peer)
     }
 }

@@ -46,6 +46,7 @@ fi
 if [ "$1" = test ]; then
     need curl curl
     need openssl openssl
+    need slowhttptest slowhttptest # slow heads, bodies and readers
     [ -x /usr/sbin/nginx ] || need nginx nginx-light # docs/tls.md is tested with it
     need python3 python3
     need npm npm

@@ -3,9 +3,11 @@
 //! Nothing here is judged; `validate` does that. The doc comments are the reference: the JSON
 //! schema and the manual page are made from them.
 
+mod limits;
 mod live;
 mod value;
 
+pub use limits::{Limits, MaxBody};
 pub use live::*;
 pub use value::{At, Moment, OneOrMany};
 
@@ -26,6 +28,8 @@ pub struct File {
     pub gateway: Option<At<Gateway>>,
     /// The process. Restart to change.
     pub server: Server,
+    /// How much of everything: bytes, seconds and places. Restart to change.
+    pub limits: Limits,
     /// Where the process is asked and told things. Restart to change.
     pub admin: Admin,
     /// What is written to standard error. The level is live; restart to change the format.
@@ -189,11 +193,11 @@ pub struct Server {
     pub state_dir: Option<At<String>>,
     /// How long open requests may go on after a stop was asked for. Default `"30s"`.
     pub drain: Option<At<String>>,
-    /// The most client connections at a time. Default 10000.
+    /// The older place of the key of this name in `[limits]`.
     pub max_connections: Option<At<i64>>,
-    /// How long a client may take to send a request's head. Default `"30s"`.
+    /// The older place of the key of this name in `[limits]`.
     pub head_timeout: Option<At<String>>,
-    /// How long a connection may rest between requests. Default `"60s"`.
+    /// The older place of the key of this name in `[limits]`.
     pub keepalive: Option<At<String>>,
 }
 

@@ -1,5 +1,6 @@
 //! What needs a restart to change.
 
+use super::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +20,8 @@ pub struct Fixed {
     pub state_dir: PathBuf,
     /// How long open requests may go on after a stop was asked for.
     pub drain: Duration,
-    /// The most client connections at a time.
-    pub max_connections: usize,
-    /// How long a client may take to send a request's head.
-    pub head_timeout: Duration,
-    /// How long a connection may rest between requests.
-    pub keepalive: Duration,
+    /// How much of everything.
+    pub limits: Limits,
     /// Where the process is asked and told things.
     pub admin: Admin,
     /// What is logged.
@@ -42,9 +39,7 @@ impl Fixed {
             ("[server] threads", self.threads == other.threads),
             ("[server] state_dir", self.state_dir == other.state_dir),
             ("[server] drain", self.drain == other.drain),
-            ("[server] max_connections", self.max_connections == other.max_connections),
-            ("[server] head_timeout", self.head_timeout == other.head_timeout),
-            ("[server] keepalive", self.keepalive == other.keepalive),
+            ("[limits]", self.limits == other.limits),
             ("[admin]", self.admin == other.admin),
             ("[log] format", self.log.format == other.log.format),
         ];

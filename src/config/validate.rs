@@ -4,6 +4,7 @@ mod gateway;
 mod grants;
 mod headers;
 mod issuers;
+mod limits;
 mod live;
 mod routes;
 mod tailnet;
@@ -54,14 +55,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
         state_dir,
         threads: count(server.threads.as_ref(), processors.min(4), 1, 256, problems),
         drain: duration(server.drain.as_ref(), Duration::from_secs(30), Duration::ZERO, problems),
-        max_connections: count(server.max_connections.as_ref(), 10_000, 1, 1_000_000, problems),
-        head_timeout: duration(
-            server.head_timeout.as_ref(),
-            Duration::from_secs(30),
-            Duration::from_millis(100),
-            problems,
-        ),
-        keepalive: duration(server.keepalive.as_ref(), Duration::from_secs(60), Duration::from_secs(1), problems),
+        limits: limits::limits(file, problems),
         log: log(&file.log, problems),
         tailscaled: tailnet::socket(&file.tailscale, problems),
         gateway: gateway::address(file, problems)?,

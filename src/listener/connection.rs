@@ -1,31 +1,25 @@
 //! The connections that are open, and what each is doing.
 
-use super::{ClientStream, Listener};
+use super::body::BodyWatch;
 use crate::authn::tailnet::Caller;
-use crate::config::ListenerIdentity;
+use crate::config::{Limits, ListenerIdentity};
 use crate::policy::Policy;
 use crate::record::Record;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, LimitFault, Refusal};
 use crate::watchtower::Watchtower;
-use std::collections::HashMap;
+use futures_util::task::AtomicWaker;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long, and how many.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// For a request's head, from its first byte (or from the connection's begin) to its last.
-    pub head: Duration,
-    /// For a rest between requests.
-    pub rest: Duration,
-}
+/// How long a client has to take the answer that ends its connection.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a connection whose time is over has to end by itself.
+const OVERTIME: Duration = Duration::from_secs(5);
 
 /// An answer under way that a change of policy may end: enough to judge it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
@@ -74,7 +68,12 @@ pub struct Connection {
     tower: Arc<Watchtower>,
     draining: Arc<AtomicBool>,
     sequel: Mutex<Option<Sequel>>,
-    _permit: OwnedSemaphorePermit,
+    limits: Arc<Limits>,
+    requests: AtomicU64,
+    /// Whether the time for a head is over.
+    late: AtomicBool,
+    head_reader: AtomicWaker,
+    body: BodyWatch,
 }
 
 impl std::fmt::Debug for Connection {
@@ -86,8 +85,37 @@ impl std::fmt::Debug for Connection {
 const RESTING: u8 = 0;
 const READING_HEAD: u8 = 1;
 const BUSY: u8 = 2;
+const CLOSING: u8 = 3;
 
 impl Connection {
+    /// One that was just accepted, and is expected to speak.
+    pub(super) fn begin(
+        caller: Caller,
+        identity: ListenerIdentity,
+        limits: Arc<Limits>,
+        tower: Arc<Watchtower>,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            caller,
+            identity,
+            phase: AtomicU8::new(READING_HEAD),
+            fresh: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            born: Instant::now(),
+            cancelled: CancellationToken::new(),
+            open: Mutex::default(),
+            tower,
+            draining,
+            sequel: Mutex::default(),
+            limits,
+            requests: AtomicU64::new(0),
+            late: AtomicBool::new(false),
+            head_reader: AtomicWaker::new(),
+            body: BodyWatch::default(),
+        }
+    }
+
     /// The peer's address; `None` on a unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
@@ -121,19 +149,78 @@ impl Connection {
 
     /// A request's head is complete.
     pub fn request_begins(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.enter(BUSY);
     }
 
-    /// A request was answered.
-    pub fn request_ends(&self) {
-        self.enter(RESTING);
+    /// Whether this request is the last that this connection may carry.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.limits.requests_per_connection.is_some_and(|most| self.requests.load(Ordering::Relaxed) >= most)
+    }
+
+    /// A request was answered; what is left of its body is not read as another head.
+    pub fn request_ends(&self, whole: bool) {
+        self.body.ends();
+        self.enter(if whole { RESTING } else { CLOSING });
         self.fresh.store(false, Ordering::Relaxed);
         *self.open() = None;
     }
 
+    /// The body of the request is wanted from here on.
+    pub fn body_begins(&self) {
+        self.body.begins();
+    }
+
+    /// It is complete.
+    pub fn body_ends(&self) {
+        self.body.ends();
+    }
+
+    /// What is wrong with how the body comes.
+    #[must_use]
+    pub fn body_fault(&self) -> Option<LimitFault> {
+        self.body.fault(self.limits.body_pace, self.age())
+    }
+
+    /// Nothing is there of the body although somebody wants it. True: it has been waited for too long.
+    pub(super) fn body_waits(&self, reader: &Waker) -> bool {
+        self.body.waits(reader, self.age())
+    }
+
+    /// Bytes came that are no head.
+    pub(super) fn body_came(&self, bytes: usize) {
+        self.body.came(bytes, self.age());
+    }
+
     /// Whether no request is complete yet.
     pub(super) fn is_reading_head(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == READING_HEAD
+        self.phase() == READING_HEAD
+    }
+
+    /// Whether it is between two requests.
+    pub(super) fn is_resting(&self) -> bool {
+        self.phase() == RESTING
+    }
+
+    /// Whether what comes in is a head.
+    pub(super) fn expects_head(&self) -> bool {
+        matches!(self.phase(), RESTING | READING_HEAD)
+    }
+
+    /// Nothing is there of a head. True: it has been waited for too long.
+    pub(super) fn head_waits(&self, reader: &Waker) -> bool {
+        self.head_reader.register(reader);
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// An answer ends it.
+    pub(super) fn closes(&self) {
+        self.enter(CLOSING);
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// A head was no request at all; no record was begun for it.
@@ -146,7 +233,7 @@ impl Connection {
 
     /// Bytes came in from the client.
     pub(super) fn bytes_arrived(&self) {
-        if self.phase.load(Ordering::Relaxed) == RESTING {
+        if self.is_resting() {
             self.enter(READING_HEAD);
         }
     }
@@ -167,150 +254,55 @@ impl Connection {
         self.sequel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<Arc<dyn OpenRequest>>> {
+    pub(super) fn open(&self) -> MutexGuard<'_, Option<Arc<dyn OpenRequest>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.phase() == BUSY
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Milliseconds since it was accepted.
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn enter(&self, phase: u8) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.since.store(now, Ordering::Relaxed);
+        self.since.store(self.age(), Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
     }
 
-    fn overstays(&self, limits: Limits) -> bool {
-        let limit = match self.phase.load(Ordering::Relaxed) {
-            RESTING => limits.rest,
-            READING_HEAD => limits.head,
-            _ => return false,
-        };
-        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(since) > limit
-    }
-}
-
-/// All open connections of a process.
-#[derive(Debug)]
-pub struct Connections {
-    open: Mutex<HashMap<u64, Arc<Connection>>>,
-    next: AtomicU64,
-    room: Arc<Semaphore>,
-    limits: Limits,
-    tower: Arc<Watchtower>,
-    draining: Arc<AtomicBool>,
-}
-
-/// Takes a connection out of the list when its task ends, however it ends.
-struct Leave<'a>(&'a Connections, u64);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.0.list().remove(&self.1);
-    }
-}
-
-impl Connections {
-    /// None yet.
-    #[must_use]
-    pub fn new(limits: Limits, tower: Arc<Watchtower>) -> Self {
-        Self {
-            open: Mutex::default(),
-            next: AtomicU64::new(0),
-            room: Arc::new(Semaphore::new(limits.connections)),
-            limits,
-            tower,
-            draining: Arc::default(),
-        }
-    }
-
-    fn list(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on, requests on connections that are open already are refused.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// How many are open, and how many of them are busy with a request.
-    #[must_use]
-    pub fn count(&self) -> (usize, usize) {
-        let list = self.list();
-        let busy = list.values().filter(|c| c.phase.load(Ordering::Relaxed) == BUSY).count();
-        (list.len(), busy)
-    }
-
-    /// The next connection of a listener, once there is room for it.
-    pub(crate) async fn accept(&self, listener: &Listener) -> std::io::Result<(ClientStream, Arc<Connection>)> {
-        let permit = self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-        let (stream, peer) = listener.accept().await?;
-        let caller = Caller { connection: self.next.fetch_add(1, Ordering::Relaxed), peer };
-        let connection = Arc::new(Connection {
-            caller,
-            identity: listener.identity,
-            // Whoever connects is expected to speak.
-            phase: AtomicU8::new(READING_HEAD),
-            fresh: AtomicBool::new(true),
-            since: AtomicU64::new(0),
-            born: Instant::now(),
-            cancelled: CancellationToken::new(),
-            open: Mutex::default(),
-            tower: self.tower.clone(),
-            draining: self.draining.clone(),
-            sequel: Mutex::default(),
-            _permit: permit,
-        });
-        // Here and not where it is served, which a stop might not wait for.
-        self.list().insert(caller.connection, connection.clone());
-        Ok((stream.watched_by(connection.clone()), connection))
-    }
-
-    /// Runs what serves an accepted connection until it is done or the connection is ended.
-    pub(crate) async fn run(&self, connection: Arc<Connection>, serve: impl Future<Output = ()>) {
-        let _leave = Leave(self, connection.caller.connection);
-        tokio::select! {
-            biased;
-            () = serve => {}
-            () = connection.cancelled.cancelled() => {}
-        }
-    }
-
-    /// Ends every connection that overstays: a head that never completes, a rest too long.
-    pub(crate) fn sweep(&self) {
-        for connection in self.list().values().filter(|c| c.overstays(self.limits)) {
-            connection.cancelled.cancel();
-        }
-    }
-
-    /// Ends the connections that are not busy, and asks those to end that would not by themselves.
-    /// Whoever has just connected is left the chance to say what for, unless `all` must go.
-    pub(crate) fn end_resting(&self, all: bool) {
-        for connection in self.list().values() {
-            if connection.phase.load(Ordering::Relaxed) != BUSY {
-                if all || !connection.fresh.load(Ordering::Relaxed) {
-                    connection.cancelled.cancel();
-                }
-            } else if let Some(request) = connection.open().as_ref() {
-                request.end(Ending::Draining);
+    /// Ends it if it overstays: by its reader, who may have something to say, or at once.
+    pub(super) fn sweep(&self) {
+        let stays = Duration::from_millis(self.age().saturating_sub(self.since.load(Ordering::Relaxed)));
+        match self.phase() {
+            RESTING if stays > self.limits.keepalive => self.cancel(),
+            READING_HEAD if stays > self.limits.head_timeout + OVERTIME => self.cancel(),
+            READING_HEAD if stays > self.limits.head_timeout => {
+                self.late.store(true, Ordering::Relaxed);
+                self.head_reader.wake();
             }
-        }
-    }
-
-    /// Judges every open answer again, and ends those that may not go on.
-    pub fn judge_again(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
-        let ended: Vec<_> = self
-            .list()
-            .values()
-            .filter_map(|c| {
-                let request = c.open().clone()?;
-                let code = request.ends_under(policy, now)?;
-                Some((c.clone(), request, code))
-            })
-            .collect();
-        for (connection, request, code) in &ended {
-            if !request.end(Ending::Judged(*code)) {
-                connection.cancelled.cancel();
+            CLOSING if stays > FAREWELL => self.cancel(),
+            BUSY => {
+                self.body.judge(self.limits.body_pace, self.age());
             }
+            _ => {}
         }
-        ended.len()
     }
 }

@@ -1,19 +1,25 @@
-//! A client's socket, as Pingora wants to see it.
+//! A client's socket, as Pingora wants to see it: a request's head in one piece, and not too large.
 
 use super::Connection;
+use super::closing::Closing;
 use super::handshake::Secured;
-use crate::refusal::Refusal;
+use super::head::{Bounds, Scanner, Seen};
+use super::raw::Raw;
+use crate::refusal::{LimitFault, Refusal};
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConfig;
@@ -21,6 +27,8 @@ use tokio_rustls::rustls::ServerConfig;
 /// Bytes that gather a response's head and its first chunk into one segment: an Ethernet MTU less
 /// the IP and TCP headers.
 const WRITE_BUFFER: usize = 1460;
+/// Bytes of a head asked of the socket at a time.
+const READ: usize = 4096;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -29,43 +37,42 @@ pub struct ClientStream {
     connection: Option<Arc<Connection>>,
     /// Whether Pingora's own answer to a malformed head was replaced by ours.
     replaced: bool,
+    head: Head,
+    /// The end of it: an answer of ours is on its way out.
+    closing: Option<Box<Closing>>,
 }
 
-/// The socket itself.
-#[derive(Debug)]
-pub enum Raw {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-    /// TLS over TCP.
-    Tls(Box<Secured>),
-}
-
-impl Raw {
-    /// The TCP socket beneath, if it is one.
-    #[must_use]
-    pub fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Tcp(socket) => Some(socket),
-            Self::Unix(_) => None,
-            Self::Tls(secured) => secured.socket(),
-        }
-    }
+/// The head that is coming in.
+#[derive(Debug, Default)]
+struct Head {
+    scanner: Scanner,
+    /// What came of it, if it did not come whole; then what was not handed on yet.
+    held: BytesMut,
+    /// Whether it is whole, and handed on or about to be.
+    whole: bool,
 }
 
 impl ClientStream {
+    fn new(socket: Raw) -> Self {
+        Self {
+            socket: BufWriter::with_capacity(WRITE_BUFFER, socket),
+            connection: None,
+            replaced: false,
+            head: Head::default(),
+            closing: None,
+        }
+    }
+
     pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Tcp(stream)), connection: None, replaced: false }
+        Self::new(Raw::Tcp(stream))
     }
 
     pub(super) fn tls(stream: TcpStream, tls: Arc<ServerConfig>) -> Self {
-        let secured = Raw::Tls(Box::new(Secured::begin(stream, tls)));
-        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, secured), connection: None, replaced: false }
+        Self::new(Raw::Tls(Box::new(Secured::begin(stream, tls))))
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { socket: BufWriter::with_capacity(WRITE_BUFFER, Raw::Unix(stream)), connection: None, replaced: false }
+        Self::new(Raw::Unix(stream))
     }
 
     /// Lets `connection` see when bytes come in.
@@ -74,22 +81,129 @@ impl ClientStream {
         self
     }
 
+    /// Waits for the first head, with nothing but the head itself in memory. False: none comes, and
+    /// whatever there was to say about it is said.
+    pub(crate) async fn first_head(&mut self) -> bool {
+        poll_fn(|cx| self.poll_gather(cx)).await.unwrap_or(false)
+    }
+
+    /// Answers with a refusal and ends the connection.
+    pub(super) async fn turn_away(mut self, refusal: &Refusal) {
+        let mut closing = Closing::with(refusal);
+        let _ = poll_fn(|cx| closing.poll(cx, &mut self.socket)).await;
+    }
+
+    /// The same at once, without waiting for anything: as far as the kernel takes the answer.
+    pub(super) fn hang_up(self, refusal: &Refusal) {
+        self.socket.get_ref().hang_up(&super::closing::answer(refusal));
+    }
+
+    /// Gathers a head. True: it is whole, or nothing more comes of it.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(connection) = self.connection.clone() else { return Poll::Ready(Ok(true)) };
+        loop {
+            if let Some(closing) = &mut self.closing {
+                let _ = ready!(closing.poll(cx, &mut self.socket));
+                return Poll::Ready(Ok(false));
+            }
+            let mut scratch = [const { MaybeUninit::uninit() }; READ];
+            let mut buf = ReadBuf::uninit(&mut scratch);
+            if Pin::new(self.socket.get_mut()).poll_read(cx, &mut buf)?.is_pending() {
+                if !connection.head_waits(cx.waker()) {
+                    return Poll::Pending;
+                }
+                if self.head.held.is_empty() {
+                    return Poll::Ready(Ok(false));
+                }
+                self.refuse(&connection, &Refusal::Limit(LimitFault::HeadTime));
+                continue;
+            }
+            if buf.filled().is_empty() {
+                if self.head.held.is_empty() {
+                    return Poll::Ready(Ok(false));
+                }
+                self.refuse(&connection, &Refusal::Malformed);
+                continue;
+            }
+            self.head.held.extend_from_slice(buf.filled());
+            if self.judge(&connection, buf.filled()) {
+                return Poll::Ready(Ok(true));
+            }
+        }
+    }
+
+    /// Takes these bytes of a head into account. True: it may be handed on.
+    fn judge(&mut self, connection: &Arc<Connection>, bytes: &[u8]) -> bool {
+        connection.bytes_arrived();
+        let limits = connection.limits();
+        let bounds = Bounds { bytes: limits.head, lines: limits.headers };
+        let refusal = match self.head.scanner.follow(bytes, bounds) {
+            Seen::Part => return false,
+            Seen::Whole | Seen::Odd => {
+                self.head.whole = true;
+                return true;
+            }
+            Seen::TooManyBytes => Refusal::HeadTooLarge { limit: bounds.bytes, unit: "bytes" },
+            Seen::TooManyLines => Refusal::HeadTooLarge { limit: bounds.lines, unit: "headers" },
+        };
+        self.refuse(connection, &refusal);
+        false
+    }
+
+    fn refuse(&mut self, connection: &Arc<Connection>, refusal: &Refusal) {
+        connection.closes();
+        connection.malformed(refusal);
+        self.head = Head::default();
+        // Whatever Pingora makes of this is not for the client.
+        self.replaced = true;
+        self.closing = Some(Box::new(Closing::with(refusal)));
+    }
+
+    /// A head for a reader that has a buffer of its own: as a rule it comes whole, and is read into that.
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(connection) = self.connection.clone() else { return Poll::Ready(Ok(())) };
+        if connection.is_resting() {
+            self.head = Head::default();
+        } else if self.head.whole {
+            // The parser wants more of a head that was whole: they do not agree where it ends.
+            self.refuse(&connection, &Refusal::Malformed);
+        }
+        if self.closing.is_none() && self.head.held.is_empty() {
+            let before = buf.filled().len();
+            if Pin::new(self.socket.get_mut()).poll_read(cx, buf)?.is_pending() {
+                // With nothing of it here there is nothing to answer.
+                return if connection.head_waits(cx.waker()) { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+            let new = buf.filled().get(before..).unwrap_or_default();
+            if new.is_empty() || self.judge(&connection, new) {
+                return Poll::Ready(Ok(()));
+            }
+            if self.closing.is_none() {
+                self.head.held.extend_from_slice(new);
+            }
+            buf.set_filled(before);
+        }
+        if ready!(self.poll_gather(cx))? {
+            self.hand_on(buf);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn hand_on(&mut self, buf: &mut ReadBuf<'_>) {
+        let held = &mut self.head.held;
+        buf.put_slice(&held.split_to(held.len().min(buf.remaining())));
+        if held.is_empty() {
+            *held = BytesMut::new();
+        }
+    }
+
     /// What Pingora writes before a request's head is complete is its own answer to a malformed one:
     /// an empty page that no filter sees. Ours says why.
     fn replace(mut self: Pin<&mut Self>, cx: &mut Context<'_>, page: &[u8]) -> Poll<io::Result<usize>> {
         if !self.replaced {
             let refusal = if page.starts_with(b"HTTP/1.1 405") { Refusal::Method } else { Refusal::Malformed };
-            let body = refusal.body(None, "-");
-            let answer = format!(
-                "HTTP/1.1 {} {}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\n\
-                 Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                refusal.status(),
-                if refusal.status() == 405 { "Method Not Allowed" } else { "Bad Request" },
-                body.len()
-            );
             // Less than the write buffer holds: it is taken whole.
-            let answer = [answer.into_bytes(), body].concat();
-            std::task::ready!(Pin::new(&mut self.socket).poll_write(cx, &answer))?;
+            ready!(Pin::new(&mut self.socket).poll_write(cx, &super::closing::answer(&refusal)))?;
             if let Some(connection) = &self.connection {
                 connection.malformed(&refusal);
             }
@@ -98,78 +212,42 @@ impl ClientStream {
         Poll::Ready(Ok(page.len()))
     }
 
-    /// The socket alone. Nothing may be left to write.
+    /// The socket alone, and what came in by it and was not read. Nothing may be left to write.
     #[must_use]
-    pub fn into_raw(self) -> Raw {
-        self.socket.into_inner()
-    }
-}
-
-impl AsyncRead for Raw {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Raw {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_flush(cx),
-            Self::Unix(s) => Pin::new(s).poll_flush(cx),
-            Self::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Self::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-    fn is_write_vectored(&self) -> bool {
-        true
+    pub fn into_raw(self) -> (Raw, BytesMut) {
+        (self.socket.into_inner(), self.head.held)
     }
 }
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.head.whole && !self.head.held.is_empty() {
+            self.hand_on(buf);
+            return Poll::Ready(Ok(()));
+        }
+        let Some(connection) = &self.connection else {
+            return Pin::new(self.socket.get_mut()).poll_read(cx, buf);
+        };
+        if connection.expects_head() {
+            return self.poll_head(cx, buf);
+        }
+        let connection = connection.clone();
         let before = buf.filled().len();
         // Past the write buffer: reads have buffers of their own further up.
-        let result = Pin::new(self.socket.get_mut()).poll_read(cx, buf);
-        if buf.filled().len() > before
-            && let Some(connection) = &self.connection
-        {
-            connection.bytes_arrived();
+        match Pin::new(self.socket.get_mut()).poll_read(cx, buf) {
+            Poll::Pending if connection.body_waits(cx.waker()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(read) => {
+                connection.body_came(buf.filled().len() - before);
+                Poll::Ready(read)
+            }
         }
-        result
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.connection.as_ref().is_some_and(|c| c.is_reading_head()) {
+        if self.replaced || self.connection.as_ref().is_some_and(|c| c.is_reading_head()) {
             return self.replace(cx, buf);
         }
         Pin::new(&mut self.socket).poll_write(cx, buf)

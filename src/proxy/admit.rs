@@ -1,12 +1,15 @@
 //! From a request's head to a grant, or to the reason why there is none.
 
+use super::body;
 use super::ctx::Ctx;
 use crate::admission::{self, contains_token};
 use crate::authn::{Identity, Principal, place};
+use crate::config::BodySizes;
 use crate::headers::REQUEST_ID;
 use crate::joins::Joins;
 use crate::policy::{Proven, Request};
 use crate::refusal::Refusal;
+use crate::route::{Need, Probe};
 use crate::sources::Sources;
 use crate::target::Path;
 use crate::trace::TraceParent;
@@ -26,6 +29,8 @@ const MAX_HEAD: usize = 15 * 1024;
 pub(super) enum Admitted {
     /// One for the gateway. The context holds its grant.
     Request,
+    /// One about the gateway's health.
+    Health(Probe),
     /// One to become a WebSocket.
     Socket(Box<super::socket::Upgrade>),
 }
@@ -37,6 +42,7 @@ pub(super) async fn admit(
     sources: &Sources,
     sockets: &Sockets,
     joins: &Arc<Joins>,
+    sizes: &BodySizes,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
     let ServerSession::H1(raw) = &*session.downstream_session else { return Err(Refusal::Internal) };
@@ -66,10 +72,14 @@ pub(super) async fn admit(
     }
     ctx.record.forged = admission::forged(&head.headers, ctx.policy.proof());
     ctx.record.place = place::of(ctx.peer(), &head.headers);
+    ctx.body = body::announced(&head.method, &head.headers, &route, sizes)?;
     if let Some(grant) = ctx.policy.unproven(&route) {
         join(path, None, ctx, joins)?;
         ctx.grant(grant);
-        return Ok(Admitted::Request);
+        return Ok(match route.need {
+            Need::Health(probe) => Admitted::Health(probe),
+            _ => Admitted::Request,
+        });
     }
     let proven = authenticate(&head.headers, ctx, sources).await?;
     ctx.asked = admission::asked(&head.headers)?;

@@ -1,5 +1,6 @@
 //! What Pingora carries from phase to phase of one request.
 
+use super::body::Body;
 use super::upstream::Attempts;
 use crate::admission::Asked;
 use crate::authn::Principal;
@@ -9,12 +10,10 @@ use crate::label::StreamKind;
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::record::Record;
-use crate::refusal::Code;
-use crate::route::Route;
+use crate::refusal::{Code, LimitFault};
 use crate::sources::Asking;
 use crate::target::Path;
 use crate::watchtower::Watchtower;
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::ResponseHeader;
@@ -40,18 +39,19 @@ pub struct Ctx {
     /// What the client asked for.
     pub(super) asked: Asked,
     pub(super) attempts: Attempts,
-    /// The body that takes the place of the gateway's, on a health route.
-    pub(super) verdict: Option<Bytes>,
     /// The pairing join under way, if it is one.
     pub(super) join: Option<Join>,
+    pub(super) body: Body,
+    /// The limit that its body met.
+    pub(super) over: Option<LimitFault>,
     /// Whether the connection is a WebSocket now, and the record with it.
     pub(super) handed_over: bool,
 }
 
 impl Ctx {
-    /// Whether this connection ends with this answer: the process stops.
+    /// Whether this connection ends with this answer: the process stops, or it has had its share.
     pub(super) fn is_last(&self) -> bool {
-        self.connection.as_ref().is_some_and(|c| c.is_draining())
+        self.connection.as_ref().is_some_and(|c| c.is_draining() || c.is_used_up())
     }
 
     pub(super) fn begin(policy: Arc<Policy>, tower: &Arc<Watchtower>) -> Self {
@@ -68,8 +68,9 @@ impl Ctx {
             grant: None,
             asked: Asked::default(),
             attempts: Attempts::default(),
-            verdict: None,
             join: None,
+            body: Body::default(),
+            over: None,
             handed_over: false,
         }
     }
@@ -99,10 +100,6 @@ impl Ctx {
         HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
     }
 
-    pub(super) fn route(&self) -> Option<&Arc<Route>> {
-        self.record.route.as_ref()
-    }
-
     /// The gateway's answer has begun.
     pub(super) fn answer_begins(&mut self, response: &ResponseHeader) {
         self.record.first_byte = Some(Instant::now());
@@ -127,7 +124,7 @@ impl Ctx {
     }
 
     /// The request is over.
-    pub(super) fn finish(&mut self, session: &Session, error: Option<&Error>) {
+    pub(super) fn finish(&mut self, session: &mut Session, error: Option<&Error>) {
         if self.handed_over {
             return;
         }
@@ -140,7 +137,7 @@ impl Ctx {
         self.record.attempts = self.attempts.count();
         self.record.emit();
         if let Some(connection) = &self.connection {
-            connection.request_ends();
+            connection.request_ends(session.downstream_session.is_body_done());
         }
     }
 }

@@ -1,43 +1,121 @@
-//! Health answers cut down to their verdict.
+//! Health answers: asked of the gateway once a second at most, and cut down to their verdict.
 //!
-//! Behind a loopback proxy every caller looks local to the gateway, which tells local callers more
-//! than a stranger should know (contract §1, "Unauthenticated").
+//! Nobody need be proven to ask, so what they ask must cost the gateway nothing. And behind a
+//! loopback proxy every caller looks local to the gateway, which tells local callers more than a
+//! stranger should know (contract §1, "Unauthenticated").
 
-use super::ctx::Ctx;
-use crate::route::{Need, Probe};
-use bytes::Bytes;
-use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING};
-use pingora::http::ResponseHeader;
-use pingora::prelude::Result;
+use super::Upstream;
+use crate::client::{self, Question, Server};
+use crate::headers::SCOPES;
+use crate::refusal::Refusal;
+use crate::route::Probe;
+use crate::watchtower::Watchtower;
+use crate::websocket::gateway::Dial as _;
+use http::HeaderValue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
-/// Replaces what the answer says of its body.
-pub(super) fn head(ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
-    let Some(Need::Health(probe)) = ctx.route().map(|r| r.need.clone()) else {
-        return Ok(());
-    };
-    let well = response.status.is_success();
-    let verdict: &'static str = match (probe, well) {
+/// How long an answer is good for.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long the gateway has to give one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the gateway said: its status, or why there is none.
+type Answer = Result<u16, Refusal>;
+
+/// The gateway's health as it was last told.
+#[derive(Debug)]
+pub(super) struct Health {
+    upstream: Arc<Upstream>,
+    tower: Arc<Watchtower>,
+    live: Arc<Slot>,
+    ready: Arc<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    told: watch::Sender<Option<(Instant, Answer)>>,
+    asking: AtomicBool,
+}
+
+/// One question under way. However it ends, those who wait for it are told something.
+struct Asking(Arc<Slot>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.told.send_if_modified(|told| {
+            let untold = fresh(told.as_ref()).is_none();
+            if untold {
+                *told = Some((Instant::now(), Err(Refusal::GatewayBroken)));
+            }
+            untold
+        });
+        self.0.asking.store(false, Ordering::Release);
+    }
+}
+
+fn fresh(told: Option<&(Instant, Answer)>) -> Option<Answer> {
+    told.filter(|(at, _)| at.elapsed() < FRESH).map(|(_, answer)| answer.clone())
+}
+
+impl Health {
+    pub(super) fn new(upstream: Arc<Upstream>, tower: Arc<Watchtower>) -> Self {
+        let slot = || Arc::new(Slot { told: watch::Sender::new(None), asking: AtomicBool::new(false) });
+        Self { upstream, tower, live: slot(), ready: slot() }
+    }
+
+    /// The gateway's answer, a second old at most. Whoever asks meanwhile waits for the same one,
+    /// and a client that hangs up ends nothing but its own waiting.
+    pub(super) async fn answer(&self, probe: Probe) -> Answer {
+        let (slot, path) = match probe {
+            Probe::Live => (&self.live, "/healthz"),
+            Probe::Ready => (&self.ready, "/readyz"),
+        };
+        let mut told = slot.told.subscribe();
+        loop {
+            if let Some(answer) = fresh(told.borrow_and_update().as_ref()) {
+                return answer;
+            }
+            if !slot.asking.swap(true, Ordering::AcqRel) {
+                let asking = Asking(slot.clone());
+                let (upstream, tower) = (self.upstream.clone(), self.tower.clone());
+                tokio::spawn(async move {
+                    let answer = ask(&upstream, path).await;
+                    if answer.is_ok() {
+                        tower.gateway(true, Instant::now());
+                    }
+                    asking.0.told.send_replace(Some((Instant::now(), answer)));
+                });
+            }
+            // The sender is in `self`.
+            let _ = told.changed().await;
+        }
+    }
+}
+
+async fn ask(upstream: &Upstream, path: &str) -> Answer {
+    let stream = upstream.dial().await?;
+    let server = Server::Tcp(upstream.host().to_owned(), upstream.port());
+    // No authority, and the word that there is none.
+    let question = Question::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
+    match client::ask_over(stream, &server, question, PATIENCE).await {
+        Ok(answer) => {
+            upstream.answered(false);
+            Ok(answer.status)
+        }
+        Err(client::Fault::Slow(_)) => Err(Refusal::GatewayTimeout),
+        Err(_) => Err(Refusal::GatewayBroken),
+    }
+}
+
+/// What is left of an answer.
+pub(super) fn verdict(probe: Probe, status: u16) -> &'static str {
+    match (probe, (200..300).contains(&status)) {
         (Probe::Live, true) => r#"{"ok":true,"status":"live"}"#,
         (Probe::Live, false) => r#"{"ok":false}"#,
         (Probe::Ready, true) => r#"{"ready":true}"#,
         (Probe::Ready, false) => r#"{"ready":false}"#,
-    };
-    for name in [TRANSFER_ENCODING, CONTENT_ENCODING, ETAG] {
-        response.remove_header(&name);
     }
-    response.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
-    response.insert_header(CONTENT_LENGTH, verdict.len())?;
-    if ctx.record.method != Method::HEAD {
-        ctx.verdict = Some(Bytes::from_static(verdict.as_bytes()));
-    }
-    Ok(())
-}
-
-/// Replaces the body.
-pub(super) fn body(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) {
-    if !matches!(ctx.route().map(|r| &r.need), Some(Need::Health(_))) {
-        return;
-    }
-    *body = if end { ctx.verdict.take() } else { None };
 }

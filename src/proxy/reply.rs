@@ -2,7 +2,7 @@
 
 use super::ctx::Ctx;
 use crate::headers::REQUEST_ID;
-use crate::refusal::Refusal;
+use crate::refusal::{LimitFault, Refusal};
 use bytes::Bytes;
 use http::Method;
 use http::header::{
@@ -43,8 +43,11 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
             | Refusal::Upgrade
             | Refusal::Socket(_)
             | Refusal::Draining
+            | Refusal::Limit(LimitFault::BodyUnexpected | LimitFault::BodyTime | LimitFault::BodyRate)
     );
-    if doubtful || session.req_header().headers.contains_key(EXPECT) {
+    let too_large = matches!(refusal, Refusal::Limit(LimitFault::BodySize { .. }));
+    let unread = doubtful || session.req_header().headers.contains_key(EXPECT);
+    if unread || too_large {
         session.set_keepalive(None);
     }
     ctx.record.status = refusal.status();
@@ -54,14 +57,42 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
     if !bodiless {
         session.write_response_body(Some(Bytes::from(body)), true).await?;
     }
+    if !unread && !session.downstream_session.is_body_done() {
+        // What is left of the body takes its time; what happened is known.
+        ctx.record.attempts = ctx.attempts.count();
+        ctx.record.emit();
+        if session.downstream_session.drain_request_body().await.is_err() {
+            session.set_keepalive(None);
+        }
+    }
+    Ok(())
+}
+
+/// Answers with the gateway's health.
+pub(super) async fn health(session: &mut Session, ctx: &mut Ctx, status: u16, verdict: &'static str) -> Result<()> {
+    let mut head = ResponseHeader::build(status, Some(4))?;
+    head.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
+    head.insert_header(CONTENT_LENGTH, verdict.len())?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    head.insert_header(REQUEST_ID, ctx.request_id())?;
+    ctx.record.status = status;
+    let bodiless = ctx.record.method == Method::HEAD;
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(Bytes::from_static(verdict.as_bytes())), true).await?;
+    }
     Ok(())
 }
 
 /// What a failure on the way is called, if there is still somebody to tell.
 pub(super) fn failure(error: &Error, ctx: &Ctx) -> Option<Refusal> {
+    if let Some(over) = ctx.over.or_else(|| ctx.connection.as_ref().and_then(|c| c.body_fault())) {
+        return Some(Refusal::Limit(over));
+    }
     match error.esource() {
         ErrorSource::Downstream => match error.etype() {
-            E::ReadError | E::WriteError | E::ConnectionClosed | E::WriteTimedout | E::ConnectError => None,
+            E::WriteTimedout => Some(Refusal::Limit(LimitFault::SlowReader)),
+            E::ReadError | E::WriteError | E::ConnectionClosed | E::ConnectError => None,
             _ => Some(Refusal::ClientBroken),
         },
         ErrorSource::Upstream => Some(match error.etype() {

@@ -9,7 +9,7 @@ use crate::admission;
 use crate::authn::{Credential, place};
 use crate::headers::REQUEST_ID;
 use crate::listener::ClientStream;
-use crate::refusal::{Refusal, SocketFault};
+use crate::refusal::Refusal;
 use crate::sources::Sources;
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, serve, upgrade};
 use futures_util::poll;
@@ -56,8 +56,7 @@ pub(super) async fn admit(
     if let Some(proven) = &proven {
         ctx.record.principal = Some(proven.principal.clone());
     }
-    let unproven =
-        if proven.is_none() { Some(sockets.room().ok_or(Refusal::Socket(SocketFault::Crowded))?) } else { None };
+    let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
     Ok(Upgrade {
         accept,
         judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven },
@@ -80,17 +79,13 @@ pub(super) async fn hand_over(
     head.insert_header(SEC_WEBSOCKET_ACCEPT, upgrade.accept)?;
     head.insert_header(REQUEST_ID, ctx.request_id())?;
     session.write_response_header(Box::new(head), false).await?;
-    let (stream, early) = detach(session).await?;
+    let (stream, mut early) = detach(session).await?;
+    let (socket, held) = stream.into_raw();
+    early.extend_from_slice(&held);
     ctx.record.status = 101;
     ctx.handed_over = true;
     let open = Arc::new(OpenSocket::new(ctx.place()));
-    let client = Client {
-        socket: stream.into_raw(),
-        early,
-        upgrade: upgrade.judged,
-        record: ctx.record.take(),
-        open: open.clone(),
-    };
+    let client = Client { socket, early, upgrade: upgrade.judged, record: ctx.record.take(), open: open.clone() };
     connection.hand_over(open, Box::pin(serve(client, sockets.clone())));
     Ok(())
 }

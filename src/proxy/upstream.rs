@@ -95,6 +95,16 @@ impl Upstream {
         &self.authority
     }
 
+    /// The gateway's host.
+    pub(super) fn host(&self) -> &str {
+        &self.gateway.host
+    }
+
+    /// The gateway's port.
+    pub(super) fn port(&self) -> u16 {
+        self.gateway.port
+    }
+
     /// Rings whenever the gateway is met away, or refusing this proxy's credential.
     #[must_use]
     pub fn doubt(&self) -> Arc<Notify> {

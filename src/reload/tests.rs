@@ -4,7 +4,7 @@
 use super::*;
 use crate::authn::Credential;
 use crate::config::Config;
-use crate::listener::Limits;
+use crate::config::Limits;
 use crate::watchtower::Watchtower;
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
@@ -114,7 +114,7 @@ impl House {
         let issuers = Arc::new(Issuers::new(&fixed.state_dir));
         let slots = issuers.adopt(&live.issuers);
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
-        let limits = Limits { connections: 1, head: Duration::from_secs(1), rest: Duration::from_secs(1) };
+        let limits = Limits::default();
         let connections = Arc::new(Connections::new(limits, Arc::new(Watchtower::new().unwrap())));
         let reloader = Reloader::new(&path, fixed, policy, issuers.clone(), connections, false)
             .showing(shown.iter().cloned().map(Some).collect());

@@ -6,6 +6,7 @@ use super::frames::{self, Bounds, Frame};
 use super::gateway::{Connected, Failure, Leave, Opened};
 use super::open::OpenSocket;
 use super::tunnel::{Ended, Tunnel};
+use super::unproven::Place;
 use super::upgrade::Page;
 use super::wire::{Wire, WireError};
 use super::{Sockets, keepalive};
@@ -21,11 +22,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
-/// How long a client has to send its `connect` request.
-const CONNECT: Duration = Duration::from_secs(10);
 /// What a client may send before it is connected (contract §7: the gateway's own bound).
 const BOUNDS: Bounds = Bounds { message: 64 * 1024, frames: 64 };
 
@@ -59,8 +56,8 @@ pub struct Upgraded {
     pub own_host: Result<(), Refusal>,
     /// The page it came from.
     pub page: Page,
-    /// The room a client takes that has not proven itself.
-    pub unproven: Option<OwnedSemaphorePermit>,
+    /// The place a client takes that has not proven itself.
+    pub unproven: Option<Place>,
 }
 
 /// Why there is no connection.
@@ -91,9 +88,17 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
     let Client { socket, early, mut upgrade, mut record, open } = client;
     record.socket = Some(Box::default());
     let mut wire = Wire::of_client(socket, &early, BOUNDS);
+    let lost = upgrade.unproven.as_ref().map(Place::lost);
+    let lost = async {
+        match lost {
+            Some(lost) => lost.await,
+            None => std::future::pending().await,
+        }
+    };
     let connected = tokio::select! {
         biased;
         ending = open.ending() => Err(Stop::Ending(ending)),
+        () = lost => Err(Stop::Refused(Refusal::Socket(SocketFault::Crowded), None)),
         // On the heap, so that its room is given back: thousands of tunnels only wait.
         outcome = Box::pin(handshake(&mut wire, &mut upgrade, &mut record, &open, &sockets)) => outcome,
     };
@@ -115,7 +120,9 @@ async fn handshake(
 ) -> Result<Connected, Stop> {
     let late = Stop::Refused(Refusal::Socket(SocketFault::Late), None);
     let (text, opened) =
-        tokio::time::timeout(CONNECT, first_message(wire, upgrade, record, sockets)).await.map_err(|_| late)??;
+        tokio::time::timeout(sockets.unproven.limits().timeout, first_message(wire, upgrade, record, sockets))
+            .await
+            .map_err(|_| late)??;
     let refused = |refusal| Stop::Refused(refusal, connect::id_of(&text));
     let connect =
         Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
@@ -124,6 +131,8 @@ async fn handshake(
     // The client is watched while others are waited for: whoever hangs up is not connected for.
     let work = async {
         let (grant, exact) = judged(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        // Proven: the place is free for the next.
+        upgrade.unproven = None;
         record.granted(&grant);
         open.granted(&grant);
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
@@ -144,7 +153,6 @@ async fn handshake(
         outcome = work => outcome,
         gone = wire.gone() => return Err(Stop::Gone(WireError::Gone(gone))),
     };
-    upgrade.unproven = None;
     match outcome {
         Ok(Ok(connected)) => Ok(connected),
         Ok(Err(ending)) => Err(Stop::Ending(ending)),

@@ -73,7 +73,7 @@ fn samples() -> Vec<Refusal> {
         SocketFault::Frame { close: 1002, what: "a reserved bit is set" },
         SocketFault::Connect("the first request must be connect".to_owned()),
         SocketFault::Role,
-        SocketFault::KeptApart,
+        SocketFault::KeptApart { header: "x-openclaw-agent-id" },
         SocketFault::GatewayRefused("it answered 503".to_owned()),
         SocketFault::PairingRequired,
     ];

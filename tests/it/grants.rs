@@ -34,7 +34,9 @@ fn the_gateway_s_own_headers_are_governed_by_grant() {
          session_key = \"prefix\"\nmessage_channel = \"refuse\"\n";
     let shim = Shim::start(capture.address(), &format!("{}\n{grants}", people()));
     let mut client = shim.client();
-    let mut ask = |line: &str, headers: &[&str]| client.ask(line, WRITER, headers, CHAT);
+    let mut ask = |line: &str, headers: &[&str]| {
+        client.ask(line, WRITER, headers, if line.starts_with("GET") { "" } else { CHAT })
+    };
     let chat = "POST /v1/chat/completions";
     assert_eq!(ask(chat, &["x-openclaw-model: huge", "x-openclaw-session-key: mine"]).status, 200);
     assert_eq!(capture.values("x-openclaw-agent-id"), ["main"]);

@@ -83,17 +83,6 @@ fn a_head_that_drips_and_a_rest_too_long_are_ended() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_their_turn() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
-    let tables = format!("{}\n[server]\nmax_connections = 2\nhead_timeout = \"1s\"\n", people());
-    let shim = Shim::start(address, &tables);
-    let _idle = [shim.client(), shim.client()];
-    let begun = Instant::now();
-    assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200);
-    assert!(begun.elapsed() > Duration::from_millis(500), "the limit did not hold: {:?}", begun.elapsed());
-}
-
-#[test]
 fn a_unix_socket_serves_and_is_removed_at_the_end() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();

@@ -22,6 +22,8 @@ mod init;
 mod jwt;
 mod known;
 mod life;
+mod limits;
+mod limits_documented;
 mod paths;
 mod reload;
 mod restart;

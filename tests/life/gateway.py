@@ -15,6 +15,8 @@ import sys
 
 SECRET = sys.argv[1]
 MODELS = json.dumps({"object": "list", "data": [{"id": "openclaw", "object": "model"}]}).encode()
+# How often health was asked for; GET /asked says it.
+HEALTH = 0
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -34,6 +36,7 @@ def frame(payload, opcode=1):
 
 
 async def serve(reader, writer):
+    global HEALTH
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -43,7 +46,10 @@ async def serve(reader, writer):
             if headers.get("upgrade"):
                 return await websocket(reader, writer, headers)
             body = await reader.readexactly(int(headers.get("content-length") or 0))
-            if target in ("/healthz", "/health"):
+            if target == "/asked":
+                writer.write(answer("200 OK", str(HEALTH).encode()))
+            elif target in ("/healthz", "/health"):
+                HEALTH += 1
                 writer.write(answer("200 OK", b'{"ok":true}'))
             elif headers.get("authorization") != f"Bearer {SECRET}":
                 writer.write(answer("401 Unauthorized", b'{"error":{"message":"Unauthorized"}}'))

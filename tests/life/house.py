@@ -20,6 +20,10 @@ class Gateway:
         said = procs.until(lambda: self.child.log.read_text().split(), 20, "the stand-in gateway", every=0.02)
         self.port = int(said[0])
 
+    def health_asked(self):
+        """How often somebody asked it for its health."""
+        return int(request(self.port, "-", target="/asked").why)
+
     def stop(self):
         self.child.kill()
 

@@ -81,6 +81,44 @@ pub(super) fn duration(
     }
 }
 
+/// A number of bytes, such as `16KiB` or `20MiB`.
+pub(super) fn size(value: Option<&At<String>>, default: u64, least: u64, most: u64, problems: &mut Problems) -> u64 {
+    let Some(value) = value else { return default };
+    match bytes(value.get()) {
+        Some(n) if (least..=most).contains(&n) => n,
+        Some(_) => {
+            problems.error(
+                "size",
+                value.span(),
+                format!("`{}` is out of range", value.get()),
+                format!("from {} to {}", readable(least), readable(most)),
+            );
+            default
+        }
+        None => {
+            problems.error(
+                "size",
+                value.span(),
+                format!("`{}` is not a size", value.get()),
+                "for example `\"240B\"`, `\"16KiB\"`, `\"20MiB\"`",
+            );
+            default
+        }
+    }
+}
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+fn bytes(text: &str) -> Option<u64> {
+    UNITS.iter().find_map(|(unit, each)| text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?.checked_mul(*each))
+}
+
+fn readable(bytes: u64) -> String {
+    let (unit, each) =
+        UNITS.iter().find(|(_, each)| bytes >= *each && bytes.is_multiple_of(*each)).unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / each)
+}
+
 /// One scope name.
 pub(super) fn scope(value: &At<String>, problems: &mut Problems) -> Option<Scope> {
     match Scope::parse(value.get()) {

@@ -72,15 +72,22 @@ impl Shim {
 
     /// The same by the configuration at this place in it, with these variables.
     pub fn spawn_with(dir: TempDir, config: &str, env: &[(&str, &Path)]) -> Self {
-        let mut child = scopeshim()
-            .arg("run")
-            .arg("--config")
-            .arg(dir.path().join(config))
-            .envs(env.iter().copied())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = scopeshim();
+        command.arg("run").arg("--config").arg(dir.path().join(config)).envs(env.iter().copied());
+        Self::follow(dir, command)
+    }
+
+    /// Starts the binary with no more than so many descriptors.
+    pub fn spawn_below(dir: TempDir, descriptors: u32) -> Self {
+        let mut command = Command::new("sh");
+        let line = format!("ulimit -n {descriptors} && exec \"$@\"");
+        command.args(["-c", &line, "sh", env!("CARGO_BIN_EXE_scopeshim"), "run", "--config"]);
+        command.arg(dir.path().join("config.toml")).env_remove("SCOPESHIM_CONFIG");
+        Self::follow(dir, command)
+    }
+
+    fn follow(dir: TempDir, mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = log.clone();

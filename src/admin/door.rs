@@ -1,0 +1,121 @@
+//! The doors by which the process is asked: each with places of its own, so that what one door
+//! suffers the others and the clients do not.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at a time by each door. When more come, the oldest goes that is not being answered.
+pub const PLACES: usize = 32;
+/// How long a request's head may take.
+pub const HEAD: Duration = Duration::from_secs(5);
+/// How long one connection may last.
+pub const LIFETIME: Duration = Duration::from_secs(60);
+/// The largest head, in bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// Which door a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The unix socket: whoever may open it may change things.
+    Socket,
+    /// The loopback port: for reading.
+    Port,
+    /// The port for those who watch from elsewhere: numbers and health, nothing about anybody.
+    Metrics,
+}
+
+impl Door {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Socket, Self::Port, Self::Metrics];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Port => "address",
+            Self::Metrics => "metrics_address",
+        }
+    }
+}
+
+/// The connections that are open by one door.
+#[derive(Debug, Default)]
+pub struct Budget(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    all: BTreeMap<u64, (Arc<AtomicBool>, CancellationToken)>,
+}
+
+/// A place; given back when it goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    budget: Arc<Budget>,
+    number: u64,
+    busy: Arc<AtomicBool>,
+    /// Cancelled when somebody else needs the place.
+    pub lost: CancellationToken,
+}
+
+impl Place {
+    /// Whether a request is being answered by it.
+    pub fn busy(&self) -> Arc<AtomicBool> {
+        self.busy.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.budget.taken().all.remove(&self.number);
+    }
+}
+
+impl Budget {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one more connection, and whether somebody lost theirs for it.
+    pub(super) fn take(self: &Arc<Self>) -> (Place, bool) {
+        let mut taken = self.taken();
+        let mut lost = None;
+        if taken.all.len() >= PLACES {
+            let idle = taken.all.iter().find(|(_, (busy, _))| !busy.load(Ordering::Relaxed));
+            let goes = idle.or_else(|| taken.all.iter().next()).map(|(number, _)| *number);
+            lost = goes.and_then(|number| taken.all.remove(&number));
+        }
+        let (number, busy, place) = (taken.next, Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        taken.next += 1;
+        taken.all.insert(number, (busy.clone(), place.clone()));
+        drop(taken);
+        if let Some((_, lost)) = &lost {
+            lost.cancel();
+        }
+        (Place { budget: self.clone(), number, busy, lost: place }, lost.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_says_nothing_goes_first_and_a_newcomer_always_gets_in() {
+        let budget = Arc::new(Budget::default());
+        let all: Vec<_> = (0..PLACES).map(|_| budget.take().0).collect();
+        all[0].busy().store(true, Ordering::Relaxed);
+        let (first, somebody) = budget.take();
+        assert!(somebody && all[1].lost.is_cancelled() && !all[0].lost.is_cancelled());
+        for place in all.iter().chain([&first]) {
+            place.busy().store(true, Ordering::Relaxed);
+        }
+        let (_second, _) = budget.take();
+        assert!(all[0].lost.is_cancelled() && !first.lost.is_cancelled());
+        assert_eq!(budget.taken().all.len(), PLACES);
+    }
+}

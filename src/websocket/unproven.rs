@@ -1,0 +1,149 @@
+//! Places for clients that have not proven themselves. When one is short of them, the oldest goes:
+//! who means it has proven itself by then.
+
+use crate::config::Unproven;
+use crate::peer_group::PeerGroup;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// All such places.
+#[derive(Debug)]
+pub struct Places {
+    limits: Unproven,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    /// In the order in which they were taken.
+    all: BTreeMap<u64, (PeerGroup, CancellationToken)>,
+    groups: HashMap<PeerGroup, usize>,
+}
+
+impl Taken {
+    fn leave(&mut self, number: u64) -> Option<CancellationToken> {
+        let (group, place) = self.all.remove(&number)?;
+        if let Some(count) = self.groups.get_mut(&group) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.groups.remove(&group);
+            }
+        }
+        Some(place)
+    }
+
+    fn oldest_of(&self, group: PeerGroup) -> Option<u64> {
+        self.all.iter().find(|(_, (of, _))| *of == group).map(|(number, _)| *number)
+    }
+}
+
+/// One place; given back when it goes.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    number: u64,
+    lost: CancellationToken,
+}
+
+impl Place {
+    /// Returns when the place is needed for somebody else.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.lost.clone().cancelled_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().leave(self.number);
+    }
+}
+
+impl Places {
+    /// All of them free.
+    #[must_use]
+    pub fn new(limits: Unproven) -> Arc<Self> {
+        Arc::new(Self { limits, taken: Mutex::default() })
+    }
+
+    /// How much there is of what.
+    #[must_use]
+    pub fn limits(&self) -> Unproven {
+        self.limits
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a client from this address; `None` is a unix socket. If it has its share already,
+    /// its own oldest goes; if all are taken, the oldest of the address that has most.
+    pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> Place {
+        let group = PeerGroup::of(peer);
+        let most = self.limits.per_address.filter(|_| !group.is_local());
+        let mut taken = self.taken();
+        let own = taken.groups.get(&group).copied().unwrap_or_default();
+        let from = if most.is_some_and(|most| own >= most) {
+            Some(group)
+        } else if taken.all.len() >= self.limits.sockets {
+            taken.groups.iter().max_by_key(|(_, count)| **count).map(|(group, _)| *group)
+        } else {
+            None
+        };
+        let goes = from.and_then(|group| taken.oldest_of(group)).and_then(|number| taken.leave(number));
+        let (number, lost) = (taken.next, CancellationToken::new());
+        taken.next += 1;
+        taken.all.insert(number, (group, lost.clone()));
+        *taken.groups.entry(group).or_default() += 1;
+        drop(taken);
+        if let Some(goes) = goes {
+            goes.cancel();
+        }
+        Place { places: self.clone(), number, lost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn places(sockets: usize, per_address: Option<usize>) -> Arc<Places> {
+        Places::new(Unproven { sockets, per_address, timeout: Duration::from_secs(10) })
+    }
+
+    fn from(places: &Arc<Places>, address: &str) -> Place {
+        places.take(Some(address.parse().unwrap()))
+    }
+
+    fn lost(all: &[Place]) -> Vec<usize> {
+        all.iter().enumerate().filter(|(_, p)| p.lost.is_cancelled()).map(|(i, _)| i).collect()
+    }
+
+    #[test]
+    fn an_address_that_has_its_share_loses_its_own_oldest() {
+        let places = places(100, Some(2));
+        let other = from(&places, "10.0.0.9");
+        let all: Vec<_> = (0..4).map(|_| from(&places, "10.0.0.1")).collect();
+        assert_eq!(lost(&all), [0, 1]);
+        assert!(!other.lost.is_cancelled());
+        drop(all);
+        assert_eq!(places.taken().all.len(), 1);
+    }
+
+    #[test]
+    fn a_full_pool_takes_from_the_address_that_has_most() {
+        let places = places(4, None);
+        let good = from(&places, "10.0.0.9");
+        let flood: Vec<_> = (0..50).map(|_| from(&places, "127.0.0.1")).collect();
+        assert!(!good.lost.is_cancelled());
+        assert_eq!(lost(&flood).len(), 47);
+        let late = from(&places, "10.0.0.8");
+        assert!(!late.lost.is_cancelled() && !good.lost.is_cancelled());
+        assert_eq!(places.taken().all.len(), 4);
+        drop((good, flood, late));
+        assert!(places.taken().all.is_empty() && places.taken().groups.is_empty());
+    }
+}
