@@ -24,6 +24,12 @@ pub enum Refusal {
     /// Where the body ends is ambiguous (law 8).
     #[error("ambiguous request: {0}")]
     Framing(&'static str),
+    /// Whom the request is for is missing or malformed.
+    #[error("the Host header cannot be used: {0}")]
+    Host(&'static str),
+    /// A body where none can mean anything.
+    #[error("a health probe has no body")]
+    Body,
     /// The head is no HTTP request at all.
     #[error("the request head is malformed")]
     Malformed,
@@ -136,6 +142,9 @@ pub enum Refusal {
     /// The gateway broke the connection before its answer was whole.
     #[error("the gateway closed the connection before it answered")]
     GatewayBroken,
+    /// The gateway answered with what no client may be given.
+    #[error("the gateway's answer cannot be passed on: {0}")]
+    GatewayInvalid(&'static str),
     /// The gateway let a connection time out.
     #[error("the gateway did not take the connection in time")]
     GatewayTimeout,
@@ -159,6 +168,8 @@ impl Refusal {
             Self::Target(_)
             | Self::Malformed
             | Self::Framing(_)
+            | Self::Host(_)
+            | Self::Body
             | Self::ScopesHeader(_)
             | Self::CredentialForm(_)
             | Self::ClientBroken => 400,
@@ -182,7 +193,7 @@ impl Refusal {
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
-            Self::GatewayUnreachable | Self::GatewayBroken => 502,
+            Self::GatewayUnreachable | Self::GatewayBroken | Self::GatewayInvalid(_) => 502,
             Self::GatewayTimeout => 504,
             Self::GatewayRestarting | Self::Draining => 503,
             Self::Internal => 500,
@@ -195,6 +206,8 @@ impl Refusal {
         match self {
             Self::Target(_) => Code::AmbiguousTarget,
             Self::Framing(_) => Code::AmbiguousFraming,
+            Self::Host(_) => Code::InvalidHost,
+            Self::Body => Code::BodyNotAllowed,
             Self::Malformed => Code::MalformedHead,
             Self::HeadTooLarge { .. } => Code::HeadTooLarge,
             Self::Expectation => Code::ExpectationFailed,
@@ -220,6 +233,7 @@ impl Refusal {
             Self::GatewayRestarting => Code::GatewayRestarting,
             Self::GatewayUnreachable => Code::GatewayUnreachable,
             Self::GatewayBroken => Code::GatewayBroken,
+            Self::GatewayInvalid(_) => Code::GatewayInvalidResponse,
             Self::GatewayTimeout => Code::GatewayTimeout,
             Self::ClientBroken => Code::ClientBroken,
             Self::Draining => Code::Draining,
@@ -246,6 +260,8 @@ impl Refusal {
             Self::Target(_) => "send the plain path, for example /v1/models",
             Self::Malformed => "send a well-formed HTTP/1.1 request with a plain path",
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
+            Self::Host(_) => "send exactly one header `Host: name[:port]`",
+            Self::Body => "send the probe as a plain GET or HEAD",
             Self::HeadTooLarge { .. } => "send fewer or smaller headers",
             Self::Expectation => "leave the Expect header out",
             Self::ScopesHeader(_) => "send scope names separated by commas, or leave the header out",
@@ -274,6 +290,9 @@ impl Refusal {
             Self::Socket(fault) => fault.advice(),
             Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
                 "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
+            }
+            Self::GatewayInvalid(_) => {
+                "whoever runs this proxy: is gateway.url an OpenClaw gateway, and nothing between?"
             }
             Self::Draining => "try again at once: another process takes over",
             Self::Internal => "try again; whoever runs this proxy: see its log",

@@ -14,6 +14,8 @@ use strum::{IntoStaticStr, VariantArray};
 pub enum Code {
     AmbiguousTarget,
     AmbiguousFraming,
+    InvalidHost,
+    BodyNotAllowed,
     MalformedHead,
     HeadTooLarge,
     ExpectationFailed,
@@ -36,6 +38,7 @@ pub enum Code {
     GatewayRestarting,
     GatewayUnreachable,
     GatewayBroken,
+    GatewayInvalidResponse,
     GatewayTimeout,
     ClientBroken,
     Draining,
@@ -91,6 +94,7 @@ impl Code {
             Self::GatewayRestarting
                 | Self::GatewayUnreachable
                 | Self::GatewayBroken
+                | Self::GatewayInvalidResponse
                 | Self::GatewayTimeout
                 | Self::GatewayRefused
         )
