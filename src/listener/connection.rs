@@ -7,14 +7,19 @@ use crate::policy::Policy;
 use crate::record::Record;
 use crate::refusal::{Code, Refusal};
 use crate::watchtower::Watchtower;
+use futures_util::task::AtomicWaker;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// How long a client whose request is ended by the policy may take to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +35,10 @@ pub struct Limits {
 /// An answer under way that a change of policy may end: enough to judge it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code>;
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal>;
 
-    /// Asks it to end in its own way, and its connection with it. False: it has none, and is cut
-    /// where the policy ends it, left alone where the process does.
+    /// Asks it to end in its own way, and its connection with it. False: it has none; where the policy
+    /// ends it, its connection is revoked, and where the process does, it is left alone.
     fn end(&self, _why: Ending) -> bool {
         false
     }
@@ -74,6 +79,10 @@ pub struct Connection {
     tower: Arc<Watchtower>,
     draining: Arc<AtomicBool>,
     sequel: Mutex<Option<Sequel>>,
+    /// Why what is open may not go on, and since when.
+    revoked: OnceLock<(Refusal, Instant)>,
+    /// The task that serves it, while it waits for the socket.
+    task: AtomicWaker,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -131,9 +140,33 @@ impl Connection {
         *self.open() = None;
     }
 
-    /// Whether no request is complete yet.
-    pub(super) fn is_reading_head(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == READING_HEAD
+    /// Whether no request is complete that could be answered.
+    pub(super) fn awaits_request(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) != BUSY
+    }
+
+    /// Why what is open may not go on, if that is so. It never is again.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&Refusal> {
+        self.revoked.get().map(|(refusal, _)| refusal)
+    }
+
+    /// The same for a task that waits for the socket, which is woken when it changes.
+    pub(super) fn poll_revoked(&self, task: &Waker) -> bool {
+        self.task.register(task);
+        self.revoked.get().is_some()
+    }
+
+    /// Ends what is open: its socket fails, so that it is answered where it can be. What has not ended
+    /// after a while is cut. True when this is new.
+    fn revoke(&self, refusal: Refusal) -> bool {
+        let now = Instant::now();
+        let first = self.revoked.set((refusal, now)).is_ok();
+        self.task.wake();
+        if self.revoked.get().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LAST_WORDS) {
+            self.cancelled.cancel();
+        }
+        first
     }
 
     /// A head was no request at all; no record was begun for it.
@@ -257,6 +290,8 @@ impl Connections {
             tower: self.tower.clone(),
             draining: self.draining.clone(),
             sequel: Mutex::default(),
+            revoked: OnceLock::new(),
+            task: AtomicWaker::new(),
             _permit: permit,
         });
         // Here and not where it is served, which a stop might not wait for.
@@ -295,22 +330,20 @@ impl Connections {
         }
     }
 
-    /// Judges every open answer again, and ends those that may not go on.
+    /// Judges everything open again, and ends what may not go on. Returns how much of it is new.
     pub fn judge_again(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
         let ended: Vec<_> = self
             .list()
             .values()
             .filter_map(|c| {
                 let request = c.open().clone()?;
-                let code = request.ends_under(policy, now)?;
-                Some((c.clone(), request, code))
+                let refusal = request.ends_under(policy, now)?;
+                Some((c.clone(), request, refusal))
             })
             .collect();
-        for (connection, request, code) in &ended {
-            if !request.end(Ending::Judged(*code)) {
-                connection.cancelled.cancel();
-            }
-        }
-        ended.len()
+        let end = |(connection, request, refusal): (Arc<Connection>, Arc<dyn OpenRequest>, Refusal)| {
+            request.end(Ending::Judged(refusal.code())) || connection.revoke(refusal)
+        };
+        ended.into_iter().map(end).filter(|new| *new).count()
     }
 }

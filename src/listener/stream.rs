@@ -105,6 +105,11 @@ impl ClientStream {
     }
 }
 
+/// What a socket fails with whose caller may not go on.
+fn revoked() -> io::Error {
+    io::Error::other("the policy ended it")
+}
+
 impl AsyncRead for Raw {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -155,13 +160,20 @@ impl AsyncWrite for Raw {
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Whoever reads has nothing more to write for now: what was gathered goes on its way.
+        if !self.socket.buffer().is_empty() {
+            let _ = Pin::new(&mut self.socket).poll_flush(cx)?;
+        }
         let before = buf.filled().len();
         // Past the write buffer: reads have buffers of their own further up.
         let result = Pin::new(self.socket.get_mut()).poll_read(cx, buf);
-        if buf.filled().len() > before
-            && let Some(connection) = &self.connection
-        {
-            connection.bytes_arrived();
+        if let Some(connection) = &self.connection {
+            if buf.filled().len() > before {
+                connection.bytes_arrived();
+            }
+            if result.is_pending() && connection.poll_revoked(cx.waker()) {
+                return Poll::Ready(Err(revoked()));
+            }
         }
         result
     }
@@ -169,10 +181,14 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.connection.as_ref().is_some_and(|c| c.is_reading_head()) {
+        if self.connection.as_ref().is_some_and(|c| c.awaits_request()) {
             return self.replace(cx, buf);
         }
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
+        if result.is_pending() && self.connection.as_ref().is_some_and(|c| c.poll_revoked(cx.waker())) {
+            return Poll::Ready(Err(revoked()));
+        }
+        result
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(cx)

@@ -6,10 +6,22 @@
 use super::ctx::Ctx;
 use crate::route::{Need, Probe};
 use bytes::Bytes;
-use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING};
-use pingora::http::ResponseHeader;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, Method};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::Result;
+
+/// Leaves of a probe what the gateway needs to answer it: anybody may send one.
+pub(super) fn question(ctx: &Ctx, request: &mut RequestHeader) -> Result<()> {
+    if !ctx.is_probe() {
+        return Ok(());
+    }
+    let names: Vec<HeaderName> = request.headers.keys().cloned().collect();
+    for name in &names {
+        request.remove_header(name);
+    }
+    request.set_raw_path(ctx.record.path().as_bytes())
+}
 
 /// Replaces what the answer says of its body.
 pub(super) fn head(ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
@@ -23,9 +35,9 @@ pub(super) fn head(ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
         (Probe::Ready, true) => r#"{"ready":true}"#,
         (Probe::Ready, false) => r#"{"ready":false}"#,
     };
-    for name in [TRANSFER_ENCODING, CONTENT_ENCODING, ETAG] {
-        response.remove_header(&name);
-    }
+    // Of its fields nothing is needed but what is put in here.
+    *response = ResponseHeader::build(response.status, Some(4))?;
+    response.insert_header(CACHE_CONTROL, "no-store")?;
     response.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
     response.insert_header(CONTENT_LENGTH, verdict.len())?;
     if ctx.record.method != Method::HEAD {
@@ -36,7 +48,7 @@ pub(super) fn head(ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
 
 /// Replaces the body.
 pub(super) fn body(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) {
-    if !matches!(ctx.route().map(|r| &r.need), Some(Need::Health(_))) {
+    if !ctx.is_probe() {
         return;
     }
     *body = if end { ctx.verdict.take() } else { None };

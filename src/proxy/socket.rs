@@ -83,7 +83,7 @@ pub(super) async fn hand_over(
     let (stream, early) = detach(session).await?;
     ctx.record.status = 101;
     ctx.handed_over = true;
-    let open = Arc::new(OpenSocket::new(ctx.record.path.clone(), ctx.place()));
+    let open = Arc::new(OpenSocket::new(ctx.record.path.clone().unwrap_or_default(), ctx.place()));
     let client = Client {
         socket: stream.into_raw(),
         early,

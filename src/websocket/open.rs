@@ -2,17 +2,17 @@
 
 use crate::listener::{Ending, OpenRequest};
 use crate::policy::{Grant, Policy, SocketRequest};
-use crate::refusal::Code;
+use crate::refusal::Refusal;
 use crate::target::Path;
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// One WebSocket, from its upgrade to its end.
 #[derive(Debug)]
 pub struct OpenSocket {
-    path: String,
+    path: Arc<str>,
     peer: Option<IpAddr>,
     grant: OnceLock<Grant>,
     /// The state of policy and keys under which it was last judged.
@@ -26,7 +26,7 @@ pub struct OpenSocket {
 impl OpenSocket {
     /// A socket that nobody was let in on yet.
     #[must_use]
-    pub fn new(path: String, peer: Option<IpAddr>) -> Self {
+    pub fn new(path: Arc<str>, peer: Option<IpAddr>) -> Self {
         Self {
             path,
             peer,
@@ -51,7 +51,7 @@ impl OpenSocket {
 }
 
 impl OpenRequest for OpenSocket {
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code> {
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal> {
         let grant = self.grant.get()?;
         let principal = grant.principal()?;
         // As an event stream: most of thousands can say at once that nothing changed.
@@ -60,7 +60,10 @@ impl OpenRequest for OpenSocket {
         if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
             return None;
         }
-        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some(Code::AmbiguousTarget) };
+        let path = match Path::judge(self.path.as_bytes()) {
+            Ok(path) => path,
+            Err(fault) => return Some(Refusal::Target(fault)),
+        };
         let socket = SocketRequest { path, requested: None, wished: None, peer: self.peer, now };
         match policy.socket_goes_on(grant, socket) {
             Ok(proven) => {
@@ -68,7 +71,7 @@ impl OpenRequest for OpenSocket {
                 self.until.store(until, Ordering::Relaxed);
                 None
             }
-            Err(refusal) => Some(refusal.code()),
+            Err(refusal) => Some(refusal),
         }
     }
 
