@@ -10,6 +10,7 @@ pub use door::{Door, PLACES};
 pub use status::Status;
 
 use crate::gateway::Gateway;
+use crate::host::Host;
 use crate::issuers::Issuers;
 use crate::listener::Connections;
 use crate::metrics::State;
@@ -28,7 +29,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -112,6 +112,9 @@ impl Admin {
     }
 
     async fn answer(&self, request: &Request<Incoming>, door: Door) -> Response<Full<Bytes>> {
+        if !is_plain(request) {
+            return json_answer(400, &json!({"error": "send a plain path and one Host header"}));
+        }
         if door == Door::Port && !is_named_locally(request.headers()) {
             return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
         }
@@ -213,12 +216,16 @@ impl Admin {
 /// Whether a request on the loopback port was made by an address of this machine, and not by a name
 /// that a web page has pointed here.
 fn is_named_locally(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(name, _)| name);
-    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    Host::of(headers).is_some_and(|host| {
+        host.name().eq_ignore_ascii_case("localhost") || host.ip().is_some_and(|ip| ip.is_loopback())
+    })
+}
+
+/// Whether a request says once for whom it is: one `Host`, and a plain path as its target.
+fn is_plain(request: &Request<Incoming>) -> bool {
+    request.uri().authority().is_none()
+        && request.uri().path().starts_with('/')
+        && request.headers().get_all(HOST).iter().count() <= 1
 }
 
 fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
@@ -242,10 +249,12 @@ mod tests {
     #[test]
     fn only_local_names_are_answered_on_the_port() {
         let named = |host: &str| is_named_locally(&[(HOST, host.parse().unwrap())].into_iter().collect());
-        for good in ["127.0.0.1:18791", "localhost:18791", "localhost", "[::1]:18791", "127.0.0.1"] {
+        for good in ["127.0.0.1:18791", "localhost:18791", "localhost", "[::1]:18791", "127.0.0.1", "LOCALHOST"] {
             assert!(named(good), "{good}");
         }
-        for bad in ["evil.example:18791", "192.168.1.1:18791", "localhost.evil.example", ""] {
+        for bad in
+            ["evil.example:18791", "192.168.1.1:18791", "localhost.evil.example", "", "localhost:x", "[127.0.0.1]"]
+        {
             assert!(!named(bad), "{bad}");
         }
     }

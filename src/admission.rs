@@ -2,6 +2,7 @@
 //! shares with the real one.
 
 use crate::authn::place;
+use crate::framing;
 use crate::headers::{self, Governed, Kind};
 use crate::hostnames::HostNames;
 use crate::policy::Proof;
@@ -61,14 +62,23 @@ pub fn own_host(headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Re
     Err(Refusal::HostNotAllowed { host: host.chars().take(255).collect() })
 }
 
-/// Refuses methods that are never passed on.
+/// Methods that the gateway's own routes know, and others that are asked about them.
+const METHODS: &[Method] =
+    &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+/// Methods that echo a request, our credential in it, or change what the connection is.
+const NEVER: &[&str] = &["TRACE", "TRACK", "CONNECT", "PRI"];
+
+/// Refuses methods that are never passed on. Others than the usual ones need a route that lists them.
 ///
 /// # Errors
 /// [`Refusal::Method`].
 pub fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
-    let health = matches!(route.need, Need::Health(_)) && !matches!(*method, Method::GET | Method::HEAD);
-    // TRACE would echo the gateway's credential to the client.
-    if health || matches!(*method, Method::TRACE | Method::CONNECT) { Err(Refusal::Method) } else { Ok(()) }
+    let served = match route.need {
+        Need::Health(_) => matches!(*method, Method::GET | Method::HEAD),
+        _ => METHODS.contains(method) || route.methods.contains(method),
+    };
+    let never = NEVER.iter().any(|name| method.as_str().eq_ignore_ascii_case(name));
+    if served && !never { Ok(()) } else { Err(Refusal::Method) }
 }
 
 /// Refuses expectations that nobody here can meet.

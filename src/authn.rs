@@ -15,6 +15,7 @@ pub use issuer::Verified;
 pub use principal::{Identity, Principal};
 
 use crate::config::{Live, Token};
+use crate::headers::fold;
 use crate::keys::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
@@ -145,10 +146,11 @@ impl Authenticator {
         })
     }
 
-    /// Whether tokens are read from this header, beside `Authorization`.
+    /// Whether tokens are read from this header, or from one of which this is another spelling, beside
+    /// `Authorization`.
     #[must_use]
     pub fn carries_token(&self, name: &HeaderName) -> bool {
-        self.assertions.contains(name)
+        self.assertions.iter().any(|own| own == name || fold(own.as_str()) == fold(name.as_str()))
     }
 
     /// Establishes who is calling.

@@ -64,15 +64,68 @@ pub(crate) fn kind(name: &str) -> Kind {
     if let Some(governed) = Governed::ALL.into_iter().find(|g| g.name() == name) {
         return Kind::Governed(governed);
     }
-    if is_owned(&fold(name)) { Kind::Forged } else { Kind::Free }
+    let folded = fold(name);
+    if is_owned(&folded) || is_framing_alias(name, &folded) { Kind::Forged } else { Kind::Free }
 }
 
-/// `_` and `.` and their like as the dash that other parsers fold them into (peers' CVEs, §1j).
+/// How often an encoded name is decoded: deeper than any server goes.
+const DECODINGS: usize = 8;
+
+/// A name as the most generous of other parsers may read it: `_`, `.` and their like as a dash, several
+/// dashes as one, percent-escapes decoded, and without the prefix of a CGI variable (peers' CVEs, §1j).
 pub(crate) fn fold(name: &str) -> Cow<'_, str> {
-    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return Cow::Borrowed(name);
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !name.contains("--");
+    let folded = if plain { Cow::Borrowed(name) } else { Cow::Owned(folded(name)) };
+    match folded {
+        Cow::Borrowed(name) => Cow::Borrowed(without_prefix(name)),
+        Cow::Owned(name) if without_prefix(&name).len() == name.len() => Cow::Owned(name),
+        Cow::Owned(name) => Cow::Owned(without_prefix(&name).to_owned()),
     }
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+fn folded(name: &str) -> String {
+    let mut name = Cow::Borrowed(name);
+    for _ in 0..DECODINGS {
+        match percent_encoding::percent_decode_str(&name).decode_utf8_lossy() {
+            Cow::Owned(decoded) if name.contains('%') => name = Cow::Owned(decoded),
+            _ => break,
+        }
+    }
+    let mut folded = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            folded.push(c.to_ascii_lowercase());
+        } else if !folded.ends_with('-') {
+            folded.push('-');
+        }
+    }
+    folded
+}
+
+/// Without what CGI puts before a header's name, and the dashes at its ends.
+fn without_prefix(name: &str) -> &str {
+    let mut name = name.trim_matches('-');
+    while let Some(rest) = name.strip_prefix("http-").or_else(|| name.strip_prefix("redirect-")) {
+        name = rest.trim_start_matches('-');
+    }
+    name
+}
+
+/// Whether a name is another spelling of one that says where a request ends or whom it is for.
+fn is_framing_alias(name: &str, folded: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    name != folded && NAMES.contains(&folded)
 }
 
 /// Names that carry identity, origin or authority, at this gateway or at another server that may
@@ -140,6 +193,7 @@ fn is_owned(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_alias_of_an_owned_name_is_forged() {
@@ -163,6 +217,21 @@ mod tests {
             "proxy-authorization",
             "x-api-key",
             "x|openclaw|scopes",
+            "http_authorization",
+            "http-authorization",
+            "redirect_http_authorization",
+            "http_x_forwarded_user",
+            "http_cookie",
+            "x%2dforwarded%2duser",
+            "x%252dforwarded%252duser",
+            "x%5fopenclaw%5fscopes",
+            "%58-openclaw-scopes",
+            "x--openclaw--scopes",
+            "_authorization",
+            "authorization_",
+            "http_host",
+            "content_length",
+            "transfer%2dencoding",
         ] {
             assert_eq!(kind(name), Kind::Forged, "{name}");
         }
@@ -179,8 +248,41 @@ mod tests {
             "x-stainless-lang",
             "idempotency-key",
             "x_custom",
+            "http-referer",
+            "content-length",
+            "transfer-encoding",
+            "connection",
         ] {
             assert_eq!(kind(name), Kind::Free, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_spelling_of_an_owned_name_is_free(
+            name in prop::sample::select(&["authorization", "cookie", "x-openclaw-scopes", "x-forwarded-user", "x-real-ip",
+                "tailscale-user-login", "cf-access-jwt-assertion", "x-openclaw-model", "remote-user", "x-openclaw-token"]),
+            dashes in prop::collection::vec(prop::sample::select(&["-", "_", ".", "|", "~", "--", "%2d", "%5F", "%252d"]), 8),
+            prefix in prop::sample::select(&["", "http_", "HTTP-", "redirect_http_", "http%5f", "_"]),
+            escaped in any::<prop::sample::Index>(),
+            escape in any::<bool>(),
+        ) {
+            let mut dashes = dashes.iter();
+            let at = escaped.index(name.len());
+            let spelled: String = name.char_indices().map(|(i, c)| match c {
+                '-' => (*dashes.next().unwrap()).to_owned(),
+                c if escape && i == at => format!("%{:02x}", u32::from(c)),
+                c => c.to_string(),
+            }).collect();
+            let spelled = HeaderName::from_bytes(format!("{prefix}{spelled}").as_bytes()).unwrap();
+            prop_assert_ne!(kind(spelled.as_str()), Kind::Free, "{}", spelled);
+        }
+
+        #[test]
+        fn a_folded_name_is_folded(name in "[a-z0-9_.%|~^-]{1,40}") {
+            let once = fold(&name).into_owned();
+            prop_assert_eq!(fold(&once).into_owned(), once.clone());
+            prop_assert!(once.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
         }
     }
 

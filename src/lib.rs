@@ -4,8 +4,8 @@
 //!
 //! # The story of a request
 //! [`listener`] accepts a connection and hands it to Pingora. [`proxy`] takes the [`policy::Policy`]
-//! in force, by which this request is judged to its end. The head is judged first: the target
-//! ([`target`]), its framing, its credential. [`authn`] says who is calling, [`policy`] what they
+//! in force, by which this request is judged to its end. The head is judged first
+//! ([`framing`], [`host`], [`target`]), then its credential. [`authn`] says who is calling, [`policy`] what they
 //! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
 //! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
 //! taken out, and what the grant says is put in. Bytes then pass as they come. A WebSocket leaves
@@ -27,9 +27,11 @@ pub mod config;
 pub mod descriptors;
 pub mod doctor;
 pub mod files;
+pub mod framing;
 pub mod gateway;
 pub mod glob;
 pub mod headers;
+pub mod host;
 pub mod hostnames;
 pub mod issuers;
 pub mod joins;

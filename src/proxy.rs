@@ -1,8 +1,10 @@
 //! The data plane: Pingora's phases, each handing over to what decides.
 
 mod admit;
+mod answer;
 mod body;
 mod ctx;
+mod exchange;
 mod health;
 mod reply;
 mod socket;
@@ -25,8 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ctx::Ctx;
 use health::Health;
-use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN};
-use http::{HeaderName, StatusCode};
+use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, TRANSFER_ENCODING};
+use http::{HeaderName, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
@@ -40,7 +42,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The proxy in front of one gateway.
 #[derive(Debug)]
@@ -84,8 +85,15 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        // Pingora forgets it after the first request of a connection.
-        session.set_keepalive((!ctx.is_last()).then_some(self.limits.keepalive.as_secs().max(1)));
+        // Pingora forgets the time after the first request of a connection. Where it will not go on
+        // (`Connection: close`, HTTP/1.0 without a word, doubtful framing), it stays so.
+        let goes_on = session.get_keepalive().is_some() && !ctx.is_last();
+        session.set_keepalive(goes_on.then_some(self.limits.keepalive.as_secs().max(1)));
+        // A request that is there already is the next one, not the end of this one.
+        session.set_pipelining_enabled(true);
+        // RFC 9110 §15.2: a client of HTTP/1.0 knows no interim answers.
+        let is_old = session.req_header().version == Version::HTTP_10;
+        session.set_ignore_info_resp(is_old);
         session.set_write_timeout(Some(self.limits.write_timeout));
         // Of a single read; the wait for all of it is over before.
         session.set_read_timeout(Some(self.limits.body_pace.deadline + DRAIN_TIMEOUT));
@@ -122,9 +130,12 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
         // Behind Pingora's own treatment of `Connection`, so that nothing put in here is taken out.
-        let Some(grant) = &ctx.grant else {
+        let Some(grant) = ctx.grant() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "no grant");
         };
+        if ctx.revoked().is_some() {
+            return Error::e_explain(pingora::ErrorType::InternalError, "revoked before it was sent");
+        }
         let strip: Vec<HeaderName> = request
             .headers
             .keys()
@@ -164,21 +175,28 @@ impl ProxyHttp for Proxy {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if let Err(why) = answer::sanitize(response) {
+            ctx.unfit = Some(why);
+            return Err(Error::explain(pingora::ErrorType::InvalidHTTPHeader, why).into_up());
+        }
         if response.status.is_informational() {
             return Ok(());
         }
         if ctx.is_last() {
             session.set_keepalive(None);
         }
-        let proven = ctx.grant.as_ref().is_some_and(|g| g.principal().is_some());
+        let proven = ctx.grant().is_some_and(|g| g.principal().is_some());
         self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
         if response.status != StatusCode::NOT_FOUND {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
         }
         ctx.answer_begins(response);
-        // The gateway's word about its own connection, not about ours.
-        response.remove_header(&KEEP_ALIVE);
         response.insert_header(REQUEST_ID, ctx.request_id())?;
+        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+            // It ends with the connection: a client of HTTP/1.0 knows no chunks.
+            response.remove_header(&TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 
@@ -199,26 +217,28 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let refusal = reply::failure(error, ctx);
         ctx.record.cause = Some(error.to_string());
-        if refusal.as_ref().is_some_and(Refusal::gateway_saw_nothing) {
-            ctx.join.take().into_iter().for_each(Join::is_no_miss);
+        if session.response_written().is_some_and(|r| !r.status.is_informational()) {
+            // What came is the client's; that more is missing is seen by the connection's end.
+            session.set_keepalive(None);
+            reply::flush(session).await;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let code = match refusal {
-            Some(refusal)
-                if refusal != Refusal::Limit(LimitFault::SlowReader) && session.response_written().is_none() =>
-            {
-                session.set_keepalive(None);
-                let code = refusal.status();
-                if reply::refuse(session, ctx, refusal).await.is_err() { 0 } else { code }
+        let mut code = 0;
+        if let Some(refusal) = reply::failure(error, ctx) {
+            if refusal.gateway_saw_nothing() {
+                ctx.join.take().into_iter().for_each(Join::is_no_miss);
             }
-            // There is nobody to tell, but it is remembered.
-            Some(refusal @ Refusal::Limit(_)) => {
+            session.set_keepalive(None);
+            code = refusal.status();
+            if refusal == Refusal::Limit(LimitFault::SlowReader) {
+                // There is nobody to tell, but it is remembered.
                 ctx.record.refusal = Some(refusal);
-                0
+                code = 0;
+            } else if reply::refuse(session, ctx, refusal).await.is_err() {
+                code = 0;
             }
-            _ => 0,
-        };
+        }
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 

@@ -32,8 +32,8 @@ pub struct Record {
     pub trace: Option<TraceParent>,
     /// Its method.
     pub method: Method,
-    /// Its path, without the query; empty until judged.
-    pub path: String,
+    /// Its path, without the query, once it is judged.
+    pub path: Option<Arc<str>>,
     /// The route it took.
     pub route: Option<Arc<Route>>,
     /// The peer; `None` on a unix socket.
@@ -91,7 +91,7 @@ impl Record {
             request_id,
             trace: None,
             method: Method::GET,
-            path: String::new(),
+            path: None,
             route: None,
             peer,
             place: peer,
@@ -133,6 +133,12 @@ impl Record {
             self.principal = Some(principal.clone());
         }
         self.granted = Some(grant.shared_scopes());
+    }
+
+    /// Its path, without the query; empty until judged.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
     }
 
     /// The name of who it was taken for.
@@ -204,7 +210,7 @@ impl Record {
 
     /// What is remembered of it, refused as it was.
     fn shown(&self, refusal: &Refusal) -> Shown {
-        let path: String = self.path.chars().take(120).collect();
+        let path: String = self.path().chars().take(120).collect();
         Shown {
             at: Timestamp::now(),
             request_id: self.request_id.to_string(),

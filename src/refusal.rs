@@ -26,6 +26,9 @@ pub enum Refusal {
     /// Where the body ends is ambiguous (law 8).
     #[error("ambiguous request: {0}")]
     Framing(&'static str),
+    /// Whom the request is for is missing or malformed.
+    #[error("the Host header cannot be used: {0}")]
+    Host(&'static str),
     /// The head is no HTTP request at all.
     #[error("the request head is malformed")]
     Malformed,
@@ -141,6 +144,9 @@ pub enum Refusal {
     /// The gateway broke the connection before its answer was whole.
     #[error("the gateway closed the connection before it answered")]
     GatewayBroken,
+    /// The gateway answered with what no client may be given.
+    #[error("the gateway's answer cannot be passed on: {0}")]
+    GatewayInvalid(&'static str),
     /// The gateway let a connection time out.
     #[error("the gateway did not take the connection in time")]
     GatewayTimeout,
@@ -164,6 +170,7 @@ impl Refusal {
             Self::Target(_)
             | Self::Malformed
             | Self::Framing(_)
+            | Self::Host(_)
             | Self::ScopesHeader(_)
             | Self::CredentialForm(_)
             | Self::ClientBroken => 400,
@@ -188,7 +195,7 @@ impl Refusal {
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
             Self::Limit(fault) => fault.status(),
-            Self::GatewayUnreachable | Self::GatewayBroken => 502,
+            Self::GatewayUnreachable | Self::GatewayBroken | Self::GatewayInvalid(_) => 502,
             Self::GatewayTimeout => 504,
             Self::GatewayRestarting | Self::Draining => 503,
             Self::Internal => 500,
@@ -201,6 +208,7 @@ impl Refusal {
         match self {
             Self::Target(_) => Code::AmbiguousTarget,
             Self::Framing(_) => Code::AmbiguousFraming,
+            Self::Host(_) => Code::InvalidHost,
             Self::Malformed => Code::MalformedHead,
             Self::HeadTooLarge { .. } => Code::HeadTooLarge,
             Self::Expectation => Code::ExpectationFailed,
@@ -227,6 +235,7 @@ impl Refusal {
             Self::GatewayRestarting => Code::GatewayRestarting,
             Self::GatewayUnreachable => Code::GatewayUnreachable,
             Self::GatewayBroken => Code::GatewayBroken,
+            Self::GatewayInvalid(_) => Code::GatewayInvalidResponse,
             Self::GatewayTimeout => Code::GatewayTimeout,
             Self::ClientBroken => Code::ClientBroken,
             Self::Draining => Code::Draining,
@@ -253,6 +262,7 @@ impl Refusal {
             Self::Target(_) => "send the plain path, for example /v1/models",
             Self::Malformed => "send a well-formed HTTP/1.1 request with a plain path",
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
+            Self::Host(_) => "send exactly one header `Host: name[:port]`",
             Self::HeadTooLarge { .. } => "send fewer or smaller headers",
             Self::Expectation => "leave the Expect header out",
             Self::ScopesHeader(_) => "send scope names separated by commas, or leave the header out",
@@ -282,6 +292,9 @@ impl Refusal {
             Self::Limit(fault) => fault.advice(),
             Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
                 "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
+            }
+            Self::GatewayInvalid(_) => {
+                "whoever runs this proxy: is gateway.url an OpenClaw gateway, and nothing between?"
             }
             Self::Draining => "try again at once: another process takes over",
             Self::Internal => "try again; whoever runs this proxy: see its log",

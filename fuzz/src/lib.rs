@@ -37,7 +37,7 @@ pub fn now() -> Timestamp {
 
 /// Judges a configuration text.
 pub fn parse(text: &str) -> Loaded {
-    config::parse(Source::new("config.toml".to_owned(), text.to_owned()), &Stub)
+    config::parse(Source::new("config.toml", text), &Stub)
 }
 
 /// The live part of a configuration that is right, with its keys in place.

@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -20,14 +20,16 @@ use tokio_util::sync::CancellationToken;
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a connection whose time is over has to end by itself.
 const OVERTIME: Duration = Duration::from_secs(5);
+/// How long a client whose request is ended by the policy may take to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// An answer under way that a change of policy may end: enough to judge it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code>;
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal>;
 
-    /// Asks it to end in its own way, and its connection with it. False: it has none, and is cut
-    /// where the policy ends it, left alone where the process does.
+    /// Asks it to end in its own way, and its connection with it. False: it has none; where the policy
+    /// ends it, its connection is revoked, and where the process does, it is left alone.
     fn end(&self, _why: Ending) -> bool {
         false
     }
@@ -74,6 +76,10 @@ pub struct Connection {
     late: AtomicBool,
     head_reader: AtomicWaker,
     body: BodyWatch,
+    /// Why what is open may not go on, and since when.
+    revoked: OnceLock<(Refusal, Instant)>,
+    /// The task that serves it, while it waits for the socket.
+    task: AtomicWaker,
 }
 
 impl std::fmt::Debug for Connection {
@@ -113,6 +119,8 @@ impl Connection {
             late: AtomicBool::new(false),
             head_reader: AtomicWaker::new(),
             body: BodyWatch::default(),
+            revoked: OnceLock::new(),
+            task: AtomicWaker::new(),
         }
     }
 
@@ -193,9 +201,9 @@ impl Connection {
         self.body.came(bytes, self.age());
     }
 
-    /// Whether no request is complete yet.
-    pub(super) fn is_reading_head(&self) -> bool {
-        self.phase() == READING_HEAD
+    /// Whether no request is complete that could be answered.
+    pub(super) fn awaits_request(&self) -> bool {
+        self.phase() != BUSY
     }
 
     /// Whether it is between two requests.
@@ -221,6 +229,30 @@ impl Connection {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Why what is open may not go on, if that is so. It never is again.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&Refusal> {
+        self.revoked.get().map(|(refusal, _)| refusal)
+    }
+
+    /// The same for a task that waits for the socket, which is woken when it changes.
+    pub(super) fn poll_revoked(&self, task: &Waker) -> bool {
+        self.task.register(task);
+        self.revoked.get().is_some()
+    }
+
+    /// Ends what is open: its socket fails, so that it is answered where it can be. What has not ended
+    /// after a while is cut. True when this is new.
+    pub(super) fn revoke(&self, refusal: Refusal) -> bool {
+        let now = Instant::now();
+        let first = self.revoked.set((refusal, now)).is_ok();
+        self.task.wake();
+        if self.revoked.get().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LAST_WORDS) {
+            self.cancel();
+        }
+        first
     }
 
     /// A head was no request at all; no record was begun for it.

@@ -1,7 +1,7 @@
 //! All connections of a process: who is let in, and when each has to end.
 
 use super::connection::FAREWELL;
-use super::{ClientStream, Connection, Ending, Listener};
+use super::{ClientStream, Connection, Ending, Listener, OpenRequest};
 use crate::authn::tailnet::Caller;
 use crate::config::{Limits, ListenerIdentity};
 use crate::label::Label as _;
@@ -179,7 +179,7 @@ impl Connections {
         }
     }
 
-    /// Judges every open answer again, and ends those that may not go on.
+    /// Judges everything open again, and ends what may not go on. Returns how much of it is new.
     pub fn judge_again(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
         let ended: Vec<_> = self
             .list()
@@ -187,15 +187,13 @@ impl Connections {
             .values()
             .filter_map(|c| {
                 let request = c.open().clone()?;
-                let code = request.ends_under(policy, now)?;
-                Some((c.clone(), request, code))
+                let refusal = request.ends_under(policy, now)?;
+                Some((c.clone(), request, refusal))
             })
             .collect();
-        for (connection, request, code) in &ended {
-            if !request.end(Ending::Judged(*code)) {
-                connection.cancel();
-            }
-        }
-        ended.len()
+        let end = |(connection, request, refusal): (Arc<Connection>, Arc<dyn OpenRequest>, Refusal)| {
+            request.end(Ending::Judged(refusal.code())) || connection.revoke(refusal)
+        };
+        ended.into_iter().map(end).filter(|new| *new).count()
     }
 }

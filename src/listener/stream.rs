@@ -219,8 +219,17 @@ impl ClientStream {
     }
 }
 
+/// What a socket fails with whose caller may not go on.
+fn revoked() -> io::Error {
+    io::Error::other("the policy ended it")
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Whoever reads has nothing more to write for now: what was gathered goes on its way.
+        if !self.socket.buffer().is_empty() {
+            let _ = Pin::new(&mut self.socket).poll_flush(cx)?;
+        }
         if self.head.whole && !self.head.held.is_empty() {
             self.hand_on(buf);
             return Poll::Ready(Ok(()));
@@ -236,6 +245,7 @@ impl AsyncRead for ClientStream {
         // Past the write buffer: reads have buffers of their own further up.
         match Pin::new(self.socket.get_mut()).poll_read(cx, buf) {
             Poll::Pending if connection.body_waits(cx.waker()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending if connection.poll_revoked(cx.waker()) => Poll::Ready(Err(revoked())),
             Poll::Pending => Poll::Pending,
             Poll::Ready(read) => {
                 connection.body_came(buf.filled().len() - before);
@@ -247,10 +257,14 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.replaced || self.connection.as_ref().is_some_and(|c| c.is_reading_head()) {
+        if self.replaced || self.connection.as_ref().is_some_and(|c| c.awaits_request()) {
             return self.replace(cx, buf);
         }
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
+        if result.is_pending() && self.connection.as_ref().is_some_and(|c| c.poll_revoked(cx.waker())) {
+            return Poll::Ready(Err(revoked()));
+        }
+        result
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(cx)

@@ -2,9 +2,10 @@
 
 use super::body;
 use super::ctx::Ctx;
-use crate::admission::{self, contains_token};
+use crate::admission;
 use crate::authn::{Identity, Principal, place};
 use crate::config::BodySizes;
+use crate::framing;
 use crate::headers::REQUEST_ID;
 use crate::joins::Joins;
 use crate::policy::{Proven, Request};
@@ -14,8 +15,7 @@ use crate::sources::Sources;
 use crate::target::Path;
 use crate::trace::TraceParent;
 use crate::websocket::{Sockets, upgrade};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -59,10 +59,9 @@ pub(super) async fn admit(
     if raw.len() > MAX_HEAD {
         return Err(Refusal::HeadTooLarge { limit: MAX_HEAD, unit: "bytes" });
     }
+    framing::judge(&head.headers, head.version, &raw)?;
     let path = Path::judge(target(&raw)).map_err(Refusal::Target)?;
-    path.as_str().clone_into(&mut ctx.record.path);
-    framing(&head.headers, head.version, &raw)?;
-    nominations(&head.headers)?;
+    ctx.record.path = Some(Arc::from(path.as_str()));
     let route = ctx.policy.route(&head.method, path);
     ctx.record.route = Some(route.clone());
     admission::method(&head.method, &route)?;
@@ -75,7 +74,7 @@ pub(super) async fn admit(
     ctx.body = body::announced(&head.method, &head.headers, &route, sizes)?;
     if let Some(grant) = ctx.policy.unproven(&route) {
         join(path, None, ctx, joins)?;
-        ctx.grant(grant);
+        ctx.granted(grant);
         return Ok(match route.need {
             Need::Health(probe) => Admitted::Health(probe),
             _ => Admitted::Request,
@@ -97,7 +96,7 @@ pub(super) async fn admit(
     ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
     let grant = decided?;
     join(path, Some(&proven.principal), ctx, joins)?;
-    ctx.grant(grant);
+    ctx.granted(grant);
     Ok(Admitted::Request)
 }
 
@@ -143,45 +142,6 @@ fn target(raw: &[u8]) -> &[u8] {
     line.get(first + 1..last).unwrap_or_default()
 }
 
-/// Ambiguity about where a body ends is refused, not resolved (law 8; RFC 9112 §6.3).
-fn framing(headers: &HeaderMap, version: Version, raw: &[u8]) -> Result<(), Refusal> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::Framing("Transfer-Encoding is something other than `chunked`"));
-        }
-        // Pingora has dropped the length from the parsed headers by now: look at the bytes.
-        if version != Version::HTTP_11 || lengths.next().is_some() || raw_has_length(raw) {
-            return Err(Refusal::Framing("Transfer-Encoding and Content-Length together, or in HTTP/1.0"));
-        }
-        return Ok(());
-    }
-    if let Some(length) = lengths.next()
-        && (lengths.next().is_some() || length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
-    {
-        return Err(Refusal::Framing("Content-Length is not one plain number"));
-    }
-    Ok(())
-}
-
-/// `Connection` may ask for fields to be taken out on the way; not for those that say what the
-/// request is.
-fn nominations(headers: &HeaderMap) -> Result<(), Refusal> {
-    let named = |name: &[u8]| headers.get_all(CONNECTION).iter().any(|v| contains_token(v.as_bytes(), name));
-    if named(b"host") || named(b"content-length") || named(b"transfer-encoding") {
-        return Err(Refusal::Framing("Connection names Host, Content-Length or Transfer-Encoding"));
-    }
-    Ok(())
-}
-
-fn raw_has_length(raw: &[u8]) -> bool {
-    raw.split(|b| *b == b'\n').any(|line| {
-        line.get(..CONTENT_LENGTH.as_str().len())
-            .is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
-    })
-}
-
 /// A request number of the client's own, if it is fit for a log.
 fn well_formed_id(headers: &HeaderMap) -> Option<&str> {
     let mut ids = headers.get_all(REQUEST_ID).iter();
@@ -215,21 +175,6 @@ mod tests {
         assert_eq!(target(b"GET /a#f HTTP/1.1\n"), b"/a#f");
         assert_eq!(target(b"GET"), b"");
         assert_eq!(target(b""), b"");
-    }
-
-    #[test]
-    fn ambiguous_framing_is_refused() {
-        let ok = |lines: &[(&'static str, &str)], raw: &[u8]| framing(&map(lines), Version::HTTP_11, raw).is_ok();
-        assert!(ok(&[], b""));
-        assert!(ok(&[("content-length", "12")], b""));
-        assert!(ok(&[("transfer-encoding", "Chunked")], b"GET / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n"));
-        assert!(!ok(&[("transfer-encoding", "chunked")], b"GET / HTTP/1.1\r\nCONTENT-length: 3\r\n"));
-        assert!(!ok(&[("transfer-encoding", "gzip, chunked")], b""));
-        assert!(!ok(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], b""));
-        assert!(!ok(&[("content-length", "2"), ("content-length", "2")], b""));
-        assert!(!ok(&[("content-length", "2, 2")], b""));
-        assert!(!ok(&[("content-length", "+2")], b""));
-        assert!(framing(&map(&[("transfer-encoding", "chunked")]), Version::HTTP_10, b"").is_err());
     }
 
     #[test]

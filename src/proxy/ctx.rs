@@ -1,26 +1,25 @@
 //! What Pingora carries from phase to phase of one request.
 
 use super::body::Body;
+use super::exchange::Exchange;
 use super::upstream::Attempts;
 use crate::admission::Asked;
-use crate::authn::Principal;
 use crate::authn::tailnet::Question;
 use crate::joins::Join;
 use crate::label::StreamKind;
-use crate::listener::{Connection, OpenRequest};
-use crate::policy::{Grant, Policy, Request};
+use crate::listener::Connection;
+use crate::policy::{Grant, Policy};
 use crate::record::Record;
-use crate::refusal::{Code, LimitFault};
+use crate::refusal::{LimitFault, Refusal};
 use crate::sources::Asking;
-use crate::target::Path;
 use crate::watchtower::Watchtower;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
 use pingora::proxy::Session;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -35,8 +34,8 @@ pub struct Ctx {
     pub(super) policy: Arc<Policy>,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) record: Record,
-    pub(super) grant: Option<Grant>,
-    /// What the client asked for.
+    exchange: Option<Arc<Exchange>>,
+    /// What the client asked for, until it is decided.
     pub(super) asked: Asked,
     pub(super) attempts: Attempts,
     /// The pairing join under way, if it is one.
@@ -44,6 +43,8 @@ pub struct Ctx {
     pub(super) body: Body,
     /// The limit that its body met.
     pub(super) over: Option<LimitFault>,
+    /// Why the gateway's answer cannot be passed on.
+    pub(super) unfit: Option<&'static str>,
     /// Whether the connection is a WebSocket now, and the record with it.
     pub(super) handed_over: bool,
 }
@@ -65,20 +66,37 @@ impl Ctx {
             policy,
             connection,
             record,
-            grant: None,
+            exchange: None,
             asked: Asked::default(),
             attempts: Attempts::default(),
             join: None,
             body: Body::default(),
             over: None,
+            unfit: None,
             handed_over: false,
         }
     }
 
-    /// The request may pass.
-    pub(super) fn grant(&mut self, grant: Grant) {
+    /// The request may pass, for as long as nothing takes the grant back.
+    pub(super) fn granted(&mut self, grant: Grant) {
         self.record.granted(&grant);
-        self.grant = Some(grant);
+        let (asked, method) = (std::mem::take(&mut self.asked), self.record.method.clone());
+        let path = self.record.path.clone().unwrap_or_default();
+        let exchange = Arc::new(Exchange::new(grant, asked, &self.policy, method, path, self.place()));
+        if let Some(connection) = &self.connection {
+            connection.judged_again(exchange.clone());
+        }
+        self.exchange = Some(exchange);
+    }
+
+    /// What the request may do; `None` until that is decided.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.exchange.as_ref().map(|exchange| exchange.grant())
+    }
+
+    /// Why the request may no longer go on, if that is so.
+    pub(super) fn revoked(&self) -> Option<&Refusal> {
+        self.connection.as_ref().and_then(|c| c.revoked())
     }
 
     /// What the tailnet is to be asked about the caller, if they present nothing.
@@ -105,21 +123,8 @@ impl Ctx {
         self.record.first_byte = Some(Instant::now());
         self.record.status = response.status.as_u16();
         let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
-            return;
-        }
-        self.record.stream_begins(StreamKind::Sse);
-        if let (Some(connection), Some(grant)) = (&self.connection, &self.grant) {
-            let state = grant.principal().map_or(0, |principal| self.policy.state(principal));
-            connection.judged_again(Arc::new(OpenStream {
-                grant: grant.clone(),
-                asked: self.asked.clone(),
-                method: self.record.method.clone(),
-                path: self.record.path.clone(),
-                judged: AtomicU64::new(state),
-                until: AtomicI64::new(grant.principal().map_or(i64::MAX, |p| until(p))),
-                peer: self.place(),
-            }));
+        if kind.starts_with("text/event-stream") {
+            self.record.stream_begins(StreamKind::Sse);
         }
     }
 
@@ -139,56 +144,6 @@ impl Ctx {
         if let Some(connection) = &self.connection {
             connection.request_ends(session.downstream_session.is_body_done());
         }
-    }
-}
-
-/// An event stream under way: what is needed to judge it again.
-#[derive(Debug)]
-struct OpenStream {
-    grant: Grant,
-    asked: Asked,
-    method: Method,
-    path: String,
-    peer: Option<IpAddr>,
-    /// The state of policy and keys under which it was last judged.
-    judged: AtomicU64,
-    /// Until when that judgement holds, in milliseconds since 1970.
-    until: AtomicI64,
-}
-
-/// The end of a principal's proof, in milliseconds since 1970.
-fn until(principal: &Principal) -> i64 {
-    principal.valid_until().map_or(i64::MAX, jiff::Timestamp::as_millisecond)
-}
-
-impl OpenRequest for OpenStream {
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code> {
-        let Ok(path) = Path::judge(self.path.as_bytes()) else { return Some(Code::AmbiguousTarget) };
-        // What the route needs may have changed as well as what the caller holds.
-        let route = policy.route(&self.method, path);
-        let Some(principal) = self.grant.principal() else {
-            return policy.unproven(&route).is_none().then_some(Code::MissingScope);
-        };
-        // Thousands of streams are asked twice a second: most can say at once that nothing changed.
-        let state = policy.state(principal);
-        let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
-        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
-            return None;
-        }
-        let request = Request {
-            method: &self.method,
-            path,
-            route: &route,
-            requested: self.asked.requested.as_ref(),
-            governed: &self.asked.governed,
-            peer: self.peer,
-            now,
-        };
-        let confirmed = policy.confirm(principal, self.peer, now).and_then(|proven| {
-            self.until.store(until(&proven.principal), Ordering::Relaxed);
-            policy.decide(&proven, request)
-        });
-        confirmed.err().map(|refusal| refusal.code())
     }
 }
 

@@ -12,7 +12,12 @@ use pingora::ErrorSource;
 use pingora::ErrorType as E;
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result};
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
+use std::time::Duration;
+
+/// How long the client may take to accept the rest of an answer that broke off.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers with a refusal and remembers it.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
@@ -38,6 +43,7 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
     let doubtful = matches!(
         refusal,
         Refusal::Framing(_)
+            | Refusal::Host(_)
             | Refusal::HeadTooLarge { .. }
             | Refusal::Expectation
             | Refusal::Upgrade
@@ -84,10 +90,25 @@ pub(super) async fn health(session: &mut Session, ctx: &mut Ctx, status: u16, ve
     Ok(())
 }
 
+/// Sends what is written and not on its way yet: Pingora holds the first bytes of an answer of known
+/// length back, and forgets them when the answer breaks off.
+pub(super) async fn flush(session: &mut Session) {
+    let broken = || HttpTask::Failed(Error::new(E::InternalError));
+    // The failure of more tasks than one is what flushes.
+    let flushed = session.downstream_session.response_duplex_vec(vec![broken(), broken()]);
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
+}
+
 /// What a failure on the way is called, if there is still somebody to tell.
 pub(super) fn failure(error: &Error, ctx: &Ctx) -> Option<Refusal> {
     if let Some(over) = ctx.over.or_else(|| ctx.connection.as_ref().and_then(|c| c.body_fault())) {
         return Some(Refusal::Limit(over));
+    }
+    if let Some(refusal) = ctx.revoked() {
+        return Some(refusal.clone());
+    }
+    if let Some(why) = ctx.unfit {
+        return Some(Refusal::GatewayInvalid(why));
     }
     match error.esource() {
         ErrorSource::Downstream => match error.etype() {

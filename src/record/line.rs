@@ -132,7 +132,7 @@ impl<'a> Line<'a> {
             trace_id: record.trace.map(|at| Text(TraceId(at))),
             span_id: record.trace.map(|at| Text(SpanId(at))),
             method: record.method.as_str(),
-            path: printable(&record.path),
+            path: printable(record.path()),
             route: record.route.as_ref().map(|r| r.label),
             status: record.status,
             peer: record.peer.map(Text),

@@ -14,6 +14,7 @@ use strum::{IntoStaticStr, VariantArray};
 pub enum Code {
     AmbiguousTarget,
     AmbiguousFraming,
+    InvalidHost,
     MalformedHead,
     HeadTooLarge,
     ExpectationFailed,
@@ -44,6 +45,7 @@ pub enum Code {
     GatewayRestarting,
     GatewayUnreachable,
     GatewayBroken,
+    GatewayInvalidResponse,
     GatewayTimeout,
     ClientBroken,
     Draining,
@@ -99,6 +101,7 @@ impl Code {
             Self::GatewayRestarting
                 | Self::GatewayUnreachable
                 | Self::GatewayBroken
+                | Self::GatewayInvalidResponse
                 | Self::GatewayTimeout
                 | Self::GatewayRefused
         )

@@ -22,6 +22,10 @@ const KEPT_CLIENT: &[&str] = &["displayName", "version", "buildId", "modelIdenti
 /// What hello-ok may say about the session's authority. Everything else there is a credential of
 /// this proxy's device.
 const KEPT_AUTH: &[&str] = &["method", "role", "scopes", "issuedAtMs"];
+/// Where hello-ok says by which URLs a plugin's pages are reached: each holds a token that the gateway
+/// takes from anybody, and none of them leads through this proxy.
+const CAPABILITIES: &[&str] =
+    &["pluginSurfaceUrls", "canvasHostUrl", "canvasCapability", "canvasCapabilityExpiresAtMs"];
 /// Clients that live in a browser: the gateway takes them with an `Origin` only, which it is never
 /// sent from here.
 const BROWSER_IDS: &[&str] = &["openclaw-control-ui", "webchat-ui", "webchat"];
@@ -331,6 +335,9 @@ impl Reply {
                     told.insert("scopes".to_owned(), json!(both));
                 }
                 *auth = Value::Object(told);
+            }
+            if let Some(payload) = frame.get_mut("payload").and_then(Value::as_object_mut) {
+                payload.retain(|name, _| !CAPABILITIES.contains(&name.as_str()));
             }
             let version = frame.pointer("/payload/server/version").and_then(Value::as_str).map(str::to_owned);
             return Some(Self::Hello { text: frame.to_string(), scopes, version });

@@ -2,7 +2,7 @@
 
 use crate::listener::{Ending, OpenRequest};
 use crate::policy::{Grant, Policy, SocketRequest};
-use crate::refusal::Code;
+use crate::refusal::Refusal;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -48,7 +48,7 @@ impl OpenSocket {
 }
 
 impl OpenRequest for OpenSocket {
-    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Code> {
+    fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal> {
         let grant = self.grant.get()?;
         let principal = grant.principal()?;
         // As an event stream: most of thousands can say at once that nothing changed.
@@ -64,7 +64,7 @@ impl OpenRequest for OpenSocket {
                 self.until.store(until, Ordering::Relaxed);
                 None
             }
-            Err(refusal) => Some(refusal.code()),
+            Err(refusal) => Some(refusal),
         }
     }
 

@@ -138,9 +138,9 @@ async fn handshake(
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
         let now = sockets.policy.load();
         if now.generation() != upgrade.policy.generation()
-            && let Some(code) = open.ends_under(&now, Timestamp::now())
+            && let Some(refusal) = open.ends_under(&now, Timestamp::now())
         {
-            return Ok(Err(Ending::Judged(code)));
+            return Ok(Err(Ending::Judged(refusal.code())));
         }
         let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
         match (opened, exact) {

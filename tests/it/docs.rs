@@ -3,7 +3,7 @@
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
 use scopeshim::label::Label as _;
-use scopeshim::refusal::{Code, JwtFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
+use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
 use scopeshim::scope::{Scope, ScopeSet};
 use scopeshim::target::TargetFault;
 use serde_json::{Value, json};
@@ -81,6 +81,16 @@ fn samples() -> Vec<Refusal> {
         Refusal::Target(TargetFault::EmptySegment),
         Refusal::Framing("Content-Length is not one plain number"),
         Refusal::Malformed,
+        Refusal::Host("it is missing"),
+        Refusal::Limit(LimitFault::HeadTime),
+        Refusal::Limit(LimitFault::BodySize { limit: 20 << 20 }),
+        Refusal::Limit(LimitFault::BodyUnexpected),
+        Refusal::Limit(LimitFault::BodyTime),
+        Refusal::Limit(LimitFault::BodyRate),
+        Refusal::Limit(LimitFault::SlowReader),
+        Refusal::Limit(LimitFault::Connections),
+        Refusal::Limit(LimitFault::AddressConnections),
+        Refusal::GatewayInvalid("it switches protocols unasked"),
         Refusal::HeadTooLarge { limit: MAX_TOKEN, unit: "bytes" },
         Refusal::Expectation,
         Refusal::ScopesHeader(Scope::parse("").unwrap_err()),

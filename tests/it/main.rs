@@ -7,12 +7,14 @@
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
 mod admin;
+mod answers;
 mod borrowed;
 mod cli;
 mod config;
 mod docs;
 mod doctor;
 mod example;
+mod framing;
 mod gateway;
 mod golden;
 mod grants;
