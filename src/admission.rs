@@ -2,7 +2,6 @@
 //! shares with the real one.
 
 use crate::authn::place;
-use crate::framing;
 use crate::headers::{self, Governed, Kind};
 use crate::hostnames::HostNames;
 use crate::policy::Proof;
