@@ -10,10 +10,11 @@ use scopeshim::config::{
 };
 use scopeshim::glob::Glob;
 use scopeshim::policy::Policy;
-use scopeshim::route::Pattern;
+use scopeshim::route::PathRule;
 use scopeshim::scope::{ADMIN, Scope, ScopeSet};
 use scopeshim::secret::{Secret, TokenHash};
 use scopeshim::session::is_incognito;
+use scopeshim::target::Path;
 use scopeshim::websocket::admit::{Circumstances, decide};
 use scopeshim::websocket::connect::{Connect, Form, Reply, id_of, leaving, nonce_of};
 use serde_json::Value;
@@ -56,7 +57,7 @@ static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock:
         live.grants = vec![GrantRule {
             to: Subject::Token(vec![Glob::new("*")]),
             scopes: set("operator.admin node.connect"),
-            when: Conditions { routes: vec![Pattern::Prefix(Arc::from("/v1/"))], ..Conditions::default() },
+            when: Conditions { routes: vec![PathRule::prefix(Path::judge(b"/v1/").unwrap())], ..Conditions::default() },
             excess: None,
             headers: HeaderRules::default(),
             gateway_user: None,

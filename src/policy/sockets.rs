@@ -143,8 +143,10 @@ impl Policy {
         terms: &Terms,
         socket: &SocketRequest<'_>,
     ) -> Result<Grant, Refusal> {
-        if socket.session.is_some_and(session::is_incognito) && !scopes.satisfies(&Scope::known(ADMIN)) {
-            return Err(Refusal::HeaderDenied { header: "the session", why: "incognito sessions need operator.admin" });
+        let admin = Scope::known(ADMIN);
+        if socket.session.is_some_and(session::is_incognito) && !scopes.satisfies(&admin) {
+            let held = terms.ceiling.scopes.satisfies(&admin);
+            return Err(Refusal::ScopeMissing { needed: admin, held });
         }
         let mut grant = Grant::under(&Ceiling::new(scopes), Some(&proven.principal));
         if self.proof.names_callers() {

@@ -316,13 +316,13 @@ fn an_incognito_session_named_in_connect_is_for_admins() {
         let catalog = json!({ "sessionKey": key });
         let mut client = WsClient::open(shim.address());
         let answer = client.connect(json!({ "auth": { "token": READER }, "modelCatalog": catalog }));
-        assert_eq!(answer["error"]["details"]["reason"], "header_not_allowed", "{answer}");
+        assert_eq!(answer["error"]["details"]["reason"], "missing_scope", "{answer}");
         let (answer, _) = say(&shim, READER, &request(&own_device(&json!({ "modelCatalog": catalog }))));
-        assert_eq!(answer["error"]["details"]["reason"], "header_not_allowed", "{answer}");
+        assert_eq!(answer["error"]["details"]["reason"], "missing_scope", "{answer}");
         // Asking for less than admin is to be no admin.
         let mut client = WsClient::open(shim.address());
         let read = json!({ "auth": { "token": WRITER }, "scopes": ["operator.read"], "modelCatalog": catalog });
-        assert_eq!(client.connect(read)["error"]["details"]["reason"], "header_not_allowed");
+        assert_eq!(client.connect(read)["error"]["details"]["reason"], "missing_scope");
         assert!(gateway.connects().is_empty());
         let admin = json!({ "auth": { "token": WRITER }, "modelCatalog": catalog });
         assert_eq!(WsClient::open(shim.address()).connect(admin)["ok"], true);
