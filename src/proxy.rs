@@ -218,25 +218,28 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         ctx.record.cause = Some(error.to_string());
-        if session.response_written().is_some_and(|r| !r.status.is_informational()) {
+        let refusal = reply::failure(error, ctx);
+        session.set_keepalive(None);
+        let answered = session.response_written().is_some_and(|r| !r.status.is_informational());
+        if let Some(limit @ Refusal::Limit(over)) = &refusal
+            && (answered || *over == LimitFault::SlowReader)
+        {
+            // There is nobody to tell any more, but it is remembered.
+            ctx.record.refusal = Some(limit.clone());
+        }
+        if answered {
             // What came is the client's; that more is missing is seen by the connection's end.
-            session.set_keepalive(None);
             reply::flush(session).await;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let mut code = 0;
-        if let Some(refusal) = reply::failure(error, ctx) {
+        if let Some(refusal) = refusal.filter(|r| *r != Refusal::Limit(LimitFault::SlowReader)) {
             if refusal.gateway_saw_nothing() {
                 ctx.join.take().into_iter().for_each(Join::is_no_miss);
             }
-            session.set_keepalive(None);
-            code = refusal.status();
-            if refusal == Refusal::Limit(LimitFault::SlowReader) {
-                // There is nobody to tell, but it is remembered.
-                ctx.record.refusal = Some(refusal);
-                code = 0;
-            } else if reply::refuse(session, ctx, refusal).await.is_err() {
-                code = 0;
+            let status = refusal.status();
+            if reply::refuse(session, ctx, refusal).await.is_ok() {
+                code = status;
             }
         }
         FailToProxy { error_code: code, can_reuse_downstream: false }

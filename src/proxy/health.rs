@@ -101,10 +101,11 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
     // No authority, and the word that there is none.
     let question = Question::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
     match client::ask_over(stream, &server, question, PATIENCE).await {
-        Ok(answer) => {
+        Ok(answer) if (200..600).contains(&answer.status) => {
             upstream.answered(false);
             Ok(answer.status)
         }
+        Ok(_) => Err(Refusal::GatewayInvalid("it has no final status")),
         Err(client::Fault::Slow(_)) => Err(Refusal::GatewayTimeout),
         Err(_) => Err(Refusal::GatewayBroken),
     }
