@@ -4,6 +4,7 @@ use crate::admin::{Admin, Asked, Door};
 use crate::config::{Config, Fixed, Listed, Listen, ListenAddress, ListenerIdentity};
 use crate::files::Sighting;
 use crate::gateway::Gateway;
+use crate::guessing::Guessing;
 use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::listener::{BindError, Connection, Connections, Limits, Listener};
@@ -160,7 +161,12 @@ impl App {
         let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
         let names = Arc::new(HostNames::of_this_machine());
         let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), tower.clone()));
-        let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone(), names });
+        let sources = Arc::new(Sources {
+            issuers: issuers.clone(),
+            tailnet: tailnet.clone(),
+            names,
+            guessing: Guessing::default(),
+        });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
         let sockets = Sockets::new(policy.clone(), sources.clone(), upstream.clone(), fixed.state_dir.clone());
         let sockets = Arc::new(sockets);
@@ -201,7 +207,7 @@ impl App {
             accepting.spawn(accept(listener, self.connections.clone(), self.proxy.clone(), stopped.clone()));
         }
         let mut background = JoinSet::new();
-        background.spawn(sweep(self.connections.clone()));
+        background.spawn(sweep(self.connections.clone(), self.tower.clone()));
         let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
         background.spawn(self.tailnet.clone().follow());
@@ -234,6 +240,7 @@ impl App {
         let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
         // Aborted tasks drop their sockets' files.
         background.shutdown().await;
+        self.tower.sum_up();
         outcome
     }
 }
@@ -330,11 +337,13 @@ async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
     }
 }
 
-async fn sweep(connections: Arc<Connections>) {
+async fn sweep(connections: Arc<Connections>, tower: Arc<Watchtower>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         connections.sweep();
+        tower.sum_up();
+        tower.quotas().sweep();
     }
 }
 

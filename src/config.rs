@@ -8,6 +8,7 @@ pub mod file;
 mod fixed;
 mod grant;
 mod issuer;
+mod limits;
 mod listed;
 mod live;
 mod read;
@@ -17,6 +18,7 @@ mod validate;
 pub use fixed::{Admin, Fixed, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
 pub use grant::{Conditions, GrantRule, Subject, Supposition, TailnetCapability, TailnetSubject, Trial};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
+pub use limits::{PrincipalLimits, Rate};
 pub use listed::{Listed, listed};
 pub use live::{
     Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live, OwnDevice, Token, TrustedProxy, WebSocketRules,

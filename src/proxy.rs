@@ -12,6 +12,7 @@ pub use ctx::CONNECTION;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::joins::{Join, Joins};
 use crate::policy::{self, Policy};
+use crate::quota::Permit;
 use crate::refusal::Refusal;
 use crate::sources::Sources;
 use crate::trace::TraceParent;
@@ -163,7 +164,12 @@ impl ProxyHttp for Proxy {
         if response.status != StatusCode::NOT_FOUND {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
         }
-        ctx.answer_begins(response);
+        if !ctx.answer_begins(response) {
+            return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
+        }
+        if let Some(said) = ctx.permit.as_ref().and_then(Permit::headers) {
+            reply::rate_limit(response, said)?;
+        }
         // The gateway's word about its own connection, not about ours.
         response.remove_header(&KEEP_ALIVE);
         response.insert_header(REQUEST_ID, ctx.request_id())?;
@@ -189,7 +195,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let refusal = reply::failure(error, ctx);
+        let refusal = ctx.stopped.take().or_else(|| reply::failure(error, ctx));
         ctx.record.cause = Some(error.to_string());
         if refusal.as_ref().is_some_and(Refusal::gateway_saw_nothing) {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);

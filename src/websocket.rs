@@ -18,7 +18,7 @@ pub mod upgrade;
 mod wire;
 
 pub use open::OpenSocket;
-pub use session::{Client, Upgraded, serve};
+pub use session::{Client, Upgraded, occupy, serve};
 
 use crate::policy::Policy;
 use crate::sources::Sources;

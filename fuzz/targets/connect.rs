@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use scopeshim::config::{GatewayAuth, Live, Token};
+use scopeshim::config::{GatewayAuth, Live, PrincipalLimits, Token};
 use scopeshim::policy::{Policy, SocketRequest};
 use scopeshim::scope::{Scope, ScopeSet};
 use scopeshim::secret::{Secret, TokenHash};
@@ -25,6 +25,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         not_before: None,
         expires: None,
         cidrs: Vec::new(),
+        limits: PrincipalLimits::default(),
         place: Arc::from("x:1"),
     }];
     Policy::compile(live, &[], 1)

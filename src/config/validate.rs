@@ -4,6 +4,7 @@ mod gateway;
 mod grants;
 mod headers;
 mod issuers;
+mod limits;
 mod live;
 mod routes;
 mod tailnet;

@@ -102,7 +102,7 @@ impl Policy {
     }
 
     fn socket_grant(&self, scopes: ScopeSet, proven: &Proven, terms: &Terms) -> Grant {
-        let mut grant = Grant::under(&Ceiling::new(scopes), Some(&proven.principal));
+        let mut grant = Grant { limits: terms.limits, ..Grant::under(&Ceiling::new(scopes), Some(&proven.principal)) };
         if self.proof.names_callers() {
             grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
@@ -118,7 +118,7 @@ impl Policy {
             return Err(Refusal::Upgrade);
         }
         let at = Circumstances { method: &Method::GET, path: socket.path, peer: socket.peer, now: socket.now };
-        let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
+        let terms = proven.holding.terms(at, &self.live);
         let bound = |which| matches!(terms.rule(which), HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix);
         if bound(Governed::SessionKey) || bound(Governed::AgentId) {
             return Err(Refusal::Socket(SocketFault::KeptApart));

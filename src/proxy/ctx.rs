@@ -5,17 +5,18 @@ use crate::admission::Asked;
 use crate::authn::Principal;
 use crate::authn::tailnet::Question;
 use crate::joins::Join;
-use crate::label::StreamKind;
+use crate::label::{RouteLabel, StreamKind};
 use crate::listener::{Connection, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
+use crate::quota::{Permit, Use};
 use crate::record::Record;
-use crate::refusal::Code;
+use crate::refusal::{Code, Refusal};
 use crate::route::Route;
 use crate::sources::Asking;
 use crate::target::Path;
 use crate::watchtower::Watchtower;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
@@ -40,6 +41,10 @@ pub struct Ctx {
     /// What the client asked for.
     pub(super) asked: Asked,
     pub(super) attempts: Attempts,
+    /// What its principal uses by it, for as long as it lasts.
+    pub(super) permit: Option<Permit>,
+    /// Why the gateway's answer is not passed on.
+    pub(super) stopped: Option<Refusal>,
     /// The body that takes the place of the gateway's, on a health route.
     pub(super) verdict: Option<Bytes>,
     /// The pairing join under way, if it is one.
@@ -68,6 +73,8 @@ impl Ctx {
             grant: None,
             asked: Asked::default(),
             attempts: Attempts::default(),
+            permit: None,
+            stopped: None,
             verdict: None,
             join: None,
             handed_over: false,
@@ -78,6 +85,28 @@ impl Ctx {
     pub(super) fn grant(&mut self, grant: Grant) {
         self.record.granted(&grant);
         self.grant = Some(grant);
+    }
+
+    /// Has the request counted with what else its principal uses.
+    pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(grant) = self.grant.as_ref().filter(|_| self.policy.is_limited()) else { return Ok(()) };
+        let Some(principal) = grant.principal() else { return Ok(()) };
+        // Whether an agent's answer is a stream stands in the body, and is known when it begins.
+        let agent =
+            self.route().is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
+        let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
+        let what = if agent || events { Use::Stream } else { Use::Request };
+        match self.record.quotas().enter(principal, grant.limits(), what) {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                Ok(())
+            }
+            Err(reached) => {
+                let refusal = Refusal::Limit(reached);
+                self.record.change = Some(self.policy.remedy(None, &refusal));
+                Err(refusal)
+            }
+        }
     }
 
     /// What the tailnet is to be asked about the caller, if they present nothing.
@@ -103,13 +132,22 @@ impl Ctx {
         self.record.route.as_ref()
     }
 
-    /// The gateway's answer has begun.
-    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) {
+    /// The gateway's answer has begun. False: it is a stream too many, and is not passed on.
+    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) -> bool {
         self.record.first_byte = Some(Instant::now());
-        self.record.status = response.status.as_u16();
         let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
-            return;
+        let stream = kind.starts_with("text/event-stream");
+        if let (Some(permit), Some(grant)) = (&mut self.permit, &self.grant) {
+            if !stream {
+                permit.streams_not();
+            } else if let Err(reached) = permit.streams(grant.limits()) {
+                self.stopped = Some(Refusal::Limit(reached));
+                return false;
+            }
+        }
+        self.record.status = response.status.as_u16();
+        if !stream {
+            return true;
         }
         self.record.stream_begins(StreamKind::Sse);
         if let (Some(connection), Some(grant)) = (&self.connection, &self.grant) {
@@ -124,6 +162,7 @@ impl Ctx {
                 peer: self.place(),
             }));
         }
+        true
     }
 
     /// The request is over.
@@ -142,6 +181,8 @@ impl Ctx {
         if let Some(connection) = &self.connection {
             connection.request_ends();
         }
+        // The client may have its whole answer by now, and ask again.
+        self.permit = None;
     }
 }
 

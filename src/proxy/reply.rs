@@ -4,15 +4,18 @@ use super::ctx::Ctx;
 use crate::headers::REQUEST_ID;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::Method;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
 };
+use http::{HeaderName, Method};
 use pingora::ErrorSource;
 use pingora::ErrorType as E;
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result};
 use pingora::proxy::Session;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Answers with a refusal and remembers it.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
@@ -30,6 +33,9 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
     }
     if let Some(seconds) = refusal.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if let Some(said) = refusal.rate_limit() {
+        rate_limit(&mut head, said)?;
     }
     // The rest of the body is read, so that the answer is not lost in a reset and the connection can
     // go on. Where the head itself was doubtful, or the client waits for leave to send its body,
@@ -55,6 +61,12 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
         session.write_response_body(Some(Bytes::from(body)), true).await?;
     }
     Ok(())
+}
+
+/// Says what a principal has left (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn rate_limit(head: &mut ResponseHeader, (policy, left): (String, String)) -> Result<()> {
+    head.insert_header(RATE_LIMIT_POLICY, policy)?;
+    head.insert_header(RATE_LIMIT, left)
 }
 
 /// What a failure on the way is called, if there is still somebody to tell.

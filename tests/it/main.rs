@@ -6,6 +6,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "`json!` is handed over as it is made")]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
+mod access_log;
 mod admin;
 mod borrowed;
 mod cli;
@@ -15,6 +16,7 @@ mod example;
 mod gateway;
 mod golden;
 mod grants;
+mod guessing;
 mod headers;
 mod hostile;
 mod init;
@@ -22,6 +24,7 @@ mod jwt;
 mod known;
 mod life;
 mod paths;
+mod rate_limits;
 mod reload;
 mod restart;
 mod revocation;
