@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 const TOKEN: SourceLabel = SourceLabel::Token;
+/// Tokens that have their series though they use nothing.
+const IDLE: usize = 100;
 /// Principals that are shown.
 const SHOWN: usize = 50;
 
@@ -126,6 +128,13 @@ impl Quotas {
                 let series = all.entry((key.source.as_str(), token.clone(), limit)).or_default();
                 series.allowed = (!token.is_empty()).then_some(allowed);
                 series.used += used;
+            }
+        }
+        // A token with a limit has its series from the start, as every dashboard expects.
+        for (name, limits) in policy.limited_tokens().take(IDLE) {
+            for (limit, allowed, _) in State::default().used(limits, now) {
+                let series = all.entry((TOKEN.as_str(), name.to_string(), limit)).or_default();
+                series.allowed = series.allowed.or(Some(allowed));
             }
         }
         for ((source, name, limit), count) in self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter() {

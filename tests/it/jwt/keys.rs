@@ -96,7 +96,7 @@ fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let n = attacks.fetch_add(1, Ordering::Relaxed);
-                    assert_eq!(status(&shim, &made_up(&issuer, n)), 401);
+                    assert!(matches!(status(&shim, &made_up(&issuer, n)), 401 | 429));
                 }
             });
         }
