@@ -147,6 +147,12 @@ impl Shim {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until a line says this: lines are written a moment after what they tell of.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        super::eventually(text, || self.log().iter().any(|l| l.contains(text)));
+    }
+
     /// Has its standard error read no more, or again.
     pub fn block_log(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
