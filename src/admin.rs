@@ -197,6 +197,7 @@ impl Admin {
                 })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
+            limits: self.asked.tower.quotas().series(&policy),
             tailnet_silent: self.asked.tailnet.trouble().is_some(),
         };
         answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.tower.metrics().render(&state))

@@ -5,6 +5,7 @@ use crate::config::{Config, Fixed, Limits, Listed, Listen, ListenAddress, Listen
 use crate::descriptors;
 use crate::files::Sighting;
 use crate::gateway::Gateway;
+use crate::guessing::Guessing;
 use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
@@ -161,7 +162,12 @@ impl App {
         let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
         let names = Arc::new(HostNames::of_this_machine());
         let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), tower.clone()));
-        let sources = Arc::new(Sources { issuers: issuers.clone(), tailnet: tailnet.clone(), names });
+        let sources = Arc::new(Sources {
+            issuers: issuers.clone(),
+            tailnet: tailnet.clone(),
+            names,
+            guessing: Guessing::default(),
+        });
         let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
         let sockets = Sockets::new(
             policy.clone(),
@@ -208,7 +214,7 @@ impl App {
             accepting.spawn(accept(listener, self.connections.clone(), self.proxy.clone(), stopped.clone()));
         }
         let mut background = JoinSet::new();
-        background.spawn(sweep(self.connections.clone()));
+        background.spawn(sweep(self.connections.clone(), self.tower.clone()));
         let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
         background.spawn(self.tailnet.clone().follow());
@@ -241,6 +247,7 @@ impl App {
         let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
         // Aborted tasks drop their sockets' files.
         background.shutdown().await;
+        self.tower.sum_up();
         outcome
     }
 }
@@ -357,11 +364,13 @@ async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
     }
 }
 
-async fn sweep(connections: Arc<Connections>) {
+async fn sweep(connections: Arc<Connections>, tower: Arc<Watchtower>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         connections.sweep();
+        tower.sum_up();
+        tower.quotas().sweep();
     }
 }
 

@@ -346,6 +346,7 @@ mod tests {
             not_before: None,
             expires: None,
             cidrs: Vec::new(),
+            limits: crate::config::PrincipalLimits::default(),
             place: Arc::from("config.toml:1"),
         }
     }

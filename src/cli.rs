@@ -136,6 +136,8 @@ fn say(text: impl AsRef<str>) {
 
 /// Prints to standard error.
 fn complain(text: impl AsRef<str>) {
+    // Behind what was logged before it.
+    crate::telemetry::flush();
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(text.as_ref().as_bytes());
     let _ = err.write_all(b"\n");

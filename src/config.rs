@@ -11,6 +11,7 @@ mod issuer;
 mod limits;
 mod listed;
 mod live;
+mod principal_limits;
 mod read;
 pub mod surroundings;
 mod validate;
@@ -23,6 +24,7 @@ pub use listed::{Listed, listed};
 pub use live::{
     Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live, OwnDevice, Token, TrustedProxy, WebSocketRules,
 };
+pub use principal_limits::{PrincipalLimits, Rate};
 
 use crate::files::Sighting;
 use diagnostic::{Problem, Problems, Severity, Source};

@@ -3,8 +3,10 @@
 
 use crate::admin::Door;
 use crate::label::{Decision, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::quota::Series;
 use crate::refusal::Code;
 use crate::scope::{KNOWN, ScopeSet};
+use crate::telemetry;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -29,6 +31,7 @@ pub struct Metrics {
     forged: IntCounter,
     invariant: IntCounter,
     suppressed: IntCounter,
+    lines_lost: IntCounter,
     panics: IntCounter,
     doors: IntCounterVec,
     most: IntGauge,
@@ -44,6 +47,9 @@ pub struct Metrics {
     next_expiry: IntGauge,
     whois: IntCounterVec,
     tailnet_silent: IntGauge,
+    limit_allowed: IntGaugeVec,
+    limit_used: IntGaugeVec,
+    limit_refused: IntCounterVec,
 }
 
 /// A request at its end, as far as metrics go.
@@ -91,6 +97,8 @@ pub struct State {
     pub issuers: Vec<(String, usize, Option<i64>)>,
     /// When the next token expires, in seconds since 1970; 0: none does.
     pub next_expiry: i64,
+    /// What principals use of their limits.
+    pub limits: Vec<Series>,
     /// Whether tailscaled does not answer although a listener needs it.
     pub tailnet_silent: bool,
 }
@@ -188,7 +196,11 @@ impl Metrics {
             )?,
             suppressed: counter(
                 "access_lines_suppressed_total",
-                "Access lines of refused requests that were not written because there were too many.",
+                "Access lines of refused requests and unproven callers that were not written because there were too many.",
+            )?,
+            lines_lost: counter(
+                "log_lines_lost_total",
+                "Log lines that were lost because nobody took them from standard error in time.",
             )?,
             panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
             doors: counters(
@@ -227,6 +239,21 @@ impl Metrics {
             tailnet_silent: gauge(
                 "tailnet_unavailable",
                 "1 while tailscaled does not answer although a listener needs it.",
+            )?,
+            limit_allowed: gauges(
+                "principal_limit",
+                "What the limit of a named token allows; of requests_per_minute: at once.",
+                LIMIT_LABELS,
+            )?,
+            limit_used: gauges(
+                "principal_limit_used",
+                "What is used of it; without a token: by all other principals of the source together.",
+                LIMIT_LABELS,
+            )?,
+            limit_refused: counters(
+                "principal_limit_refusals_total",
+                "Requests that a principal's limit refused.",
+                LIMIT_LABELS,
             )?,
             registry: registry.clone(),
         };
@@ -351,6 +378,18 @@ impl Metrics {
             }
         }
         gauge(&self.next_expiry, state.next_expiry);
+        self.limit_allowed.reset();
+        self.limit_used.reset();
+        for series in &state.limits {
+            let labels = [series.source, &series.token, series.limit];
+            if let Some(allowed) = series.allowed {
+                self.limit_allowed.with_label_values(&labels).set(i64::from(allowed));
+            }
+            self.limit_used.with_label_values(&labels).set(i64::from(series.used));
+            let refused = self.limit_refused.with_label_values(&labels);
+            refused.inc_by(series.refused.saturating_sub(refused.get()));
+        }
+        self.lines_lost.inc_by(telemetry::lines_lost().saturating_sub(self.lines_lost.get()));
         gauge(&self.tailnet_silent, i64::from(state.tailnet_silent));
         let mut out = Vec::with_capacity(64 * 1024);
         let mut families = self.registry.gather();
@@ -369,6 +408,9 @@ fn process() -> Vec<prometheus::proto::MetricFamily> {
     use prometheus::core::Collector as _;
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
+
+/// Whose limit: the source, a configured token's name or nothing, the key that sets it.
+const LIMIT_LABELS: &[&str] = &["source", "token", "limit"];
 
 /// The classes of status.
 const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", "none"];

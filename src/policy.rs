@@ -16,7 +16,7 @@ pub use proof::{Proof, outbound};
 pub use sockets::SocketRequest;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal, tailnet};
-use crate::config::{Excess, HeaderRule, Live, Supposition};
+use crate::config::{Excess, HeaderRule, Live, PrincipalLimits, Supposition};
 use crate::headers::Governed;
 use crate::keys::KeySlot;
 use crate::refusal::Refusal;
@@ -26,7 +26,7 @@ use crate::session::is_incognito;
 use crate::target::{Path, TargetFault};
 use cache::Cache;
 use grants::{Circumstances, Index, Reach};
-use holding::{Ceiling, Terms};
+use holding::{Ceiling, Own, Terms};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -46,6 +46,8 @@ pub struct Policy {
     gateway_secret: Arc<Holding>,
     anonymous: Arc<Holding>,
     timed: bool,
+    /// Whether anybody is limited.
+    limited: bool,
     proof: Proof,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
     taken: HashSet<Arc<str>>,
@@ -70,6 +72,7 @@ pub struct Grant {
     header: HeaderValue,
     governed: Vec<(Governed, HeaderValue)>,
     user: Option<HeaderValue>,
+    limits: PrincipalLimits,
     /// Whether it is a socket's whose client is a node.
     node: bool,
 }
@@ -82,6 +85,7 @@ impl Grant {
             header: ceiling.header.clone(),
             governed: Vec::new(),
             user: None,
+            limits: PrincipalLimits::default(),
             node: false,
         }
     }
@@ -114,6 +118,12 @@ impl Grant {
     #[must_use]
     pub fn governed(&self) -> &[(Governed, HeaderValue)] {
         &self.governed
+    }
+
+    /// How much its principal may ask for.
+    #[must_use]
+    pub fn limits(&self) -> PrincipalLimits {
+        self.limits
     }
 
     /// Who the caller is to the gateway, where its mode has it told.
@@ -163,21 +173,27 @@ impl Policy {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
         let proof = Proof::new(&live.gateway_auth);
-        let holding = |own: ScopeSet, places: Vec<usize>| {
-            Arc::new(Holding::new(own, places, &live.grants, live.excess, &live.headers))
-        };
+        let limited = |scopes: ScopeSet, limits, places| Arc::new(Holding::new(Own { scopes, limits }, places, &live));
+        let holding = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
+        let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         Self {
             generation,
             authenticator: Authenticator::new(&live, slots),
             cache: Cache::new(live.jwt_cache),
             routes: RouteTable::new(live.routes.clone(), live.unlisted_routes.clone()).with_ui(live.websocket.ui),
-            tokens: live.tokens.iter().enumerate().map(|(i, t)| holding(t.scopes.clone(), index.token(i))).collect(),
+            tokens: live
+                .tokens
+                .iter()
+                .enumerate()
+                .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
+                .collect(),
             gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
             anonymous: holding(
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
             ),
             index,
+            limited: limits.chain([live.limits]).any(|l| !l.is_none()),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
             taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
             canary_user: canary_user(&live),
@@ -277,9 +293,9 @@ impl Policy {
             Identity::Issuer(_) | Identity::Tailnet => None,
         };
         let holding = holding.unwrap_or_else(|| {
-            let own = self.own(&principal);
+            let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
-            Arc::new(Holding::new(own, places, &self.live.grants, self.live.excess, &self.live.headers))
+            Arc::new(Holding::new(own, places, &self.live))
         });
         Proven { principal, holding }
     }
@@ -291,6 +307,18 @@ impl Policy {
         let keys = principal.verified().and_then(|v| self.authenticator.keys_of(&v.issuer)).unwrap_or_default();
         let keys = if principal.is_outdated() { keys ^ 1 } else { keys };
         (self.generation << 32) ^ keys
+    }
+
+    /// Whether anybody is limited in how much they may ask for.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// The tokens that are limited, and how.
+    pub fn limited_tokens(&self) -> impl Iterator<Item = (&Arc<str>, PrincipalLimits)> {
+        let all = self.live.tokens.iter().zip(&self.tokens);
+        all.map(|(token, held)| (&token.name, held.limits(&self.live))).filter(|(_, limits)| !limits.is_none())
     }
 
     /// Whether some grant begins or ends by the clock.
@@ -327,7 +355,7 @@ impl Policy {
         if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(TargetFault::Spelling));
         }
-        let terms = proven.holding.terms(&self.live.grants, at, self.live.excess, &self.live.headers);
+        let terms = proven.holding.terms(at, &self.live);
         let mut grant = match request.requested {
             None => Grant::under(&terms.ceiling, Some(&proven.principal)),
             Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
@@ -337,6 +365,7 @@ impl Policy {
             return Err(Refusal::ScopeMissing { needed, held });
         }
         govern(&terms, request, &mut grant)?;
+        grant.limits = terms.limits;
         if self.proof.names_callers() {
             grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }

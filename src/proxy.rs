@@ -16,6 +16,7 @@ use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::joins::{Join, Joins};
 use crate::policy::{self, Policy};
+use crate::quota::Permit;
 use crate::refusal::{LimitFault, Refusal};
 use crate::sources::Sources;
 use crate::trace::TraceParent;
@@ -190,7 +191,12 @@ impl ProxyHttp for Proxy {
         if response.status != StatusCode::NOT_FOUND {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
         }
-        ctx.answer_begins(response);
+        if !ctx.answer_begins(response) {
+            return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
+        }
+        if let Some(said) = ctx.permit.as_ref().and_then(Permit::headers) {
+            reply::rate_limit(response, said)?;
+        }
         response.insert_header(REQUEST_ID, ctx.request_id())?;
         if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
             // It ends with the connection: a client of HTTP/1.0 knows no chunks.
@@ -218,7 +224,7 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         ctx.record.cause = Some(error.to_string());
-        let refusal = reply::failure(error, ctx);
+        let refusal = ctx.stopped.take().or_else(|| reply::failure(error, ctx));
         session.set_keepalive(None);
         let answered = session.response_written().is_some_and(|r| !r.status.is_informational());
         if let Some(limit @ Refusal::Limit(over)) = &refusal

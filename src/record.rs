@@ -6,12 +6,13 @@ use crate::authn::Principal;
 use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::metrics::{Ended, Metrics, OpenStream};
 use crate::policy::Grant;
+use crate::quota::Quotas;
 use crate::refusal::{LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::telemetry;
 use crate::trace::TraceParent;
-use crate::watchtower::{Shown, Watchtower};
+use crate::watchtower::{Bounded, Shown, Watchtower};
 use crate::websocket::tunnel::Passed;
 use http::Method;
 use jiff::Timestamp;
@@ -119,6 +120,12 @@ impl Record {
         self.tower.metrics()
     }
 
+    /// What its principal, and every other, uses at the moment.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        self.tower.quotas()
+    }
+
     /// Takes the record to where the rest of it is known; nothing is said here any more.
     #[must_use]
     pub fn take(&mut self) -> Self {
@@ -156,7 +163,17 @@ impl Record {
     /// The answer is a stream of this kind, and begins.
     pub fn stream_begins(&mut self, kind: StreamKind) {
         self.stream = Some((kind, self.tower.metrics().stream(kind)));
-        self.say("stream begins");
+        if self.may_write(false) {
+            self.say("stream begins");
+        }
+    }
+
+    /// Whoever nobody proved may not fill the log, nor may whoever is refused all the time.
+    fn may_write(&self, refused: bool) -> bool {
+        match &self.principal {
+            None => self.tower.may_write(Bounded::Unproven),
+            Some(_) => !refused || self.tower.may_write(Bounded::Refused),
+        }
     }
 
     /// Whether the answer is a stream.
@@ -201,11 +218,9 @@ impl Record {
         } else if let Some(at) = self.first_byte {
             self.tower.gateway(true, at);
         }
-        if decision == Decision::Deny && !self.tower.may_write() {
-            self.tower.metrics().line_suppressed();
-            return;
+        if self.may_write(decision == Decision::Deny) {
+            self.say("request ends");
         }
-        self.say("request ends");
     }
 
     /// What is remembered of it, refused as it was.

@@ -13,6 +13,7 @@ pub use socket::SocketFault;
 pub use tailnet::TailnetFault;
 
 use crate::label::Label as _;
+use crate::quota::{Limit, Reached};
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use crate::target::TargetFault;
 use serde_json::{Map, Value, json};
@@ -135,6 +136,15 @@ pub enum Refusal {
     /// Something is over a limit.
     #[error("{0}")]
     Limit(LimitFault),
+    /// A principal asks for more than it may at the moment.
+    #[error("{}", over(.0))]
+    Quota(Reached),
+    /// Too many wrong credentials from one address.
+    #[error("too many wrong credentials came from this address")]
+    Guessing {
+        /// Seconds after which the next is looked at.
+        retry_after: u32,
+    },
     /// The gateway does not answer the door.
     #[error("the gateway cannot be reached")]
     GatewayUnreachable,
@@ -159,6 +169,19 @@ pub enum Refusal {
     /// A fault of this program.
     #[error("internal error")]
     Internal,
+}
+
+fn over(reached: &Reached) -> String {
+    let Reached { limit, allowed, rate, retry_after } = reached;
+    match limit {
+        Limit::Rate => {
+            let burst = rate.map(|r| r.burst.get()).unwrap_or_default();
+            format!("more than {allowed} requests a minute ({burst} at once); the next in {retry_after} s")
+        }
+        Limit::Requests => format!("more than {allowed} requests at a time"),
+        Limit::Streams => format!("more than {allowed} streams at a time"),
+        Limit::Sockets => format!("more than {allowed} WebSockets at a time"),
+    }
 }
 
 impl Refusal {
@@ -190,7 +213,7 @@ impl Refusal {
             | Self::ScopeMissing { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
-            Self::JoinMisses { .. } => 429,
+            Self::JoinMisses { .. } | Self::Quota(_) | Self::Guessing { .. } => 429,
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
@@ -228,6 +251,13 @@ impl Refusal {
             Self::CrossOrigin => Code::CrossOrigin,
             Self::HostNotAllowed { .. } => Code::HostNotAllowed,
             Self::JoinMisses { .. } => Code::JoinMisses,
+            Self::Quota(reached) => match reached.limit {
+                Limit::Rate => Code::RateLimitExceeded,
+                Limit::Requests => Code::TooManyConcurrentRequests,
+                Limit::Streams => Code::TooManyConcurrentStreams,
+                Limit::Sockets => Code::TooManyConcurrentSockets,
+            },
+            Self::Guessing { .. } => Code::TooManyFailedAttempts,
             Self::Method => Code::MethodNotServed,
             Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
@@ -286,6 +316,8 @@ impl Refusal {
                 "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
             }
             Self::JoinMisses { .. } => "have a new code made (`openclaw devices`), and try it once, after Retry-After",
+            Self::Quota(_) => "try again later, or have `limits` of this caller raised in the policy",
+            Self::Guessing { .. } => "check the credential; a good one is served at once",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),
@@ -330,11 +362,32 @@ impl Refusal {
         (*self == Self::Socket(SocketFault::Version)).then_some("13")
     }
 
+    /// `RateLimit-Policy` and `RateLimit`, where a limit was reached.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<(String, String)> {
+        match self {
+            Self::Quota(reached) => Some(reached.headers()),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody presented what nobody was given: a guess, as far as can be told.
+    #[must_use]
+    pub fn is_failed_proof(&self) -> bool {
+        match self {
+            Self::CredentialUnknown => true,
+            Self::Jwt(fault) => fault.is_failed_proof(),
+            _ => false,
+        }
+    }
+
     /// Seconds after which trying again makes sense.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::JoinMisses { wait } => Some(*wait),
+            Self::Quota(reached) => Some(reached.retry_after),
+            Self::Guessing { retry_after } => Some(*retry_after),
             Self::GatewayUnreachable
             | Self::GatewayRestarting
             | Self::GatewayTimeout

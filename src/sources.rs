@@ -3,6 +3,7 @@
 
 use crate::authn::Credential;
 use crate::authn::tailnet::Question;
+use crate::guessing::Guessing;
 use crate::hostnames::HostNames;
 use crate::issuers::Issuers;
 use crate::policy::{Policy, Proven};
@@ -23,11 +24,13 @@ pub struct Sources {
     pub tailnet: Arc<Tailnet>,
     /// The names of this machine.
     pub names: Arc<HostNames>,
+    /// The wrong credentials of late.
+    pub guessing: Guessing,
 }
 
 impl Sources {
     /// Who is calling? What is presented is judged alone; the tailnet is asked about who presents
-    /// nothing.
+    /// nothing. The answer to one wrong credential after the other is held back.
     ///
     /// # Errors
     /// The [`Refusal`] that says why nobody was proven.
@@ -39,7 +42,10 @@ impl Sources {
         peer: Option<IpAddr>,
     ) -> Result<Proven, Refusal> {
         if !matches!(credential, Credential::Absent) {
-            return self.issuers.authenticate(policy, credential, peer).await;
+            return match self.issuers.authenticate(policy, credential, peer).await {
+                Err(refusal) => Err(self.guessing.answer(refusal, peer).await),
+                proven => proven,
+            };
         }
         match asking.as_ref().map_err(|fault| Refusal::Tailnet(fault.clone()))? {
             None => self.issuers.authenticate(policy, credential, peer).await,

@@ -1,18 +1,28 @@
 //! Log lines: to standard error, text for people, JSON for machines.
 
+mod writer;
+
 use crate::config::{Log, LogFormat};
 use serde::Serialize;
 use std::cell::RefCell;
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::OnceLock;
+use std::io::{IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
+use writer::{Kind, Writer};
 
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// What writes the lines; none: the system had no thread for it, and every line is written at once.
+static WRITER: OnceLock<Arc<Writer>> = OnceLock::new();
+/// How long the end of the process waits for a reader to take the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Whether lines are for people.
 static FOR_PEOPLE: AtomicBool = AtomicBool::new(false);
@@ -21,8 +31,8 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes a line that every request has, in one piece. Events of the kind that are rare go through
-/// `tracing`, which takes ten times as long.
+/// Writes a line that every request has, in one piece, without waiting for its reader. Events of the
+/// kind that are rare go through `tracing`, which takes ten times as long.
 pub fn write(line: &impl Serialize) {
     BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
@@ -33,10 +43,54 @@ pub fn write(line: &impl Serialize) {
         };
         if made.is_ok() {
             buffer.push(b'\n');
-            // A log that cannot be written is no reason to stop.
-            let _ = std::io::stderr().lock().write_all(buffer);
+            put(Kind::Access, buffer);
         }
     });
+}
+
+fn put(kind: Kind, lines: &[u8]) {
+    match WRITER.get() {
+        Some(writer) => writer.push(kind, lines),
+        // A log that cannot be written is no reason to stop.
+        None => drop(std::io::stderr().lock().write_all(lines)),
+    }
+}
+
+/// Where `tracing` writes its events, each as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Events;
+
+impl Write for Events {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
+        put(Kind::Event, lines);
+        Ok(lines.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many lines were lost because nobody took them.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    WRITER.get().map_or(0, |writer| writer.lost())
+}
+
+/// Waits for the lines so far to be written, not for ever.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(LAST_LINES);
+    }
+}
+
+/// The log of a process, from its begin to its end: with it the last lines are written.
+#[derive(Debug)]
+pub struct Started(());
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        flush();
+    }
 }
 
 /// `name=value`, with nothing in it that a terminal would obey.
@@ -56,24 +110,35 @@ fn for_people(line: &impl Serialize, into: &mut Vec<u8>) -> serde_json::Result<(
 }
 
 /// Begins logging. A second call changes nothing.
-pub fn start(log: &Log) {
+#[must_use]
+pub fn start(log: &Log) -> Started {
     let text = match log.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     FOR_PEOPLE.store(text, Ordering::Relaxed);
+    // Of its own, since whoever holds the standard library's may wait for the reader.
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    if let (None, Ok(writer)) = (WRITER.get(), stderr.and_then(|out| Writer::start(out, say_lost))) {
+        let _ = WRITER.set(writer);
+    }
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let layer = if text {
         let colours = std::io::stderr().is_terminal();
-        fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours).boxed()
+        fmt::layer().with_writer(|| Events).with_target(false).with_ansi(colours).boxed()
     } else {
         let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        json.with_writer(std::io::stderr).boxed()
+        json.with_writer(|| Events).boxed()
     };
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
         let _ = LEVEL.set(handle);
     }
+    Started(())
+}
+
+fn say_lost(lines: u64) {
+    tracing::warn!(lines, "log lines were lost: nobody took them from standard error in time");
 }
 
 /// Changes the level while the process runs.

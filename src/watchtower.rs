@@ -2,6 +2,7 @@
 
 use crate::label::SourceLabel;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::refusal::Code;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,8 +13,19 @@ use std::time::Instant;
 
 /// Refusals that are remembered, for whoever asks why.
 const REMEMBERED: usize = 50;
-/// Access lines of refused requests a second; good requests have no such limit.
-const LINES: u64 = 200;
+/// Access lines a second of callers nobody proved, let in or not.
+const UNPROVEN_LINES: u64 = 20;
+/// The same of refused requests whose caller is known; good requests of theirs have no such limit.
+const REFUSED_LINES: u64 = 200;
+
+/// Whose access lines are bounded together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounded {
+    /// Callers nobody proved.
+    Unproven,
+    /// Known callers who are refused.
+    Refused,
+}
 
 /// One refusal, as it is shown.
 #[derive(Debug, Clone, Serialize)]
@@ -44,10 +56,13 @@ pub struct Shown {
 #[derive(Debug)]
 pub struct Watchtower {
     metrics: Metrics,
+    quotas: Quotas,
     refusals: Mutex<VecDeque<Shown>>,
     begun: Instant,
-    /// The present second, and the lines written in it.
-    lines: AtomicU64,
+    /// The present second and the lines written in it, of unproven callers and of refused ones.
+    lines: [AtomicU64; 2],
+    /// The lines of either that were left out since this was last said.
+    left_out: [AtomicU64; 2],
     /// When the gateway last began an answer and when it last failed to, in milliseconds since the
     /// start and 1; 0: never.
     gateway: [AtomicU64; 2],
@@ -61,9 +76,11 @@ impl Watchtower {
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             metrics: Metrics::new()?,
+            quotas: Quotas::default(),
             refusals: Mutex::default(),
             begun: Instant::now(),
-            lines: AtomicU64::new(0),
+            lines: Default::default(),
+            left_out: Default::default(),
             gateway: Default::default(),
         })
     }
@@ -72,6 +89,12 @@ impl Watchtower {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What each principal uses at the moment.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// How long the process has been up.
@@ -112,16 +135,35 @@ impl Watchtower {
         all.push_back(shown);
     }
 
-    /// Whether one more line about a refused request may be written in this second.
-    pub(crate) fn may_write(&self) -> bool {
+    /// Whether one more line of this kind may be written in this second; if not, it is counted.
+    pub(crate) fn may_write(&self, whose: Bounded) -> bool {
+        let (lines, left_out, most) = match (whose, &self.lines, &self.left_out) {
+            (Bounded::Unproven, [lines, _], [left_out, _]) => (lines, left_out, UNPROVEN_LINES),
+            (Bounded::Refused, [_, lines], [_, left_out]) => (lines, left_out, REFUSED_LINES),
+        };
         let second = self.begun.elapsed().as_secs() & 0xffff_ffff;
-        let updated = self.lines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+        let updated = lines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
             let (at, written) = (packed >> 32, packed & 0xffff_ffff);
             if at != second {
                 return Some((second << 32) | 1);
             }
-            (written < LINES).then_some((at << 32) | (written + 1))
+            (written < most).then_some((at << 32) | (written + 1))
         });
+        if updated.is_err() {
+            left_out.fetch_add(1, Ordering::Relaxed);
+            self.metrics.line_suppressed();
+        }
         updated.is_ok()
+    }
+
+    /// Says how many lines were left out since it last did. Called once a second.
+    pub(crate) fn sum_up(&self) {
+        let [unproven, refused] = self.left_out.each_ref().map(|n| n.swap(0, Ordering::Relaxed));
+        if unproven > 0 {
+            tracing::info!(lines = unproven, "{unproven} more access lines like these, of callers without a proof");
+        }
+        if refused > 0 {
+            tracing::info!(lines = refused, "{refused} more access lines like these, of refused requests");
+        }
     }
 }

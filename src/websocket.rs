@@ -21,7 +21,7 @@ pub mod upgrade;
 mod wire;
 
 pub use open::OpenSocket;
-pub use session::{Client, Upgraded, serve};
+pub use session::{Client, Upgraded, occupy, serve};
 
 use crate::config::Unproven;
 use crate::policy::Policy;

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use scopeshim::config::{
-    Conditions, GatewayAuth, GrantRule, HeaderRules, Live, OwnDevice, Subject, Token, WebSocketRules,
+    Conditions, GatewayAuth, GrantRule, HeaderRules, Live, OwnDevice, PrincipalLimits, Subject, Token, WebSocketRules,
 };
 use scopeshim::glob::Glob;
 use scopeshim::policy::Policy;
@@ -51,6 +51,7 @@ static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock:
             not_before: None,
             expires: None,
             cidrs: Vec::new(),
+            limits: PrincipalLimits::default(),
             place: Arc::from("x:1"),
         }];
         // Everything, on every route but one: nothing for a socket.
@@ -61,6 +62,7 @@ static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock:
             excess: None,
             headers: HeaderRules::default(),
             gateway_user: None,
+            limits: PrincipalLimits::default(),
             place: Arc::from("x:2"),
         }];
         let requested = requested.map(set);

@@ -5,6 +5,7 @@ use crate::gateway::{Advice, Findings, Severity};
 use crate::issuers::KeyStatus;
 use crate::label::StreamKind;
 use crate::policy::Policy;
+use crate::quota::Usage;
 use crate::reload::{Standing, Verdict};
 use crate::watchtower::Shown;
 use jiff::Timestamp;
@@ -41,6 +42,8 @@ pub struct Status {
     pub issuers: Vec<IssuerStatus>,
     /// What is going on.
     pub traffic: Traffic,
+    /// What principals with a limit use of it.
+    pub limits: Vec<Usage>,
     /// The last refusals, the newest first.
     pub refusals: Vec<Shown>,
 }
@@ -166,6 +169,7 @@ impl Status {
                 sse: open(StreamKind::Sse),
                 websockets: open(StreamKind::Websocket),
             },
+            limits: asked.tower.quotas().usage(&policy),
             refusals: asked.tower.refusals(),
         }
     }

@@ -83,6 +83,12 @@ impl Principal {
         Arc::from(format!("{}\n{issuer}\n{}", self.identity.source(), self.name))
     }
 
+    /// The name, to be kept.
+    #[must_use]
+    pub fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
     /// By which source, and as whom.
     #[must_use]
     pub fn identity(&self) -> Identity {

@@ -244,7 +244,12 @@ fn text(e: &Explanation, args: &Args) -> String {
     for source in &e.sources {
         let scopes = if source.scopes.is_empty() { "nothing" } else { &source.scopes };
         match &source.but {
-            None => line(format!("  gives     {scopes}  <- {}", source.place)),
+            None => {
+                line(format!("  gives     {scopes}  <- {}", source.place));
+                if let Some(limits) = &source.limits {
+                    line(format!("  limits    {limits}  <- {}", source.place));
+                }
+            }
             Some(why) => line(format!("  would     {scopes}  <- {}, but {why}", source.place)),
         }
     }
@@ -252,6 +257,9 @@ fn text(e: &Explanation, args: &Args) -> String {
         None => line("  asks      for its default: the scopes header is absent".to_owned()),
         Some("") => line("  asks      for nothing: the scopes header is empty".to_owned()),
         Some(requested) => line(format!("  asks      for {requested}")),
+    }
+    if let Some(limits) = &e.limits {
+        line(format!("  may use   {limits} (`scopeshim status` shows how much is used)"));
     }
     match (e.status, &e.message) {
         (Some(status), Some(message)) => line(format!("  outcome   {status} {}: {message}", e.outcome)),

@@ -18,7 +18,8 @@ pub(super) fn run(path: &Path) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    telemetry::start(&config.fixed.log);
+    // Goes last, with the last lines.
+    let _log = telemetry::start(&config.fixed.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.fixed.threads)
         .thread_name("scopeshim")

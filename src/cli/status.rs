@@ -136,6 +136,16 @@ fn text(status: &Value, rates: Option<(u64, u64)>) -> String {
         at("/traffic/sse"),
         at("/traffic/websockets")
     ));
+    for usage in status.get("limits").and_then(Value::as_array).into_iter().flatten() {
+        let of = |value: &Value, name: &str| match value.get(name) {
+            Some(Value::String(text)) => printable(text),
+            other => other.map(ToString::to_string).unwrap_or_default(),
+        };
+        let used = usage.get("limits").and_then(Value::as_array).into_iter().flatten();
+        let used: Vec<String> =
+            used.map(|u| format!("{} {} of {}", of(u, "limit"), of(u, "used"), of(u, "allowed"))).collect();
+        line(format!("limits    {} ({}): {}", of(usage, "principal"), of(usage, "source"), used.join(", ")));
+    }
     for refusal in status.get("refusals").and_then(Value::as_array).into_iter().flatten().take(SHOWN) {
         let of = |name: &str| refusal.get(name).and_then(Value::as_str).map_or_else(|| "nobody".to_owned(), printable);
         line(format!("refused   {} {}: {}", of("principal"), of("request"), of("message")));

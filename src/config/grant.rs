@@ -1,6 +1,6 @@
 //! Who is granted what, and what is supposed of whom.
 
-use super::{ClaimPath, Excess, HeaderRules};
+use super::{ClaimPath, Excess, HeaderRules, PrincipalLimits};
 use crate::glob::Glob;
 use crate::peer::Peer;
 use crate::route::PathRule;
@@ -35,6 +35,8 @@ pub struct GrantRule {
     pub excess: Option<Excess>,
     /// What becomes of the gateway's headers.
     pub headers: HeaderRules,
+    /// How much these principals may ask for.
+    pub limits: PrincipalLimits,
     /// Who these principals are to a gateway in mode trusted-proxy; `None`: their own name.
     pub gateway_user: Option<HeaderValue>,
     /// Where it stands, `file:line`.

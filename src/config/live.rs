@@ -1,6 +1,6 @@
 //! What a reload changes: the callers' tokens, the gateway's credential, the rules.
 
-use super::{GrantRule, Issuer, TailnetCapability, Trial};
+use super::{GrantRule, Issuer, PrincipalLimits, TailnetCapability, Trial};
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
@@ -36,6 +36,8 @@ pub struct Live {
     pub excess: Excess,
     /// Which of the gateway's own headers callers may send.
     pub headers: HeaderRules,
+    /// How much a principal may ask for of whom nothing else is said.
+    pub limits: PrincipalLimits,
     /// How many verified JWTs are remembered.
     pub jwt_cache: usize,
     /// Names of this machine besides those it knows of itself, in lower case.
@@ -64,6 +66,7 @@ impl Live {
             unlisted_routes: Need::Scope(Scope::known(crate::scope::ADMIN)),
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
+            limits: PrincipalLimits::default(),
             jwt_cache: 0,
             hosts: Vec::new(),
             trials: Vec::new(),
@@ -185,6 +188,8 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// From where; empty: from anywhere.
     pub cidrs: Vec<IpNet>,
+    /// How much its holder may ask for.
+    pub limits: PrincipalLimits,
     /// Where it stands, `file:line`.
     pub place: Arc<str>,
 }

@@ -6,6 +6,7 @@ mod headers;
 mod issuers;
 mod limits;
 mod live;
+mod principal_limits;
 mod routes;
 mod tailnet;
 mod tls;

@@ -4,6 +4,7 @@ use super::grants::Circumstances;
 use super::proof;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
+use crate::config::PrincipalLimits;
 use crate::label::{Label as _, SourceLabel};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, ScopeSet};
@@ -29,6 +30,8 @@ pub struct Explanation {
     pub granted: Vec<Reason>,
     /// What the scopes header asks for; `None` when it is absent.
     pub requested: Option<String>,
+    /// How much the principal may ask for.
+    pub limits: Option<String>,
     /// The scopes that would be sent.
     pub effective: Option<String>,
     /// `allow`, or the refusal's code.
@@ -61,6 +64,8 @@ pub struct Given {
     pub place: String,
     /// The scopes it gives.
     pub scopes: String,
+    /// The limits it sets, if it sets any.
+    pub limits: Option<String>,
     /// Why it does not apply; `None` when it does.
     pub but: Option<String>,
 }
@@ -130,6 +135,7 @@ impl Policy {
             granted: granted(&sources),
             sources,
             requested: requested.map(ScopeSet::to_header),
+            limits: decided.as_ref().ok().and_then(|g| shown(g.limits())),
             effective: decided.as_ref().ok().map(|g| g.effective().to_header()),
             outcome,
             status: refusal.map(Refusal::status),
@@ -155,7 +161,12 @@ impl Policy {
             Identity::Issuer(_) => "its token's claims".to_owned(),
             Identity::Tailnet => "the tailnet's capability".to_owned(),
         };
-        let mut sources = vec![Given { place: own, scopes: proven.holding.own.to_header(), but: None }];
+        let mut sources = vec![Given {
+            place: own,
+            scopes: proven.holding.own.scopes.to_header(),
+            limits: shown(proven.holding.own.limits),
+            but: None,
+        }];
         for grant in &self.live.grants {
             let but = grant.to.failing(&proven.principal).or_else(|| grant.when.failing(at).map(ToOwned::to_owned));
             // Grants to somebody else altogether are no near miss.
@@ -163,6 +174,7 @@ impl Policy {
                 sources.push(Given {
                     place: format!("[[grant]], {}", grant.place),
                     scopes: grant.scopes.to_header(),
+                    limits: shown(grant.limits),
                     but,
                 });
             }
@@ -220,9 +232,16 @@ impl Policy {
                 let names: Vec<String> = excess.iter().map(|s| format!("\"{s}\"")).collect();
                 format!("add {} to {}, or have the client ask for less", names.join(", "), whom())
             }
+            Refusal::Quota(reached) => {
+                format!("raise `{}` in `limits` of this caller's table or grant, or in [policy]", reached.limit.key())
+            }
             other => other.advice().to_owned(),
         }
     }
+}
+
+fn shown(limits: PrincipalLimits) -> Option<String> {
+    (!limits.is_none()).then(|| limits.to_string())
 }
 
 /// Whether a name that a token brought may stand in a line that people copy into the policy: a `*`

@@ -1,7 +1,7 @@
 //! What a principal holds: scopes, and the say over the gateway's own headers.
 
 use super::grants::{Circumstances, Reach, may_rule};
-use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules};
+use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules, Live, PrincipalLimits};
 use crate::headers::Governed;
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::target::Path;
@@ -29,6 +29,8 @@ impl Ceiling {
 pub(super) struct Terms {
     pub(super) ceiling: Ceiling,
     pub(super) excess: Excess,
+    /// How much the principal may ask for.
+    pub(super) limits: PrincipalLimits,
     /// Who the principal is to the gateway, if a grant says so.
     pub(super) gateway_user: Option<HeaderValue>,
     rules: HeaderRules,
@@ -36,14 +38,10 @@ pub(super) struct Terms {
 
 impl Terms {
     /// Adds up what a principal's own table says and its grants; of several that speak of a header,
-    /// of an excess or of a name, the first in the file decides.
-    pub(super) fn sum<'a>(
-        own: &ScopeSet,
-        grants: impl Iterator<Item = &'a GrantRule>,
-        excess: Excess,
-        defaults: &HeaderRules,
-    ) -> Self {
-        let mut scopes = own.clone();
+    /// of an excess or of a name, the first in the file decides. Of several limits the strictest counts.
+    fn sum<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+        let mut scopes = own.scopes.clone();
+        let mut limits = PrincipalLimits::default();
         let mut rules = HeaderRules::default();
         let mut first_excess = None;
         let mut gateway_user = None;
@@ -52,21 +50,24 @@ impl Terms {
             first_excess = first_excess.or(grant.excess);
             gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
             rules.fill_from(&grant.headers);
+            limits = limits.strictest(grant.limits);
         }
-        rules.fill_from(defaults);
-        Self { ceiling: Ceiling::new(scopes), excess: first_excess.unwrap_or(excess), gateway_user, rules }
+        rules.fill_from(&live.headers);
+        Self {
+            ceiling: Ceiling::new(scopes),
+            excess: first_excess.unwrap_or(live.excess),
+            limits: own.limits.or(limits).or(live.limits),
+            gateway_user,
+            rules,
+        }
     }
 
     /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
     /// of what they say of a header and of an excess, the strictest counts that could decide on some
     /// route: the path is the client's to choose.
-    fn everywhere<'a>(
-        own: &ScopeSet,
-        grants: impl Iterator<Item = &'a GrantRule>,
-        excess: Excess,
-        defaults: &HeaderRules,
-    ) -> Self {
-        let mut scopes = own.clone();
+    fn everywhere<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+        let mut scopes = own.scopes.clone();
+        let mut limits = PrincipalLimits::default();
         let mut gateway_user = None;
         let mut rules = [const { Strictest::new() }; 4];
         let mut strictest_excess = Strictest::new();
@@ -80,15 +81,18 @@ impl Terms {
                 scopes = scopes.union(&grant.scopes);
                 gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
             }
+            // Bound to routes or not: the client would choose the route without it.
+            limits = limits.strictest(grant.limits);
             hear(&grant.headers, everywhere);
             strictest_excess.hear(grant.excess, everywhere, |e| u8::from(*e == Excess::Refuse));
         }
-        hear(defaults, true);
-        strictest_excess.hear(Some(excess), true, |e| u8::from(*e == Excess::Refuse));
+        hear(&live.headers, true);
+        strictest_excess.hear(Some(live.excess), true, |e| u8::from(*e == Excess::Refuse));
         let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
         Self {
             ceiling: Ceiling::new(scopes),
-            excess: strictest_excess.found.unwrap_or(excess),
+            excess: strictest_excess.found.unwrap_or(live.excess),
+            limits: own.limits.or(limits).or(live.limits),
             gateway_user,
             rules: HeaderRules { agent_id, model, session_key, message_channel },
         }
@@ -156,7 +160,10 @@ fn strictness(rule: &HeaderRule) -> u8 {
 impl GrantRule {
     /// Whether it says more than which scopes are granted.
     fn binds(&self) -> bool {
-        self.excess.is_some() || self.gateway_user.is_some() || self.headers != HeaderRules::default()
+        self.excess.is_some()
+            || self.gateway_user.is_some()
+            || self.headers != HeaderRules::default()
+            || !self.limits.is_none()
     }
 }
 
@@ -174,11 +181,18 @@ impl HeaderRules {
     }
 }
 
+/// What its own table, or its token's claims, say of a principal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Own {
+    pub(super) scopes: ScopeSet,
+    pub(super) limits: PrincipalLimits,
+}
+
 /// What one principal holds under one policy, as far as it does not depend on the request.
 #[derive(Debug)]
 pub struct Holding {
     /// What its own table, or its token's claims, give it.
-    pub(super) own: ScopeSet,
+    pub(super) own: Own,
     /// The places of its grants.
     pub(super) grants: Vec<usize>,
     /// The sum, where no grant has a condition.
@@ -186,15 +200,9 @@ pub struct Holding {
 }
 
 impl Holding {
-    pub(super) fn new(
-        own: ScopeSet,
-        places: Vec<usize>,
-        grants: &[GrantRule],
-        excess: Excess,
-        rules: &HeaderRules,
-    ) -> Self {
-        let mut held = places.iter().filter_map(|p| grants.get(*p));
-        let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, excess, rules));
+    pub(super) fn new(own: Own, places: Vec<usize>, live: &Live) -> Self {
+        let mut held = places.iter().filter_map(|p| live.grants.get(*p));
+        let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, live));
         Self { own, grants: places, always }
     }
 
@@ -206,20 +214,19 @@ impl Holding {
     }
 
     /// What applies in these circumstances.
-    pub(super) fn terms(
-        &self,
-        grants: &[GrantRule],
-        at: Circumstances<'_>,
-        excess: Excess,
-        rules: &HeaderRules,
-    ) -> std::borrow::Cow<'_, Terms> {
+    pub(super) fn terms(&self, at: Circumstances<'_>, live: &Live) -> std::borrow::Cow<'_, Terms> {
         if let Some(always) = &self.always {
             return std::borrow::Cow::Borrowed(always);
         }
-        let held = self.grants.iter().filter_map(|p| grants.get(*p)).filter(|g| may_rule(&g.when, at));
+        let held = self.grants.iter().filter_map(|p| live.grants.get(*p)).filter(|g| may_rule(&g.when, at));
         std::borrow::Cow::Owned(match at.reach {
-            Reach::Request { .. } => Terms::sum(&self.own, held, excess, rules),
-            Reach::Everywhere => Terms::everywhere(&self.own, held, excess, rules),
+            Reach::Request { .. } => Terms::sum(&self.own, held, live),
+            Reach::Everywhere => Terms::everywhere(&self.own, held, live),
         })
+    }
+
+    /// The limits that hold whatever the request is.
+    pub(super) fn limits(&self, live: &Live) -> PrincipalLimits {
+        self.always.as_ref().map_or_else(|| self.own.limits.or(live.limits), |terms| terms.limits)
     }
 }

@@ -148,7 +148,7 @@ impl Policy {
             let held = terms.ceiling.scopes.satisfies(&admin);
             return Err(Refusal::ScopeMissing { needed: admin, held });
         }
-        let mut grant = Grant::under(&Ceiling::new(scopes), Some(&proven.principal));
+        let mut grant = Grant { limits: terms.limits, ..Grant::under(&Ceiling::new(scopes), Some(&proven.principal)) };
         if self.proof.names_callers() {
             grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
@@ -173,7 +173,7 @@ impl Policy {
         if !self.live.websocket.enabled {
             return Err(Refusal::Upgrade);
         }
-        let terms = proven.holding.terms(&self.live.grants, socket.at(), self.live.excess, &self.live.headers);
+        let terms = proven.holding.terms(socket.at(), &self.live);
         match terms.bound_header() {
             Some(header) => Err(Refusal::Socket(SocketFault::KeptApart { header: header.name() })),
             None => Ok(terms),

@@ -95,8 +95,10 @@ pub(super) async fn admit(
     let decided = ctx.policy.decide(&proven, request);
     ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
     let grant = decided?;
-    join(path, Some(&proven.principal), ctx, joins)?;
     ctx.granted(grant);
+    ctx.enter(&head.headers)?;
+    // Last: one that is begun and not sent counts as a miss.
+    join(path, Some(&proven.principal), ctx, joins)?;
     Ok(Admitted::Request)
 }
 

@@ -6,14 +6,16 @@ use super::upstream::Attempts;
 use crate::admission::Asked;
 use crate::authn::tailnet::Question;
 use crate::joins::Join;
-use crate::label::StreamKind;
+use crate::label::{RouteLabel, StreamKind};
 use crate::listener::Connection;
 use crate::policy::{Grant, Policy};
+use crate::quota::{Permit, Use};
 use crate::record::Record;
 use crate::refusal::{LimitFault, Refusal};
+use crate::route::Route;
 use crate::sources::Asking;
 use crate::watchtower::Watchtower;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
@@ -38,6 +40,10 @@ pub struct Ctx {
     /// What the client asked for, until it is decided.
     pub(super) asked: Asked,
     pub(super) attempts: Attempts,
+    /// What its principal uses by it, for as long as it lasts.
+    pub(super) permit: Option<Permit>,
+    /// Why the gateway's answer is not passed on.
+    pub(super) stopped: Option<Refusal>,
     /// The pairing join under way, if it is one.
     pub(super) join: Option<Join>,
     pub(super) body: Body,
@@ -69,6 +75,8 @@ impl Ctx {
             exchange: None,
             asked: Asked::default(),
             attempts: Attempts::default(),
+            permit: None,
+            stopped: None,
             join: None,
             body: Body::default(),
             over: None,
@@ -99,6 +107,28 @@ impl Ctx {
         self.connection.as_ref().and_then(|c| c.revoked())
     }
 
+    /// Has the request counted with what else its principal uses.
+    pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(grant) = self.grant().cloned().filter(|_| self.policy.is_limited()) else { return Ok(()) };
+        let Some(principal) = grant.principal() else { return Ok(()) };
+        // Whether an agent's answer is a stream stands in the body, and is known when it begins.
+        let agent =
+            self.route().is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
+        let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
+        let what = if agent || events { Use::Stream } else { Use::Request };
+        match self.record.quotas().enter(principal, grant.limits(), what) {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                Ok(())
+            }
+            Err(reached) => {
+                let refusal = Refusal::Quota(reached);
+                self.record.change = Some(self.policy.remedy(None, &refusal));
+                Err(refusal)
+            }
+        }
+    }
+
     /// What the tailnet is to be asked about the caller, if they present nothing.
     pub(super) fn asking(&self, headers: &HeaderMap) -> Asking {
         let Some(connection) = &self.connection else { return Ok(None) };
@@ -118,14 +148,28 @@ impl Ctx {
         HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
     }
 
-    /// The gateway's answer has begun.
-    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) {
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.record.route.as_ref()
+    }
+
+    /// The gateway's answer has begun. False: it is a stream too many, and is not passed on.
+    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) -> bool {
         self.record.first_byte = Some(Instant::now());
-        self.record.status = response.status.as_u16();
         let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if kind.starts_with("text/event-stream") {
+        let stream = kind.starts_with("text/event-stream");
+        if let (Some(permit), Some(exchange)) = (&mut self.permit, &self.exchange) {
+            if !stream {
+                permit.streams_not();
+            } else if let Err(reached) = permit.streams(exchange.grant().limits()) {
+                self.stopped = Some(Refusal::Quota(reached));
+                return false;
+            }
+        }
+        self.record.status = response.status.as_u16();
+        if stream {
             self.record.stream_begins(StreamKind::Sse);
         }
+        true
     }
 
     /// The request is over.
@@ -144,6 +188,8 @@ impl Ctx {
         if let Some(connection) = &self.connection {
             connection.request_ends(session.downstream_session.is_body_done());
         }
+        // The client may have its whole answer by now, and ask again.
+        self.permit = None;
     }
 }
 

@@ -4,10 +4,10 @@ use super::ctx::Ctx;
 use crate::headers::REQUEST_ID;
 use crate::refusal::{LimitFault, Refusal};
 use bytes::Bytes;
-use http::Method;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
 };
+use http::{HeaderName, Method};
 use pingora::ErrorSource;
 use pingora::ErrorType as E;
 use pingora::http::ResponseHeader;
@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// How long the client may take to accept the rest of an answer that broke off.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Answers with a refusal and remembers it.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
@@ -35,6 +38,9 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
     }
     if let Some(seconds) = refusal.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if let Some(said) = refusal.rate_limit() {
+        rate_limit(&mut head, said)?;
     }
     // The rest of the body is read, so that the answer is not lost in a reset and the connection can
     // go on. Where the head itself was doubtful, or the client waits for leave to send its body,
@@ -88,6 +94,12 @@ pub(super) async fn health(session: &mut Session, ctx: &mut Ctx, status: u16, ve
         session.write_response_body(Some(Bytes::from_static(verdict.as_bytes())), true).await?;
     }
     Ok(())
+}
+
+/// Says what a principal has left (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn rate_limit(head: &mut ResponseHeader, (policy, left): (String, String)) -> Result<()> {
+    head.insert_header(RATE_LIMIT_POLICY, policy)?;
+    head.insert_header(RATE_LIMIT, left)
 }
 
 /// Sends what is written and not on its way yet: Pingora holds the first bytes of an answer of known

@@ -9,11 +9,13 @@ use crate::admission;
 use crate::authn::{Credential, place};
 use crate::headers::REQUEST_ID;
 use crate::listener::ClientStream;
+use crate::policy::SocketRequest;
 use crate::refusal::Refusal;
 use crate::sources::Sources;
-use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, serve, upgrade};
+use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve, upgrade};
 use futures_util::poll;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use jiff::Timestamp;
 use pingora::ErrorType::InternalError;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, Result};
@@ -56,10 +58,25 @@ pub(super) async fn admit(
     if let Some(proven) = &proven {
         ctx.record.principal = Some(proven.principal.clone());
     }
+    let permit = match &proven {
+        Some(proven) => {
+            let asked = SocketRequest {
+                requested: requested.as_ref(),
+                wished: None,
+                session: None,
+                peer: ctx.place(),
+                now: Timestamp::now(),
+            };
+            // What is refused for another reason is told so in the protocol's own words, later.
+            let grant = policy.decide_socket(proven, asked).ok();
+            grant.map(|grant| occupy(&policy, &grant, &mut ctx.record)).transpose()?.flatten()
+        }
+        None => None,
+    };
     let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
     Ok(Upgrade {
         accept,
-        judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven },
+        judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven, permit },
     })
 }
 

@@ -88,6 +88,11 @@ impl JwtFault {
         }
     }
 
+    /// Whether it is a token that its issuer never gave out, as far as can be told.
+    pub(super) fn is_failed_proof(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::Issuer | Self::Algorithm | Self::KeyUnknown | Self::Signature)
+    }
+
     /// What can be done about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {

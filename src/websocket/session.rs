@@ -14,6 +14,7 @@ use crate::authn::Credential;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{Ending, OpenRequest as _, Raw};
 use crate::policy::{Grant, Policy, Proven};
+use crate::quota::{Permit, Use};
 use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
@@ -58,6 +59,21 @@ pub struct Upgraded {
     pub page: Page,
     /// The place a client takes that has not proven itself.
     pub unproven: Option<Place>,
+    /// What its principal uses by it, from its proof to its end.
+    pub permit: Option<Permit>,
+}
+
+/// Has a WebSocket counted with what else its principal uses.
+///
+/// # Errors
+/// The limit that was reached.
+pub fn occupy(policy: &Policy, grant: &Grant, record: &mut Record) -> Result<Option<Permit>, Refusal> {
+    let Some(principal) = grant.principal().filter(|_| policy.is_limited()) else { return Ok(None) };
+    record.quotas().enter(principal, grant.limits(), Use::Socket).map(Some).map_err(|reached| {
+        let refusal = Refusal::Quota(reached);
+        record.change = Some(policy.remedy(None, &refusal));
+        refusal
+    })
 }
 
 /// Why there is no connection.
@@ -102,7 +118,8 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
         // On the heap, so that its room is given back: thousands of tunnels only wait.
         outcome = Box::pin(handshake(&mut wire, &mut upgrade, &mut record, &open, &sockets)) => outcome,
     };
-    // Nothing of the handshake stays for the tunnel's life.
+    // Nothing of the handshake stays for the tunnel's life, but that it is counted.
+    let _permit = upgrade.permit.take();
     drop(upgrade);
     match connected {
         Ok(connected) => tunnel(wire, connected, &mut record, &open, &sockets).await,
@@ -219,7 +236,11 @@ async fn judged<'a>(
         upgrade.own_host.clone()?;
     }
     record.principal = Some(proven.principal.clone());
-    admit::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))
+    let decided = admit::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))?;
+    if upgrade.permit.is_none() {
+        upgrade.permit = occupy(&upgrade.policy, &decided.0, record)?;
+    }
+    Ok(decided)
 }
 
 fn circumstances(upgrade: &Upgraded, peer: Option<IpAddr>, challenged: bool) -> Circumstances<'_> {
@@ -309,9 +330,14 @@ async fn turn_away(mut wire: Wire<Raw>, stop: Stop, record: &mut Record) {
 fn close_code(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Socket(SocketFault::Frame { close, .. }) => *close,
-        refusal if refusal.status() >= 500 => frames::TRY_AGAIN,
+        refusal if is_passing(refusal) => frames::TRY_AGAIN,
         _ => frames::POLICY,
     }
+}
+
+/// Whether the same may be taken at another time.
+fn is_passing(refusal: &Refusal) -> bool {
+    refusal.status() >= 500 || refusal.status() == 429
 }
 
 /// A refusal in the shape of the gateway's own answers to `connect` (contract §3), with the codes
@@ -321,10 +347,11 @@ fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
         Refusal::CredentialMissing => "AUTH_TOKEN_MISSING",
         Refusal::CredentialUnknown => "AUTH_TOKEN_MISMATCH",
         Refusal::Socket(SocketFault::Origin) => "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+        Refusal::Guessing { .. } => "AUTH_RATE_LIMITED",
         refusal if refusal.status() == 401 => "AUTH_UNAUTHORIZED",
         refusal => refusal.code().as_str(),
     };
-    let unavailable = refusal.status() >= 500;
+    let unavailable = is_passing(refusal);
     let mut error = json!({
         "code": if unavailable { "UNAVAILABLE" } else { "INVALID_REQUEST" },
         "message": refusal.to_string(),
@@ -333,7 +360,7 @@ fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
     });
     if let (true, Some(error)) = (unavailable, error.as_object_mut()) {
         error.insert("retryable".to_owned(), json!(true));
-        error.insert("retryAfterMs".to_owned(), json!(1000));
+        error.insert("retryAfterMs".to_owned(), json!(refusal.retry_after().unwrap_or(1).saturating_mul(1000)));
     }
     json!({ "type": "res", "id": id, "ok": false, "error": error }).to_string()
 }

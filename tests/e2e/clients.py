@@ -187,9 +187,9 @@ def control_ui(url, token, browser, node):
         raise RuntimeError(f"the browser ended with {done.returncode}: {done.stderr[-600:]}") from None
 
 
-def sdk(language, url, key, node):
+def sdk(language, url, key, node, retries=0):
     """Runs the real SDK through its four calls: {call: text or 'error ...'}."""
-    env = {"PATH": os.environ.get("PATH", ""), "OPENAI_API_KEY": key, "OPENAI_BASE_URL": f"{url}/v1",
+    env = {"PATH": os.environ.get("PATH", ""), "OPENAI_API_KEY": key, "OPENAI_BASE_URL": f"{url}/v1", "RETRIES": str(retries),
            "HOME": tempfile.gettempdir()}
     if language == "py":
         command = [str(install.openai_python()), str(HERE / "sdk_client.py")]

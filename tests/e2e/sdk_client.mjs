@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 const require = createRequire(join(process.env.OPENAI_FOLDER, "package.json"));
 const { OpenAI } = require("openai");
-const client = new OpenAI({ maxRetries: 0, timeout: 120_000 });
+const client = new OpenAI({ maxRetries: Number(process.env.RETRIES ?? 0), timeout: 120_000 });
 const messages = [{ role: "user", content: "count to six" }];
 
 const calls = {

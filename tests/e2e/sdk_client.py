@@ -1,10 +1,11 @@
 """The OpenAI Python SDK as people use it; prints what each call gave as JSON."""
 
 import json
+import os
 
 import openai
 
-client = openai.OpenAI(max_retries=0, timeout=120)
+client = openai.OpenAI(max_retries=int(os.environ.get("RETRIES", "0")), timeout=120)
 MESSAGES = [{"role": "user", "content": "count to six"}]
 
 

@@ -3,6 +3,7 @@
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
 use scopeshim::label::Label as _;
+use scopeshim::quota::{Limit, Reached};
 use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
 use scopeshim::scope::{Scope, ScopeSet};
 use scopeshim::target::TargetFault;
@@ -37,6 +38,10 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     }
     all.sort();
     all
+}
+
+fn reached(limit: Limit, retry_after: u32) -> Reached {
+    Reached { limit, allowed: 2, rate: None, retry_after }
 }
 
 /// One refusal for each code.
@@ -82,6 +87,11 @@ fn samples() -> Vec<Refusal> {
         Refusal::Framing("Content-Length is not one plain number"),
         Refusal::Malformed,
         Refusal::Host("it is missing"),
+        Refusal::Guessing { retry_after: 30 },
+        Refusal::Quota(reached(Limit::Rate, 20)),
+        Refusal::Quota(reached(Limit::Requests, 1)),
+        Refusal::Quota(reached(Limit::Streams, 1)),
+        Refusal::Quota(reached(Limit::Sockets, 1)),
         Refusal::Limit(LimitFault::HeadTime),
         Refusal::Limit(LimitFault::BodySize { limit: 20 << 20 }),
         Refusal::Limit(LimitFault::BodyUnexpected),

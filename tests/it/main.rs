@@ -6,6 +6,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "`json!` is handed over as it is made")]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "tests are read, not used")]
 
+mod access_log;
 mod admin;
 mod answers;
 mod borrowed;
@@ -18,6 +19,7 @@ mod framing;
 mod gateway;
 mod golden;
 mod grants;
+mod guessing;
 mod headers;
 mod hostile;
 mod init;
@@ -27,6 +29,7 @@ mod life;
 mod limits;
 mod limits_documented;
 mod paths;
+mod rate_limits;
 mod reload;
 mod restart;
 mod revocation;

@@ -134,7 +134,7 @@ fn a_restart_with_a_broken_file_starts_from_the_last_good_one() {
     let dir = shim.take_dir();
     let shim = Shim::spawn(dir);
     assert_eq!(status(&shim, READER), 200);
-    assert!(shim.log().join("\n").contains("starting from the last good one"), "{:?}", shim.log());
+    shim.says("starting from the last good one");
     // Mended, it is in force without another restart.
     std::fs::write(shim.config(), without_reader(&good)).unwrap();
     eventually("the mended file is in force", || status(&shim, READER) == 401);

@@ -125,7 +125,7 @@ fn a_token_revoked_by_hand_in_a_refused_file_is_named_and_not_lent_by_the_last_g
         assert_eq!(in_status(&shim, "/policy/still_accepted"), serde_json::json!(["reader"]));
         shim = shim.restart();
         assert_eq!((status(&shim, READER), status(&shim, WRITER)), (401, 200), "{:?}", shim.log());
-        assert!(shim.log().join("\n").contains("not taken over from it, because they were revoked since: reader"));
+        shim.says("not taken over from it, because they were revoked since: reader");
         assert_eq!(in_status(&shim, "/policy/withheld"), serde_json::json!(["reader"]));
         // The last file that could be read counts, whatever becomes of it.
         std::fs::write(shim.config(), "[[[").unwrap();

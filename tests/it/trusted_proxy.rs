@@ -48,6 +48,7 @@ fn the_gateway_is_told_who_calls_and_nothing_a_client_says() {
     for (name, _) in capture.last() {
         assert!(name == "x-forwarded-for" || known.contains(&name.as_str()), "{name}: {:?}", capture.last());
     }
+    crate::support::eventually("it is logged", || !shim.access().is_empty());
     assert!(!shim.log().concat().contains(SECRET), "a required header's secret is in the log");
 }
 

@@ -83,6 +83,8 @@ address = "{self.admin.removeprefix('http://')}"
 level = "{level}"
 [anonymous]
 scopes = []
+[policy]
+limits = {{ requests_per_minute = 1000000, concurrent_streams = 1000 }}
 [[token]]
 name = "passing"
 sha256 = "{hashlib.sha256(self.passing.encode()).hexdigest()}"

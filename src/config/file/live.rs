@@ -29,6 +29,25 @@ pub struct PolicyTable {
     pub hosts: Option<Vec<At<String>>>,
     /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
     pub jwt_cache: Option<At<i64>>,
+    /// How much each principal may ask for. Default: no limit.
+    pub limits: Option<At<PrincipalLimits>>,
+}
+
+/// How much one principal may ask for; what is left out is not limited. A token's own table wins over
+/// grants, grants over `[policy]`, limit by limit; of several grants the strictest counts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrincipalLimits {
+    /// Requests a minute, a WebSocket's upgrade among them.
+    pub requests_per_minute: Option<At<i64>>,
+    /// How many of these may come at once. Default: as many as a minute's.
+    pub burst: Option<At<i64>>,
+    /// Requests at a time, event streams among them.
+    pub concurrent_requests: Option<At<i64>>,
+    /// Event streams at a time, and requests to an agent that may still be answered by one.
+    pub concurrent_streams: Option<At<i64>>,
+    /// WebSockets at a time.
+    pub concurrent_sockets: Option<At<i64>>,
 }
 
 /// What becomes of one of the gateway's own headers: `"pass"`; `"admin"` (passed only with
@@ -149,6 +168,8 @@ pub struct Grant {
     pub session_key: Option<At<HeaderRule>>,
     /// As in `[policy]`, for these principals.
     pub message_channel: Option<At<HeaderRule>>,
+    /// How much each of these principals may ask for.
+    pub limits: Option<At<PrincipalLimits>>,
     /// Who they are to a gateway in mode `trusted-proxy`. Default: the principal's own name.
     pub gateway_user: Option<At<String>>,
 }
@@ -261,6 +282,8 @@ pub struct Token {
     pub expires: Option<At<Moment>>,
     /// The addresses it may be used from. Default: any.
     pub cidrs: Option<Vec<At<String>>>,
+    /// How much its holder may ask for.
+    pub limits: Option<At<PrincipalLimits>>,
     /// The token it takes the place of, for as long as both are accepted. `scopeshim token rotate`
     /// writes it.
     pub previous: Option<At<Previous>>,

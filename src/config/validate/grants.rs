@@ -60,7 +60,11 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mu
             "leave `gateway_user` out",
         );
     }
-    let other = headers != crate::config::HeaderRules::default() || excess.is_some() || gateway_user.is_some();
+    let limits = super::principal_limits::limits(table.limits.as_ref(), problems);
+    let other = headers != crate::config::HeaderRules::default()
+        || excess.is_some()
+        || gateway_user.is_some()
+        || !limits.is_none();
     if granted.is_empty() && !other {
         problems.warn("empty-grant", at.span(), "this grant grants nothing", "add `scopes = [\"operator.read\"]`");
     }
@@ -79,6 +83,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mu
         when,
         excess,
         headers,
+        limits,
         gateway_user,
         place: Arc::from(source.place(&at.span())),
     })

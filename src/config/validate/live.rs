@@ -102,6 +102,7 @@ pub(super) fn live(
         unlisted_routes,
         excess,
         headers,
+        limits: super::principal_limits::limits(policy.limits.as_ref(), problems),
         trials: trials(file, problems),
         certificates: Vec::new(),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),

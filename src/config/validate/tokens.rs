@@ -57,6 +57,7 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, pr
                 "leave `cidrs` out if any address is meant",
             );
         }
+        let limits = super::principal_limits::limits(table.limits.as_ref(), problems);
         let place: Arc<str> = Arc::from(source.place(&at.span()));
         let token = |hash, expires| Token {
             name: Arc::from(name.as_str()),
@@ -65,6 +66,7 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, pr
             not_before,
             expires,
             cidrs: nets.clone(),
+            limits,
             place: place.clone(),
         };
         tokens.extend(hash.map(|hash| token(hash, expires)));

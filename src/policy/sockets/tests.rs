@@ -101,6 +101,7 @@ fn grant() -> impl Strategy<Value = GrantRule> {
             excess,
             headers,
             gateway_user: None,
+            limits: crate::config::PrincipalLimits::default(),
             place: Arc::from("x:1"),
         }
     })
@@ -131,6 +132,7 @@ fn token(scopes: ScopeSet) -> Token {
         not_before: None,
         expires: None,
         cidrs: Vec::new(),
+        limits: crate::config::PrincipalLimits::default(),
         place: Arc::from("x:1"),
     }
 }
@@ -220,7 +222,7 @@ proptest! {
         let terms = |method: &Method, path: &str| {
             let reach = Reach::Request { method, path: Path::judge(path.as_bytes()).unwrap() };
             let at = Circumstances { reach, peer, now: moment(NOW) };
-            proven.holding.terms(&live.grants, at, live.excess, &live.headers).into_owned()
+            proven.holding.terms(at, &live).into_owned()
         };
         match decided {
             Ok(grant) => {
@@ -289,6 +291,7 @@ fn an_earlier_rule_for_every_route_decides_before_one_for_some() {
         excess: None,
         headers: HeaderRules { session_key: Some(session_key), ..HeaderRules::default() },
         gateway_user: None,
+        limits: crate::config::PrincipalLimits::default(),
         place: Arc::from("x:1"),
     };
     let decided = |grants: Vec<GrantRule>| {

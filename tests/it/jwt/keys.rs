@@ -96,7 +96,7 @@ fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let n = attacks.fetch_add(1, Ordering::Relaxed);
-                    assert_eq!(status(&shim, &made_up(&issuer, n)), 401);
+                    assert!(matches!(status(&shim, &made_up(&issuer, n)), 401 | 429));
                 }
             });
         }
@@ -117,7 +117,7 @@ fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
     assert_eq!(times.len(), 3, "one at the start, one for the first made-up key, one after the floor");
     assert!(times[2] - times[1] + Duration::from_millis(50) >= FLOOR, "{:?}", times[2] - times[1]);
     assert_eq!(failed.load(Ordering::Relaxed), 0, "the last good keys did not go on");
-    assert!(shim.log().iter().any(|l| l.contains("the last ones stay in force")), "{:?}", shim.log());
+    shim.says("the last ones stay in force");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_start_while_the_issuer_is_away_uses_the_keys_of_the_last_run() {
     let shim = shim.restart();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(status(&shim, &token), 200);
-    assert!(shim.log().iter().any(|l| l.contains("the keys of the last run")), "{:?}", shim.log());
+    shim.says("the keys of the last run");
     // Another issuer of the same name has nothing to do with them.
     let config = std::fs::read_to_string(shim.config()).unwrap();
     let other = config.replace(&format!("issuer = \"{}\"", issuer.iss()), "issuer = \"http://127.0.0.1/other\"");

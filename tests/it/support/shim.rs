@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,6 +23,7 @@ pub struct Shim {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    blocked: Arc<AtomicBool>,
     pub dir: TempDir,
 }
 
@@ -91,8 +93,13 @@ impl Shim {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = log.clone();
+        let blocked = Arc::new(AtomicBool::new(false));
+        let waits = blocked.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                while waits.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 kept.lock().unwrap().push(line);
             }
         });
@@ -109,7 +116,7 @@ impl Shim {
             );
             std::thread::sleep(Duration::from_millis(5));
         };
-        Self { child, address, log, dir }
+        Self { child, address, log, blocked, dir }
     }
 
     /// Ends it at once and starts it anew on the same directory.
@@ -145,6 +152,17 @@ impl Shim {
     /// Everything it wrote to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until a line says this: lines are written a moment after what they tell of.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        super::eventually(text, || self.log().iter().any(|l| l.contains(text)));
+    }
+
+    /// Has its standard error read no more, or again.
+    pub fn block_log(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
     }
 
     /// The access lines so far.

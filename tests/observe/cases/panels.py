@@ -57,7 +57,7 @@ def _trouble(rig):
     rig.reload(rig.good + "\nnonsense = 1\n")
     rig.reload(rig.good)
     for _ in range(300):
-        rig.ask(token="unknown-to-all")
+        rig.ask()
     good, port = rig.model, rig.model.port
     good.stop()
     rig.ask(token=shim.TOKENS["reader"])

@@ -1,0 +1,298 @@
+//! What each principal uses at the moment, against what the policy lets them use.
+//!
+//! The limits come with each request, from the policy in force; what is used is kept here, for as
+//! long as the process lives, so that a reload neither gives anything back nor forgets an open
+//! stream. Nothing is kept while no table sets a limit, nor of principals who use nothing.
+
+mod meter;
+mod usage;
+
+pub use usage::{Series, Usage};
+
+use crate::authn::{Identity, Principal};
+use crate::config::{PrincipalLimits, Rate};
+use crate::label::SourceLabel;
+use meter::{Left, Meter};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Principals that are remembered while they have nothing open. Of more, those go that have used the
+/// least, and begin anew.
+const REMEMBERED: usize = 16_384;
+
+/// Which limit of a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Limit {
+    /// `requests_per_minute`.
+    Rate,
+    /// `concurrent_requests`.
+    Requests,
+    /// `concurrent_streams`.
+    Streams,
+    /// `concurrent_sockets`.
+    Sockets,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rate, Self::Requests, Self::Streams, Self::Sockets];
+
+    /// The key that sets it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Rate => "requests_per_minute",
+            Self::Requests => "concurrent_requests",
+            Self::Streams => "concurrent_streams",
+            Self::Sockets => "concurrent_sockets",
+        }
+    }
+}
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Which.
+    pub limit: Limit,
+    /// How much it allows.
+    pub allowed: u32,
+    /// The rate, where that is the limit.
+    pub rate: Option<Rate>,
+    /// Seconds after which trying again makes sense.
+    pub retry_after: u32,
+}
+
+impl Reached {
+    fn count(limit: Limit, allowed: u32) -> Self {
+        Self { limit, allowed, rate: None, retry_after: 1 }
+    }
+
+    /// `RateLimit-Policy` and `RateLimit`.
+    #[must_use]
+    pub fn headers(&self) -> (String, String) {
+        match self.rate {
+            Some(rate) => (policy(rate), format!("\"requests\";r=0;t={}", self.retry_after)),
+            None => (
+                format!("\"{}\";q={};qu=\"concurrent-requests\"", self.limit.key(), self.allowed),
+                format!("\"{}\";r=0", self.limit.key()),
+            ),
+        }
+    }
+}
+
+fn policy(rate: Rate) -> String {
+    format!("\"requests\";q={};w={}", rate.burst, rate.window())
+}
+
+/// What a permit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// A request whose answer cannot be a stream, as far as its head says.
+    Request,
+    /// One that has an agent answer: it counts as a stream until its answer says that it is none.
+    Stream,
+    /// A WebSocket.
+    Socket,
+}
+
+/// Who an account is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    source: SourceLabel,
+    /// Two issuers may name two people alike.
+    issuer: Option<Arc<str>>,
+    name: Arc<str>,
+}
+
+impl Key {
+    fn of(principal: &Principal) -> Self {
+        Self {
+            source: principal.identity().source(),
+            issuer: principal.verified().map(|v| v.issuer.clone()),
+            name: principal.shared_name(),
+        }
+    }
+}
+
+/// What one principal uses.
+#[derive(Debug, Default)]
+struct Account(Mutex<State>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    meter: Meter,
+    requests: u32,
+    streams: u32,
+    sockets: u32,
+    /// As of the last request.
+    limits: PrincipalLimits,
+}
+
+impl Account {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leave to use something. Whatever ends the use drops it, and with it the use is over.
+#[derive(Debug)]
+pub struct Permit {
+    account: Arc<Account>,
+    request: bool,
+    stream: bool,
+    socket: bool,
+    left: Option<(Rate, Left)>,
+}
+
+impl Permit {
+    /// The answer is a stream.
+    ///
+    /// # Errors
+    /// [`Reached`] where it was not foreseen and there are enough.
+    pub fn streams(&mut self, limits: PrincipalLimits) -> Result<(), Reached> {
+        if self.stream {
+            return Ok(());
+        }
+        let mut state = self.account.lock();
+        if let Some(allowed) = limits.streams.filter(|allowed| state.streams >= *allowed) {
+            return Err(Reached::count(Limit::Streams, allowed));
+        }
+        state.streams += 1;
+        self.stream = true;
+        Ok(())
+    }
+
+    /// The answer is no stream.
+    pub fn streams_not(&mut self) {
+        if std::mem::take(&mut self.stream) {
+            self.account.lock().streams -= 1;
+        }
+    }
+
+    /// `RateLimit-Policy` and `RateLimit`, where there is a rate.
+    #[must_use]
+    pub fn headers(&self) -> Option<(String, String)> {
+        let (rate, left) = self.left?;
+        Some((policy(rate), format!("\"requests\";r={};t={}", left.requests, seconds(left.full_in))))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.account.lock();
+        state.requests -= u32::from(self.request);
+        state.streams -= u32::from(self.stream);
+        state.sockets -= u32::from(self.socket);
+    }
+}
+
+fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(1_000_000_000)
+}
+
+/// Whose requests are refused, and by which limit: the source and a token's name.
+type Refused = (SourceLabel, Option<Arc<str>>, Limit);
+
+/// What all principals use.
+#[derive(Debug)]
+pub struct Quotas {
+    accounts: Mutex<HashMap<Key, Arc<Account>>>,
+    refused: Mutex<HashMap<Refused, u64>>,
+    begun: Instant,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { accounts: Mutex::default(), refused: Mutex::default(), begun: Instant::now() }
+    }
+}
+
+impl Quotas {
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<Key, Arc<Account>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May this principal use this, with these limits?
+    ///
+    /// # Errors
+    /// The limit that was reached.
+    pub fn enter(&self, principal: &Principal, limits: PrincipalLimits, what: Use) -> Result<Permit, Reached> {
+        let now = self.now();
+        let account = self.account(Key::of(principal), now);
+        let entered = enter(&account, limits, what, now);
+        if let Err(reached) = &entered {
+            let token = matches!(principal.identity(), Identity::Token(_)).then(|| principal.shared_name());
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused.entry((principal.identity().source(), token, reached.limit)).or_default() += 1;
+        }
+        entered
+    }
+
+    fn account(&self, key: Key, now: u64) -> Arc<Account> {
+        let mut accounts = self.accounts();
+        if let Some(account) = accounts.get(&key) {
+            return account.clone();
+        }
+        if accounts.len() >= REMEMBERED {
+            forget_idle(&mut accounts, now);
+            // Still too many: one of those that have nothing open, the least used of a few.
+            while accounts.len() >= REMEMBERED {
+                let closed = accounts.iter().filter(|(_, a)| Arc::strong_count(a) == 1).take(16);
+                let Some(least) = closed.min_by_key(|(_, a)| a.lock().meter.until()).map(|(key, _)| key.clone()) else {
+                    break;
+                };
+                accounts.remove(&least);
+            }
+        }
+        accounts.entry(key).or_default().clone()
+    }
+
+    /// Forgets those who use nothing. Called once a second.
+    pub(crate) fn sweep(&self) {
+        forget_idle(&mut self.accounts(), self.now());
+    }
+}
+
+fn forget_idle(accounts: &mut HashMap<Key, Arc<Account>>, now: u64) {
+    // A clone is only ever made under this lock.
+    accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.lock().meter.is_full(now));
+    if accounts.capacity() > 4 * (accounts.len() + 64) {
+        accounts.shrink_to_fit();
+    }
+}
+
+fn enter(account: &Arc<Account>, limits: PrincipalLimits, what: Use, now: u64) -> Result<Permit, Reached> {
+    let mut state = account.lock();
+    state.limits = limits;
+    let (request, stream, socket) = (what != Use::Socket, what == Use::Stream, what == Use::Socket);
+    let full = |counts: bool, limit, used: u32, allowed: Option<u32>| match allowed {
+        Some(allowed) if counts && used >= allowed => Err(Reached::count(limit, allowed)),
+        _ => Ok(()),
+    };
+    full(request, Limit::Requests, state.requests, limits.requests)?;
+    full(stream, Limit::Streams, state.streams, limits.streams)?;
+    full(socket, Limit::Sockets, state.sockets, limits.sockets)?;
+    let mut left = None;
+    if let Some(rate) = limits.rate {
+        let taken = state.meter.take(rate, now).map_err(|wait| Reached {
+            limit: Limit::Rate,
+            allowed: rate.per_minute.get(),
+            rate: Some(rate),
+            retry_after: u32::try_from(seconds(wait)).unwrap_or(u32::MAX),
+        })?;
+        left = Some((rate, taken));
+    }
+    state.requests += u32::from(request);
+    state.streams += u32::from(stream);
+    state.sockets += u32::from(socket);
+    drop(state);
+    Ok(Permit { account: account.clone(), request, stream, socket, left })
+}
+
+#[cfg(test)]
+mod tests;
