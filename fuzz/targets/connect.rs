@@ -61,8 +61,8 @@ static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock:
             when: Conditions { routes: vec![PathRule::prefix(Path::judge(b"/v1/").unwrap())], ..Conditions::default() },
             excess: None,
             headers: HeaderRules::default(),
-            gateway_user: None,
             limits: PrincipalLimits::default(),
+            gateway_user: None,
             place: Arc::from("x:2"),
         }];
         let requested = requested.map(set);

@@ -63,7 +63,7 @@ impl Terms {
     }
 
     /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
-    /// of what they say of a header and of an excess, the strictest counts that could decide on some
+    /// of what they say of a header, of an excess and of limits, the strictest counts that could decide on some
     /// route: the path is the client's to choose.
     fn everywhere<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
         let mut scopes = own.scopes.clone();
@@ -81,7 +81,6 @@ impl Terms {
                 scopes = scopes.union(&grant.scopes);
                 gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
             }
-            // Bound to routes or not: the client would choose the route without it.
             limits = limits.strictest(grant.limits);
             hear(&grant.headers, everywhere);
             strictest_excess.hear(grant.excess, everywhere, |e| u8::from(*e == Excess::Refuse));

@@ -12,7 +12,6 @@ use crate::policy::{Grant, Policy};
 use crate::quota::{Permit, Use};
 use crate::record::Record;
 use crate::refusal::{LimitFault, Refusal};
-use crate::route::Route;
 use crate::sources::Asking;
 use crate::watchtower::Watchtower;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -109,11 +108,14 @@ impl Ctx {
 
     /// Has the request counted with what else its principal uses.
     pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(grant) = self.grant().cloned().filter(|_| self.policy.is_limited()) else { return Ok(()) };
+        let Some(grant) = self.grant().filter(|_| self.policy.is_limited()) else { return Ok(()) };
         let Some(principal) = grant.principal() else { return Ok(()) };
         // Whether an agent's answer is a stream stands in the body, and is known when it begins.
-        let agent =
-            self.route().is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
+        let agent = self
+            .record
+            .route
+            .as_ref()
+            .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
         let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
         let what = if agent || events { Use::Stream } else { Use::Request };
         match self.record.quotas().enter(principal, grant.limits(), what) {
@@ -146,10 +148,6 @@ impl Ctx {
 
     pub(super) fn request_id(&self) -> HeaderValue {
         HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
-    }
-
-    pub(super) fn route(&self) -> Option<&Arc<Route>> {
-        self.record.route.as_ref()
     }
 
     /// The gateway's answer has begun. False: it is a stream too many, and is not passed on.

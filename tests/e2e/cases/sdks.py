@@ -30,7 +30,7 @@ def _waits(language):
         """Over its limit a caller is answered 429; the SDK waits as it is told, tries again and succeeds."""
         row.bare = "knows no limits"
         extra = ('\n[[grant]]\nto = { token = "open-webui" }\n'
-                 "limits = { requests_per_minute = 60, burst = 1, concurrent_streams = 1 }\n")
+                 "limits = { requests_per_minute = 6, burst = 1, concurrent_streams = 1 }\n")
         token = shim.TOKENS["open-webui"]
         with ctx.other_shim(extra) as side:
             hasty = clients.sdk(language, side.url, token, ctx.gateway.node)
