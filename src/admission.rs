@@ -3,6 +3,7 @@
 
 use crate::authn::place;
 use crate::headers::{self, Governed, Kind};
+use crate::host::Host;
 use crate::hostnames::HostNames;
 use crate::policy::Proof;
 use crate::policy::Proven;
@@ -54,11 +55,11 @@ pub fn not_borrowed(proven: &Proven, headers: &HeaderMap, names: &HostNames, lis
 /// # Errors
 /// [`Refusal::HostNotAllowed`].
 pub fn own_host(headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
-    let host = place::host(headers).unwrap_or_default();
-    if names.with(listed, |all| place::is_own(host, all)) {
+    let host = Host::of(headers);
+    if host.is_some_and(|host| names.with(listed, |all| place::is_own(host, all))) {
         return Ok(());
     }
-    Err(Refusal::HostNotAllowed { host: host.chars().take(255).collect() })
+    Err(Refusal::HostNotAllowed { host: host.map(Host::name).unwrap_or_default().to_owned() })
 }
 
 /// Methods that the gateway's own routes know, and others that are asked about them.

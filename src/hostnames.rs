@@ -56,8 +56,10 @@ impl HostNames {
 mod tests {
     use super::*;
     use crate::authn::place::is_own;
+    use crate::host::Host;
 
     fn own(names: &HostNames, host: &str) -> bool {
+        let host = Host::parse(host.as_bytes()).unwrap();
         names.with(&["panel.example.org".to_owned()], |all| is_own(host, all))
     }
 

@@ -3,8 +3,8 @@
 //! Anybody's browser can be made to call this machine under a name of somebody else's (DNS rebinding),
 //! and behind a local tunnel or reverse proxy every caller has a loopback address. Neither is proof.
 
+use crate::host::Host;
 use http::HeaderMap;
-use http::header::HOST;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The address of a caller whose true address is not known. Only a network that holds every address
@@ -58,44 +58,15 @@ fn is_of_a_relay(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || NAMES.contains(&&*folded)
 }
 
-/// The `host[:port]` a request names, where there is exactly one.
+/// Whether a host is a name that no stranger can make lead here: an address, `localhost`, or one of `names`,
+/// which are in lower case.
 #[must_use]
-pub fn host(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(one), None) => one.to_str().ok(),
-        _ => None,
-    }
-}
-
-/// Whether a `host[:port]` is a name that no stranger can make lead here: an address, `localhost`, or one
-/// of `names`, which are in lower case.
-#[must_use]
-pub fn is_own<'a>(host: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
-    let name = name_of(host);
-    if is_address(name) || name.eq_ignore_ascii_case("localhost") {
+pub fn is_own<'a>(host: Host<'_>, names: impl IntoIterator<Item = &'a str>) -> bool {
+    if host.ip().is_some() || host.name().eq_ignore_ascii_case("localhost") {
         return true;
     }
-    let name = name.strip_suffix('.').unwrap_or(name);
-    !name.is_empty() && names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
-/// The host without its port; an IPv6 address keeps its brackets. Nothing where it is no `host[:port]`.
-fn name_of(host: &str) -> &str {
-    let bracket = if host.starts_with('[') { host.find(']').map_or(0, |end| end + 1) } else { 0 };
-    let (name, port) = match host.get(bracket..).unwrap_or_default().find(':') {
-        Some(colon) => host.split_at(bracket + colon),
-        None => (host, ""),
-    };
-    let port = port.strip_prefix(':').unwrap_or_default();
-    if port.bytes().all(|b| b.is_ascii_digit()) { name } else { "" }
-}
-
-fn is_address(name: &str) -> bool {
-    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => name.parse::<Ipv4Addr>().is_ok(),
-    }
+    let name = host.name().strip_suffix('.').unwrap_or(host.name());
+    names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -143,6 +114,10 @@ mod tests {
         assert_eq!(of(None, &with("traceparent")), None);
     }
 
+    fn own(host: &str, names: [&str; 3]) -> bool {
+        Host::parse(host.as_bytes()).is_some_and(|host| is_own(host, names))
+    }
+
     #[test]
     fn only_names_that_no_stranger_can_point_here_are_own() {
         let names = ["box", "box.local", "box.tail1.ts.net"];
@@ -159,7 +134,7 @@ mod tests {
             "box.tail1.ts.net:443",
             "box.tail1.ts.net.",
         ] {
-            assert!(is_own(host, names), "{host}");
+            assert!(own(host, names), "{host}");
         }
         for host in [
             "evil.example",
@@ -181,7 +156,7 @@ mod tests {
             "box:x",
             "box:1:2",
         ] {
-            assert!(!is_own(host, names), "{host}");
+            assert!(!own(host, names), "{host}");
         }
     }
 
@@ -189,7 +164,7 @@ mod tests {
         #[test]
         fn a_registrable_name_is_never_own(label in "[a-z0-9-]{1,20}", tld in "(com|net|example|local|localhost)", port in proptest::option::of(0u16..)) {
             let host = format!("{label}.{tld}{}", port.map(|p| format!(":{p}")).unwrap_or_default());
-            prop_assert!(!is_own(&host, ["box", "box.tail1.ts.net"]));
+            prop_assert!(!own(&host, ["box", "box.local", "box.tail1.ts.net"]));
         }
     }
 }
