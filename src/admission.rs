@@ -137,16 +137,7 @@ pub fn contains_token(list: &[u8], token: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).fold(
-            HeaderMap::new(),
-            |mut m, (n, v)| {
-                m.append(n, v);
-                m
-            },
-        )
-    }
+    use crate::headers::map;
 
     #[test]
     fn a_page_of_another_origin_is_seen() {

@@ -87,17 +87,8 @@ fn raw_has_length(raw: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::map;
     use proptest::prelude::*;
-
-    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).fold(
-            HeaderMap::new(),
-            |mut m, (n, v)| {
-                m.append(n, v);
-                m
-            },
-        )
-    }
 
     #[test]
     fn ambiguous_framing_is_refused() {

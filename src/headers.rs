@@ -190,6 +190,18 @@ fn is_owned(name: &str) -> bool {
     prefixes.iter().any(|prefix| rest.starts_with(prefix)) || names.contains(&rest)
 }
 
+/// These lines as a map, for tests.
+#[cfg(test)]
+pub(crate) fn map(lines: &[(&'static str, &str)]) -> http::HeaderMap {
+    lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).fold(
+        http::HeaderMap::new(),
+        |mut map, (name, value): (_, http::HeaderValue)| {
+            map.append(name, value);
+            map
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

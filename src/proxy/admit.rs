@@ -159,16 +159,7 @@ fn well_formed_id(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).fold(
-            HeaderMap::new(),
-            |mut m, (n, v)| {
-                m.append(n, v);
-                m
-            },
-        )
-    }
+    use crate::headers::map;
 
     #[test]
     fn the_target_is_what_stands_between_the_outer_blanks() {
