@@ -1,17 +1,19 @@
 //! Every metric there is: its name, its labels, its buckets. Labels are closed sets; nothing a client
 //! chose ever becomes one.
 
+mod by_label;
+
 use crate::admin::Door;
 use crate::label::{Decision, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::quota::Series;
 use crate::refusal::Code;
-use crate::scope::{KNOWN, ScopeSet};
+use crate::scope::ScopeSet;
 use crate::telemetry;
+use by_label::{PerLabel, Scopes, Table, each};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
-use std::marker::PhantomData;
 use std::time::Duration;
 use strum::VariantArray as _;
 
@@ -414,69 +416,6 @@ const LIMIT_LABELS: &[&str] = &["source", "token", "limit"];
 
 /// The classes of status.
 const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
-
-/// The counters of these label values, in their order: looked up once, not for every request.
-fn each(counters: &IntCounterVec, values: &[&str]) -> Vec<IntCounter> {
-    values.iter().map(|value| counters.with_label_values(&[value])).collect()
-}
-
-/// A metric for every value of a label: looked up once, not for every request.
-#[derive(Debug)]
-struct PerLabel<L, M>(Vec<M>, PhantomData<L>);
-
-impl<L: Label, M> PerLabel<L, M> {
-    fn new(of: impl FnMut(L) -> M) -> Self {
-        Self(L::VARIANTS.iter().copied().map(of).collect(), PhantomData)
-    }
-
-    /// The one of this value, as an iterator over one.
-    fn of(&self, label: L) -> std::option::IntoIter<&M> {
-        self.0.get(label.index()).into_iter()
-    }
-}
-
-/// The counters of every route, decision and source.
-#[derive(Debug)]
-struct Table(Vec<IntCounter>);
-
-impl Table {
-    fn new(counters: &IntCounterVec) -> Self {
-        let one = |(r, d, s): (RouteLabel, Decision, SourceLabel)| {
-            counters.with_label_values(&[r.as_str(), d.as_str(), s.as_str()])
-        };
-        Self(Self::all().map(one).collect())
-    }
-
-    /// Every combination, in the order in which the counters are kept.
-    fn all() -> impl Iterator<Item = (RouteLabel, Decision, SourceLabel)> {
-        let sources = |r, d| SourceLabel::VARIANTS.iter().map(move |s| (r, d, *s));
-        let decisions = move |r| Decision::VARIANTS.iter().flat_map(move |d| sources(r, *d));
-        RouteLabel::VARIANTS.iter().flat_map(move |r| decisions(*r))
-    }
-
-    fn of(&self, route: RouteLabel, decision: Decision, source: SourceLabel) -> Option<&IntCounter> {
-        let (decisions, sources) = (Decision::VARIANTS.len(), SourceLabel::VARIANTS.len());
-        self.0.get((route.index() * decisions + decision.index()) * sources + source.index())
-    }
-}
-
-/// The counters of every known scope, and one for the others.
-#[derive(Debug)]
-struct Scopes(Vec<IntCounter>);
-
-impl Scopes {
-    fn new(counters: &IntCounterVec) -> Self {
-        let values: Vec<&str> = KNOWN.iter().copied().chain(["other"]).collect();
-        Self(each(counters, &values))
-    }
-
-    fn count(&self, scopes: Option<&ScopeSet>) {
-        for scope in scopes.into_iter().flat_map(ScopeSet::iter) {
-            let place = KNOWN.iter().position(|known| *known == scope.as_str()).unwrap_or(KNOWN.len());
-            self.0.get(place).into_iter().for_each(IntCounter::inc);
-        }
-    }
-}
 
 /// Lowers a gauge when it goes.
 #[derive(Debug)]
