@@ -6,7 +6,8 @@
 mod door;
 mod status;
 
-pub use door::{Door, PLACES};
+pub use crate::label::Door;
+pub use door::PLACES;
 pub use status::Status;
 
 use crate::gateway::Gateway;
@@ -64,7 +65,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Admin {
     asked: Asked,
-    budgets: [Arc<Budget>; Door::ALL.len()],
+    budgets: [Arc<Budget>; <Door as strum::VariantArray>::VARIANTS.len()],
 }
 
 impl Admin {
@@ -83,12 +84,12 @@ impl Admin {
         let [socket, port, metrics] = &self.budgets;
         let budget = match door {
             Door::Socket => socket,
-            Door::Port => port,
-            Door::Metrics => metrics,
+            Door::Address => port,
+            Door::MetricsAddress => metrics,
         };
         let (place, lost) = budget.take();
         if lost {
-            self.asked.tower.metrics().door_crowded(door.label());
+            self.asked.tower.metrics().door_crowded(door);
         }
         let busy = place.busy();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -115,11 +116,11 @@ impl Admin {
         if !is_plain(request) {
             return json_answer(400, &json!({"error": "send a plain path and one Host header"}));
         }
-        if door == Door::Port && !is_named_locally(request.headers()) {
+        if door == Door::Address && !is_named_locally(request.headers()) {
             return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
         }
         let watched = ["/livez", "/readyz", "/metrics"];
-        if door == Door::Metrics && !watched.contains(&request.uri().path()) {
+        if door == Door::MetricsAddress && !watched.contains(&request.uri().path()) {
             return json_answer(404, &json!({"error": "there is nothing here", "paths": watched}));
         }
         match (request.method(), request.uri().path()) {
@@ -171,7 +172,7 @@ impl Admin {
         let waiting = Status::of(&self.asked).waiting_for;
         let ready = waiting.is_empty();
         let said = match door {
-            Door::Metrics => json!({"ready": ready}),
+            Door::MetricsAddress => json!({"ready": ready}),
             _ => json!({"ready": ready, "waiting_for": waiting}),
         };
         json_answer(if ready { 200 } else { 503 }, &said)

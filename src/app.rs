@@ -276,10 +276,10 @@ fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
     let socket = ListenAddress::Unix { path: fixed.admin.socket.clone(), mode: fixed.admin.mode };
     let mut doors = vec![(Listener::bind(&socket)?, Door::Socket)];
     if let Some(address) = fixed.admin.address {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Port));
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Address));
     }
     if let Some(address) = fixed.admin.metrics {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Metrics));
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::MetricsAddress));
     }
     Ok(doors)
 }

@@ -115,3 +115,15 @@ label! {
         Websocket,
     }
 }
+
+label! {
+    /// Which admin endpoint a request came by.
+    Door {
+        /// The unix socket: whoever may open it may change things.
+        Socket,
+        /// The loopback port, `[admin] address`: for reading.
+        Address,
+        /// `[admin] metrics_address`, for monitoring from elsewhere: numbers and health, nothing about anybody.
+        MetricsAddress,
+    }
+}

@@ -3,8 +3,7 @@
 
 mod by_label;
 
-use crate::admin::Door;
-use crate::label::{Decision, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::label::{Decision, Door, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::quota::Series;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
@@ -35,7 +34,7 @@ pub struct Metrics {
     suppressed: IntCounter,
     lines_lost: IntCounter,
     panics: IntCounter,
-    doors: IntCounterVec,
+    doors: PerLabel<Door, IntCounter>,
     most: IntGauge,
     connections: IntGauge,
     in_flight: IntGauge,
@@ -152,6 +151,11 @@ impl Metrics {
             "Requests that did not pass or could not be carried out, by reason.",
             &["reason"],
         )?;
+        let doors = counters(
+            "admin_connections_dropped_total",
+            "Connections to the admin doors that had to make room for newer ones, by door.",
+            &["door"],
+        )?;
         let open = gauges("streams_open", "Event streams and sockets open now.", &["kind"])?;
         let build = gauges("build_info", "Which build this is; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -205,11 +209,7 @@ impl Metrics {
                 "Log lines that were lost because nobody took them from standard error in time.",
             )?,
             panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
-            doors: counters(
-                "admin_connections_dropped_total",
-                "Connections to the admin doors that had to make room for newer ones, by door.",
-                &["door"],
-            )?,
+            doors: PerLabel::new(|door: Door| doors.with_label_values(&[door.as_str()])),
             most: gauge("connections_max", "The most client connections that may be open.")?,
             connections: gauge("connections_open", "Client connections open now.")?,
             in_flight: gauge("requests_in_flight", "Requests being answered now.")?,
@@ -264,9 +264,6 @@ impl Metrics {
     }
 
     fn begin_at_zero(&self) {
-        for door in Door::ALL {
-            self.doors.with_label_values(&[door.label()]);
-        }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
         }
@@ -327,8 +324,8 @@ impl Metrics {
     }
 
     /// A connection by an admin door had to make room for a newer one.
-    pub fn door_crowded(&self, door: &'static str) {
-        self.doors.with_label_values(&[door]).inc();
+    pub fn door_crowded(&self, door: Door) {
+        self.doors.of(door).for_each(IntCounter::inc);
     }
 
     /// A fault of this program ended a request.

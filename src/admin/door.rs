@@ -16,32 +16,6 @@ pub const LIFETIME: Duration = Duration::from_secs(60);
 /// The largest head, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// Which door a request came by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The unix socket: whoever may open it may change things.
-    Socket,
-    /// The loopback port: for reading.
-    Port,
-    /// The port for those who watch from elsewhere: numbers and health, nothing about anybody.
-    Metrics,
-}
-
-impl Door {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Socket, Self::Port, Self::Metrics];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Socket => "socket",
-            Self::Port => "address",
-            Self::Metrics => "metrics_address",
-        }
-    }
-}
-
 /// The connections that are open by one door.
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<Taken>);
