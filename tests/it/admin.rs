@@ -32,19 +32,27 @@ fn what_happened_is_counted_and_nothing_a_client_chose_is_a_label() {
     let series = |text: &str| text.lines().filter(|l| !l.starts_with('#')).count();
     client.ask("GET /v1/models", READER, &[], "");
     let before = series(&ask(&shim, "GET /metrics", "").1);
+    // Many at a time: one after the other, wrong tokens are answered twice a second.
+    std::thread::scope(|threads| {
+        for thread in 0..20 {
+            let mut client = shim.client();
+            threads.spawn(move || {
+                for i in (thread * 15)..(thread * 15 + 15) {
+                    let (line, token) = (format!("GET /some/path/{i}"), format!("made-up-token-{i:020}"));
+                    client.ask(&line, &token, &["x-forwarded-for: 1.1.1.1"], "");
+                }
+            });
+        }
+    });
     for i in 0..300 {
-        client.ask(
-            &format!("GET /some/path/{i}"),
-            &format!("made-up-token-{i:020}"),
-            &["x-forwarded-for: 1.1.1.1"],
-            "",
-        );
         client.ask("GET /v1/models", READER, &[&format!("x-openclaw-scopes: made.up.{i}")], "");
     }
     client.ask("POST /v1/chat/completions", SECRET, &[], r#"{"stream":true}"#);
     let text = ask(&shim, "GET /metrics", "").1;
     assert_eq!(series(&text), before, "a client made a series");
-    assert!((metric(&text, r#"scopeshim_refusals_total{reason="credential_unknown"}"#) - 300.0).abs() < 0.1);
+    let refused = |reason: &str| metric(&text, &format!("scopeshim_refusals_total{{reason=\"{reason}\"}}"));
+    let (unknown, throttled) = (refused("credential_unknown"), refused("too_many_failed_attempts"));
+    assert!(unknown > 0.0 && (unknown + throttled - 300.0).abs() < 0.1, "{unknown} and {throttled}");
     assert!((metric(&text, r#"scopeshim_scopes_requested_total{scope="other"}"#) - 300.0).abs() < 0.1);
     assert!((metric(&text, "scopeshim_forged_headers_total") - 300.0).abs() < 0.1);
     assert!(
