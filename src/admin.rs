@@ -3,25 +3,25 @@
 //! Never the port that clients use. What changes anything goes by the socket alone, and the socket's
 //! file mode says who may.
 
-mod door;
+mod endpoint;
 mod status;
 
 pub use crate::label::Door;
-pub use door::PLACES;
+pub use endpoint::PLACES;
 pub use status::Status;
 
-use crate::gateway::Gateway;
+use crate::gateway_probe::Gateway;
 use crate::host::Host;
-use crate::issuers::Issuers;
+use crate::jwks_cache::Issuers;
 use crate::listener::Connections;
 use crate::metrics::State;
 use crate::policy::Policy;
 use crate::reload::{Reload, Reloader, Verdict};
-use crate::tailnet::Tailnet;
-use crate::watchtower::Watchtower;
+use crate::tailscale::Tailnet;
+use crate::telemetry::Watchtower;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use door::{Budget, HEAD, LIFETIME, MAX_HEAD};
+use endpoint::{Budget, HEAD, LIFETIME, MAX_HEAD};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;

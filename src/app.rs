@@ -1,22 +1,22 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
 use crate::admin::{Admin, Asked, Door};
+use crate::auth_throttle::Guessing;
 use crate::config::{Config, Fixed, Limits, Listed, Listen, ListenAddress, ListenerIdentity};
 use crate::descriptors;
 use crate::files::Sighting;
-use crate::gateway::Gateway;
-use crate::guessing::Guessing;
+use crate::gateway_probe::Gateway;
 use crate::hostnames::HostNames;
-use crate::issuers::Issuers;
+use crate::identity_providers::Sources;
+use crate::jwks_cache::Issuers;
 use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, Reloader, Wishes};
-use crate::service::{self, Inherited};
-use crate::sources::Sources;
-use crate::tailnet::Tailnet;
+use crate::systemd::{self, Inherited};
+use crate::tailscale::Tailnet;
+use crate::telemetry::Watchtower;
 use crate::tls::{self, Present};
-use crate::watchtower::Watchtower;
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
@@ -234,11 +234,11 @@ impl App {
             }
             background.spawn(live.reloader.follow(live.files, live.wishes));
         }
-        background.spawn(service::watchdog());
-        service::ready(&format!("serving; gateway {}", self.fixed.gateway.authority()));
+        background.spawn(systemd::watchdog());
+        systemd::ready(&format!("serving; gateway {}", self.fixed.gateway.authority()));
         let _ = stop.recv().await;
 
-        service::stopping(self.fixed.drain);
+        systemd::stopping(self.fixed.drain);
         self.connections.drain();
         let _ = stopping.send(true);
         while accepting.join_next().await.is_some() {}

@@ -3,20 +3,20 @@
 //! Only this module makes a [`Principal`]. What a client merely says about itself is evidence and
 //! has another type.
 
+pub mod ambient;
 mod claims;
 mod issuer;
 pub mod jwt;
-pub mod place;
 mod principal;
-mod suppose;
-pub mod tailnet;
+mod simulate;
+pub mod tailscale;
 
 pub use issuer::Verified;
 pub use principal::{Identity, Principal};
 
 use crate::config::{Live, Token};
 use crate::headers::fold;
-use crate::keys::KeySlot;
+use crate::jwks::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
 use http::header::AUTHORIZATION;
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tailnet::Seen;
+use tailscale::Seen;
 
 /// Reads the bearer token out of a request's headers (RFC 6750 §2.1).
 ///

@@ -1,6 +1,7 @@
 //! The command line: verbs, exit codes, and the only place that prints to standard output.
 
-mod asking;
+mod admin_client;
+mod await_reload;
 mod check;
 mod demo;
 mod doctor;
@@ -12,7 +13,6 @@ mod man5;
 mod policy;
 mod reload;
 mod run;
-mod settle;
 mod status;
 mod token;
 
@@ -41,7 +41,7 @@ enum Verb {
     /// Serve: stand in front of the gateway until told to stop
     Run(ConfigFile),
     /// Have the running process read its configuration again, and wait for the verdict
-    Reload(asking::Running),
+    Reload(admin_client::Running),
     /// Say how the running process is
     Status(status::Args),
     /// Watch the running process
@@ -137,7 +137,7 @@ fn say(text: impl AsRef<str>) {
 /// Prints to standard error.
 fn complain(text: impl AsRef<str>) {
     // Behind what was logged before it.
-    crate::telemetry::flush();
+    crate::logging::flush();
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(text.as_ref().as_bytes());
     let _ = err.write_all(b"\n");

@@ -3,34 +3,34 @@
 //! A [`Config`] holds nothing that could still turn out to be wrong. Its fixed part needs a
 //! restart to change; its live part is compiled into a policy whenever the file changes.
 
+mod bootstrap;
 pub mod diagnostic;
+mod dynamic;
+pub mod environment;
 pub mod file;
-mod fixed;
 mod grant;
 mod issuer;
 mod limits;
-mod listed;
-mod live;
+mod parse;
 mod principal_limits;
-mod read;
-pub mod surroundings;
+mod token_list;
 mod validate;
 
-pub use fixed::{Admin, Fixed, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
+pub use bootstrap::{Admin, Fixed, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
+pub use dynamic::{
+    Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live, OwnDevice, Token, TrustedProxy, WebSocketRules,
+};
 pub use grant::{Asks, Conditions, GrantRule, Subject, Supposition, TailnetCapability, TailnetSubject, Trial};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
 pub use limits::{BodySizes, Limits, Pace, Unproven};
-pub use listed::{Listed, listed};
-pub use live::{
-    Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live, OwnDevice, Token, TrustedProxy, WebSocketRules,
-};
 pub use principal_limits::{PrincipalLimits, Rate};
+pub use token_list::{Listed, listed};
 
 use crate::files::Sighting;
 use diagnostic::{Problem, Problems, Severity, Source};
+use environment::{Remembering, Surroundings};
 use std::ops::Range;
 use std::path::Path;
-use surroundings::{Remembering, Surroundings};
 
 /// A validated configuration.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loa
 pub fn parse(source: Source, surroundings: &dyn Surroundings) -> Loaded {
     let mut problems = Problems::default();
     let surroundings = Remembering::new(surroundings);
-    let config = read::read(&source.text, &mut problems)
+    let config = parse::read(&source.text, &mut problems)
         .and_then(|file| validate::validate(&file, &source, &surroundings, &mut problems));
     let config = if problems.any_error() { None } else { config };
     Loaded { source, problems: problems.into_sorted(), config, files: surroundings.into_files() }

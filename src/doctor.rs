@@ -4,19 +4,19 @@
 //! Harmless throughout: reads, and requests that must be refused. Only the stream check costs a model
 //! call, and it is made only when asked for.
 
-mod around;
-mod chain;
-mod edge;
-mod gateway;
-mod process;
-mod stream;
-mod websocket;
+mod bypass;
+mod context;
+mod gateway_checks;
+mod process_checks;
+mod proxy_checks;
+mod sse_check;
+mod websocket_check;
 
-use crate::config::surroundings::System;
+use crate::config::environment::System;
 use crate::config::{self, Config};
-use crate::gateway::{Advice, Severity, Side};
+use crate::gateway_probe::{Advice, Severity, Side};
 use crate::secret::Secret;
-use chain::Chain;
+use context::Chain;
 use serde::Serialize;
 use std::path::Path;
 
@@ -118,21 +118,21 @@ pub async fn examine(what: Examination<'_>) -> Report {
     let Some(config) = config else { return log.report() };
     let chain = Chain::new(config, what.token).await;
 
-    log.note("listener", edge::listener(&chain).await);
-    log.note("process", process::standing(&chain).await);
-    log.note("identity", edge::identity(&chain).await);
-    log.note("gateway", gateway::reachable(&chain));
-    log.note("credential", gateway::credential(&chain));
-    log.note("endpoints", gateway::endpoints(&chain));
-    log.note("request", edge::request(&chain).await);
-    log.note("narrowing", edge::narrowing(&chain).await);
-    log.note("forgery", edge::forgery(&chain).await);
-    log.note("way-around", around::around(&chain).await);
-    log.note("websocket", websocket::connect(&chain).await);
+    log.note("listener", proxy_checks::listener(&chain).await);
+    log.note("process", process_checks::standing(&chain).await);
+    log.note("identity", proxy_checks::identity(&chain).await);
+    log.note("gateway", gateway_checks::reachable(&chain));
+    log.note("credential", gateway_checks::credential(&chain));
+    log.note("endpoints", gateway_checks::endpoints(&chain));
+    log.note("request", proxy_checks::request(&chain).await);
+    log.note("narrowing", proxy_checks::narrowing(&chain).await);
+    log.note("forgery", proxy_checks::forgery(&chain).await);
+    log.note("way-around", bypass::around(&chain).await);
+    log.note("websocket", websocket_check::connect(&chain).await);
     log.note(
         "stream",
         if what.chat {
-            stream::chat(&chain).await
+            sse_check::chat(&chain).await
         } else {
             Outcome::Skipped("costs a model call: `doctor --chat` does it".to_owned())
         },

@@ -55,7 +55,7 @@ impl HostNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authn::place::is_own;
+    use crate::authn::ambient::is_own;
     use crate::host::Host;
 
     fn own(names: &HostNames, host: &str) -> bool {

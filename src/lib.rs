@@ -5,7 +5,7 @@
 //! # The story of a request
 //! [`listener`] accepts a connection and hands it to Pingora. [`proxy`] takes the [`policy::Policy`]
 //! in force, by which this request is judged to its end. The head is judged first
-//! ([`framing`], [`host`], [`target`]), then its credential. [`authn`] says who is calling, [`policy`] what they
+//! ([`framing`], [`host`], [`request_path`]), then its credential. [`authn`] says who is calling, [`policy`] what they
 //! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
 //! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
 //! taken out, and what the grant says is put in. Bytes then pass as they come. A WebSocket leaves
@@ -17,52 +17,52 @@
 //! values in, values out. `gateway` finds out what stands behind. Pingora appears in `proxy` and `listener` alone, processes and signals in
 //! `app`, the command line in `cli`.
 
+pub mod access_log;
 pub mod admin;
-pub mod admission;
 pub mod app;
+pub mod auth_throttle;
 pub mod authn;
 pub mod cli;
-pub mod client;
 pub mod config;
 pub mod descriptors;
 pub mod doctor;
+pub mod fake_gateway;
+pub mod file_watch;
 pub mod files;
 pub mod framing;
-pub mod gateway;
+pub mod gateway_probe;
 pub mod glob;
-pub mod guessing;
 pub mod headers;
 pub mod host;
 pub mod hostnames;
-pub mod issuers;
-pub mod joins;
+pub mod http_client;
+pub mod identity_providers;
+pub mod join_code_limit;
 pub mod json;
-pub mod keys;
+pub mod jwks;
+pub mod jwks_cache;
 pub mod label;
+pub mod last_good;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
-pub mod openclaw;
-pub mod peer;
+pub mod openclaw_config;
 pub mod peer_group;
 pub mod policy;
 pub mod proxy;
 pub mod quota;
-pub mod record;
 pub mod refusal;
 pub mod reload;
+pub mod request_checks;
+pub mod request_path;
 pub mod route;
 pub mod scope;
 pub mod secret;
-pub mod service;
-pub mod session;
-pub mod sources;
-pub mod standin;
-pub mod state;
-pub mod tailnet;
-pub mod target;
+pub mod session_key;
+pub mod systemd;
+pub mod tailscale;
 pub mod telemetry;
 pub mod tls;
-pub mod trace;
-pub mod watch;
-pub mod watchtower;
+pub mod trace_context;
 pub mod websocket;
+pub mod whois;

@@ -5,22 +5,22 @@
 //! for a request's head (`http_proxy` is made for accept loops such as this one). Here a bind that
 //! fails fails the start, and [`Connections`] ends whatever overstays.
 
-mod body;
-mod closing;
+mod body_timeout;
+mod close;
 mod connection;
 mod connections;
 mod handshake;
 mod head;
-mod raw;
+mod socket;
 mod stream;
 
 pub use connection::{Connection, Ending, OpenRequest, Sequel};
 pub use connections::Connections;
-pub use raw::Raw;
+pub use socket::Raw;
 pub use stream::ClientStream;
 
 use crate::config::{ListenAddress, ListenerIdentity};
-use crate::service::Inherited;
+use crate::systemd::Inherited;
 use nix::sys::stat::Mode;
 use std::fmt;
 use std::net::SocketAddr;

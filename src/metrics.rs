@@ -4,10 +4,10 @@
 mod by_label;
 
 use crate::label::{Decision, Door, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::logging;
 use crate::quota::Series;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
-use crate::telemetry;
 use by_label::{PerLabel, Scopes, Table, each};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -388,7 +388,7 @@ impl Metrics {
             let refused = self.limit_refused.with_label_values(&labels);
             refused.inc_by(series.refused.saturating_sub(refused.get()));
         }
-        self.lines_lost.inc_by(telemetry::lines_lost().saturating_sub(self.lines_lost.get()));
+        self.lines_lost.inc_by(logging::lines_lost().saturating_sub(self.lines_lost.get()));
         gauge(&self.tailnet_silent, i64::from(state.tailnet_silent));
         let mut out = Vec::with_capacity(64 * 1024);
         let mut families = self.registry.gather();

@@ -6,29 +6,29 @@
 mod cache;
 pub mod explain;
 pub mod grants;
-mod holding;
-mod proof;
-mod sockets;
-pub mod trial;
+mod permissions;
+pub mod policy_test;
+mod upstream_headers;
+mod websocket;
 
-pub use holding::Holding;
-pub use proof::{Proof, outbound};
-pub use sockets::SocketRequest;
+pub use permissions::Holding;
+pub use upstream_headers::{Proof, outbound};
+pub use websocket::SocketRequest;
 
-use crate::authn::{Authenticator, Credential, Identity, Principal, tailnet};
+use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
 use crate::config::{Excess, HeaderRule, Live, PrincipalLimits, Supposition};
 use crate::headers::Governed;
-use crate::keys::KeySlot;
+use crate::jwks::KeySlot;
 use crate::refusal::Refusal;
+use crate::request_path::{Path, TargetFault};
 use crate::route::{Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
-use crate::session::is_incognito;
-use crate::target::{Path, TargetFault};
+use crate::session_key::is_incognito;
 use cache::Cache;
 use grants::{Circumstances, Index, Reach};
-use holding::{Ceiling, Own, Terms};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
+use permissions::{Ceiling, Own, Terms};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -336,7 +336,7 @@ impl Policy {
         principal
             .tailnet()
             .zip(capability)
-            .map(|(peer, c)| tailnet::scopes(peer, &c.name, &c.ceiling))
+            .map(|(peer, c)| tailscale::scopes(peer, &c.name, &c.ceiling))
             .unwrap_or_default()
     }
 
@@ -377,9 +377,9 @@ impl Policy {
     fn user(&self, principal: &Principal) -> HeaderValue {
         match principal.verified() {
             Some(verified) if self.taken.contains(principal.name()) => {
-                proof::user(&format!("{}/{}", verified.issuer, principal.name()))
+                upstream_headers::user(&format!("{}/{}", verified.issuer, principal.name()))
             }
-            _ => proof::user(principal.name()),
+            _ => upstream_headers::user(principal.name()),
         }
     }
 }
@@ -393,7 +393,7 @@ fn taken(live: &Live) -> HashSet<Arc<str>> {
 /// A principal's name: the gateway may know no others.
 fn canary_user(live: &Live) -> HeaderValue {
     let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
-    let named = || live.tokens.first().map(|t| proof::user(&t.name));
+    let named = || live.tokens.first().map(|t| upstream_headers::user(&t.name));
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 

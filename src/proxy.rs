@@ -1,32 +1,31 @@
 //! The data plane: Pingora's phases, each handing over to what decides.
 
-mod admit;
-mod answer;
-mod body;
-mod ctx;
-mod exchange;
+mod body_limits;
+mod context;
 mod health;
-mod reply;
-mod socket;
+mod local_reply;
+mod reauthorize;
+mod request_filter;
+mod response_filter;
 mod upstream;
+mod websocket_upgrade;
 
-pub use ctx::CONNECTION;
+pub use context::CONNECTION;
 
 use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
-use crate::joins::{Join, Joins};
+use crate::identity_providers::Sources;
+use crate::join_code_limit::{Join, Joins};
 use crate::policy::{self, Policy};
 use crate::quota::Permit;
 use crate::refusal::{LimitFault, Refusal};
-use crate::sources::Sources;
-use crate::trace::TraceParent;
-use crate::watchtower::Watchtower;
+use crate::telemetry::Watchtower;
+use crate::trace_context::TraceParent;
 use crate::websocket::Sockets;
-use admit::Admitted;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use ctx::Ctx;
+use context::Ctx;
 use health::Health;
 use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderName, StatusCode, Version};
@@ -34,6 +33,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use request_filter::Admitted;
 use std::sync::Arc;
 use std::time::Duration;
 pub use upstream::{ResolveError, Upstream};
@@ -103,21 +103,21 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match admit::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
+        match request_filter::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
             Ok(Admitted::Request) => Ok(false),
             Ok(Admitted::Health(probe)) => {
                 match self.health.answer(probe).await {
-                    Ok(status) => reply::health(session, ctx, status, health::verdict(probe, status)).await?,
-                    Err(refusal) => reply::refuse(session, ctx, refusal).await?,
+                    Ok(status) => local_reply::health(session, ctx, status, health::verdict(probe, status)).await?,
+                    Err(refusal) => local_reply::refuse(session, ctx, refusal).await?,
                 }
                 Ok(true)
             }
             Ok(Admitted::Socket(upgrade)) => {
-                socket::hand_over(session, ctx, *upgrade, &self.sockets).await?;
+                websocket_upgrade::hand_over(session, ctx, *upgrade, &self.sockets).await?;
                 Ok(true)
             }
             Err(refusal) => {
-                reply::refuse(session, ctx, refusal).await?;
+                local_reply::refuse(session, ctx, refusal).await?;
                 Ok(true)
             }
         }
@@ -125,7 +125,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         self.upstream.patience(&mut ctx.attempts).await;
-        body::begins(ctx);
+        body_limits::begins(ctx);
         Ok(self.upstream.peer(&session.req_header().method))
     }
 
@@ -176,7 +176,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        if let Err(why) = answer::sanitize(response) {
+        if let Err(why) = response_filter::sanitize(response) {
             ctx.unfit = Some(why);
             return Err(Error::explain(pingora::ErrorType::InvalidHTTPHeader, why).into_up());
         }
@@ -195,7 +195,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
         }
         if let Some(said) = ctx.permit.as_ref().and_then(Permit::headers) {
-            reply::rate_limit(response, said)?;
+            local_reply::rate_limit(response, said)?;
         }
         response.insert_header(REQUEST_ID, ctx.request_id())?;
         if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
@@ -213,7 +213,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        body::comes(ctx, part.as_ref(), end)
+        body_limits::comes(ctx, part.as_ref(), end)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
@@ -224,7 +224,7 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         ctx.record.cause = Some(error.to_string());
-        let refusal = ctx.stopped.take().or_else(|| reply::failure(error, ctx));
+        let refusal = ctx.stopped.take().or_else(|| local_reply::failure(error, ctx));
         session.set_keepalive(None);
         let answered = session.response_written().is_some_and(|r| !r.status.is_informational());
         if let Some(limit @ Refusal::Limit(over)) = &refusal
@@ -235,7 +235,7 @@ impl ProxyHttp for Proxy {
         }
         if answered {
             // What came is the client's; that more is missing is seen by the connection's end.
-            reply::flush(session).await;
+            local_reply::flush(session).await;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let mut code = 0;
@@ -244,7 +244,7 @@ impl ProxyHttp for Proxy {
                 ctx.join.take().into_iter().for_each(Join::is_no_miss);
             }
             let status = refusal.status();
-            if reply::refuse(session, ctx, refusal).await.is_ok() {
+            if local_reply::refuse(session, ctx, refusal).await.is_ok() {
                 code = status;
             }
         }

@@ -4,18 +4,18 @@ mod code;
 mod jwt;
 mod limit;
 mod socket;
-mod tailnet;
+mod tailscale;
 
 pub use code::Code;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use limit::LimitFault;
 pub use socket::SocketFault;
-pub use tailnet::TailnetFault;
+pub use tailscale::TailnetFault;
 
 use crate::label::Label as _;
 use crate::quota::{Limit, Reached};
+use crate::request_path::TargetFault;
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
-use crate::target::TargetFault;
 use serde_json::{Map, Value, json};
 
 /// Why a request does not pass, or could not be carried out.

@@ -6,7 +6,7 @@
 //! A token that the refused file has no place for stays good while the process runs, since nobody can
 //! tell a revocation from a file half saved; the verdict, the log and the status name it. By command,
 //! [`Reload::revoke`], it ends at once. A start from the last good file takes over neither: see
-//! [`crate::state::Withheld`].
+//! [`crate::last_good::Withheld`].
 
 mod candidate;
 #[cfg(test)]
@@ -16,18 +16,18 @@ mod verdict;
 pub use verdict::{Revoked, Standing, Verdict};
 
 use crate::config::diagnostic::{Problem, Severity, Source};
-use crate::config::surroundings::System;
+use crate::config::environment::System;
 use crate::config::{self, Fixed, Loaded};
+use crate::file_watch::Watch;
 use crate::files::Sighting;
-use crate::issuers::Issuers;
+use crate::jwks_cache::Issuers;
+use crate::last_good::StateDir;
 use crate::listener::Connections;
-use crate::policy::{Policy, trial};
+use crate::logging;
+use crate::policy::{Policy, policy_test};
 use crate::secret::TokenHash;
-use crate::service;
-use crate::state::StateDir;
-use crate::telemetry;
+use crate::systemd;
 use crate::tls::Present;
-use crate::watch::Watch;
 use arc_swap::ArcSwap;
 use candidate::{Candidate, InForce};
 use jiff::Timestamp;
@@ -164,18 +164,18 @@ impl Reloader {
                 Some(Wish::Reload(answer)) => Some(answer),
                 None => None,
             };
-            service::reloading();
+            systemd::reloading();
             // A large policy takes a while, which no request should wait for.
             let this = self.clone();
             let (verdict, files) = match tokio::task::spawn_blocking(move || this.reload()).await {
                 Ok(done) => done,
                 Err(error) => {
                     tracing::error!(%error, generation = self.generation(), "the reload broke off; what is in force stays");
-                    service::ready("serving; the last reload broke off");
+                    systemd::ready("serving; the last reload broke off");
                     continue;
                 }
             };
-            service::ready(&format!("serving; {}", verdict.describe().lines().last().unwrap_or_default()));
+            systemd::ready(&format!("serving; {}", verdict.describe().lines().last().unwrap_or_default()));
             if let Some(files) = files {
                 watch.follow(files);
             }
@@ -246,7 +246,7 @@ impl Reloader {
                 shown.replace(certificate);
             }
         }
-        telemetry::set_level(level);
+        logging::set_level(level);
         let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
         self.keep(&text);
         if let Some(dir) = next_state_dir {
@@ -343,7 +343,7 @@ fn without_place(policy: &Policy, listed: &config::Listed, now: Timestamp) -> Ve
 /// What a policy's own tests have against it, rendered; `None` if nothing.
 #[must_use]
 pub fn rehearsed(policy: &Policy, source: &Source) -> Option<String> {
-    let failures = trial::failures(policy, Timestamp::now());
+    let failures = policy_test::failures(policy, Timestamp::now());
     let render = |(span, message): (std::ops::Range<usize>, String)| {
         let hint = "mend the policy, or the test".to_owned();
         source.render(&Problem { severity: Severity::Error, code: "test-failed", message, hint, span: Some(span) })

@@ -8,8 +8,8 @@ pub use rule::{Fit, PathRule};
 pub use table::RouteTable;
 
 use crate::label::RouteLabel;
+use crate::request_path::is_join;
 use crate::scope::{Scope, ScopeSet};
-use crate::target::is_join;
 use http::Method;
 use std::fmt;
 use std::sync::Arc;

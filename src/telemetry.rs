@@ -1,161 +1,169 @@
-//! Log lines: to standard error, text for people, JSON for machines.
+//! What a process knows of itself: its metrics, its last refusals, and how much it may write.
 
-mod writer;
-
-use crate::config::{Log, LogFormat};
+use crate::label::SourceLabel;
+use crate::metrics::Metrics;
+use crate::quota::Quotas;
+use crate::refusal::Code;
+use jiff::Timestamp;
 use serde::Serialize;
-use std::cell::RefCell;
-use std::io::{IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, Registry, fmt, reload};
-use writer::{Kind, Writer};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+/// Refusals that are remembered, for whoever asks why.
+const REMEMBERED: usize = 50;
+/// Access lines a second of callers nobody proved, let in or not.
+const UNPROVEN_LINES: u64 = 20;
+/// The same of refused requests whose caller is known; good requests of theirs have no such limit.
+const REFUSED_LINES: u64 = 200;
 
-/// What writes the lines; none: the system had no thread for it, and every line is written at once.
-static WRITER: OnceLock<Arc<Writer>> = OnceLock::new();
-/// How long the end of the process waits for a reader to take the last lines.
-const LAST_LINES: Duration = Duration::from_secs(2);
-
-/// Whether lines are for people.
-static FOR_PEOPLE: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// Whose access lines are bounded together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounded {
+    /// Callers nobody proved.
+    Unproven,
+    /// Known callers who are refused.
+    Refused,
 }
 
-/// Writes a line that every request has, in one piece, without waiting for its reader. Events of the
-/// kind that are rare go through `tracing`, which takes ten times as long.
-pub fn write(line: &impl Serialize) {
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.clear();
-        let made = if FOR_PEOPLE.load(Ordering::Relaxed) {
-            for_people(line, buffer)
-        } else {
-            serde_json::to_writer(&mut *buffer, line)
-        };
-        if made.is_ok() {
-            buffer.push(b'\n');
-            put(Kind::Access, buffer);
-        }
-    });
+/// One refusal, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// When.
+    pub at: Timestamp,
+    /// Its number.
+    pub request_id: String,
+    /// Its method and path, cut to a bearable length.
+    pub request: String,
+    /// The client's address.
+    pub from: Option<String>,
+    /// Who it was taken for.
+    pub principal: Option<String>,
+    /// By which identity source.
+    pub source: Option<SourceLabel>,
+    /// The status.
+    pub status: u16,
+    /// The reason's code.
+    pub reason: Code,
+    /// The reason in words.
+    pub message: String,
+    /// What would have to change.
+    pub change: String,
 }
 
-fn put(kind: Kind, lines: &[u8]) {
-    match WRITER.get() {
-        Some(writer) => writer.push(kind, lines),
-        // A log that cannot be written is no reason to stop.
-        None => drop(std::io::stderr().lock().write_all(lines)),
-    }
-}
-
-/// Where `tracing` writes its events, each as a whole.
-#[derive(Debug, Clone, Copy)]
-struct Events;
-
-impl Write for Events {
-    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
-        put(Kind::Event, lines);
-        Ok(lines.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// How many lines were lost because nobody took them.
-#[must_use]
-pub fn lines_lost() -> u64 {
-    WRITER.get().map_or(0, |writer| writer.lost())
-}
-
-/// Waits for the lines so far to be written, not for ever.
-pub fn flush() {
-    if let Some(writer) = WRITER.get() {
-        writer.flush(LAST_LINES);
-    }
-}
-
-/// The log of a process, from its begin to its end: with it the last lines are written.
+/// What a process knows of itself.
 #[derive(Debug)]
-pub struct Started(());
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        flush();
-    }
+pub struct Watchtower {
+    metrics: Metrics,
+    quotas: Quotas,
+    refusals: Mutex<VecDeque<Shown>>,
+    begun: Instant,
+    /// The present second and the lines written in it, of unproven callers and of refused ones.
+    lines: [AtomicU64; 2],
+    /// The lines of either that were left out since this was last said.
+    left_out: [AtomicU64; 2],
+    /// When the gateway last began an answer and when it last failed to, in milliseconds since the
+    /// start and 1; 0: never.
+    gateway: [AtomicU64; 2],
 }
 
-/// `name=value`, with nothing in it that a terminal would obey.
-fn for_people(line: &impl Serialize, into: &mut Vec<u8>) -> serde_json::Result<()> {
-    use serde_json::Value;
-    let Value::Object(fields) = serde_json::to_value(line)? else { return Ok(()) };
-    for (number, (name, value)) in fields.iter().enumerate() {
-        let blank = if number == 0 { "" } else { " " };
-        let bare = matches!(name.as_str(), "timestamp" | "level" | "event");
-        let _ = match value {
-            Value::String(text) if bare => write!(into, "{blank}{text}"),
-            Value::String(text) => write!(into, "{blank}{name}={text:?}"),
-            other => write!(into, "{blank}{name}={other}"),
+impl Watchtower {
+    /// Nothing has happened yet.
+    ///
+    /// # Errors
+    /// Never, unless a metric's name is wrong.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            metrics: Metrics::new()?,
+            quotas: Quotas::default(),
+            refusals: Mutex::default(),
+            begun: Instant::now(),
+            lines: Default::default(),
+            left_out: Default::default(),
+            gateway: Default::default(),
+        })
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What each principal uses at the moment.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// How long the process has been up.
+    #[must_use]
+    pub fn uptime(&self) -> std::time::Duration {
+        self.begun.elapsed()
+    }
+
+    /// The gateway answered a request at that time, or failed to.
+    pub(crate) fn gateway(&self, answered: bool, at: Instant) {
+        let at = u64::try_from((at - self.begun).as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let [good, bad] = &self.gateway;
+        // A stream that began long ago may be told of after a request that failed since.
+        (if answered { good } else { bad }).fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// How many seconds ago the gateway last began an answer, and last failed to.
+    #[must_use]
+    pub fn gateway_ages(&self) -> [Option<f64>; 2] {
+        let now = self.begun.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of years fit")]
+        let age = |at: u64| (at > 0).then(|| (now - at as f64 / 1000.0).max(0.0));
+        self.gateway.each_ref().map(|at| age(at.load(Ordering::Relaxed)))
+    }
+
+    /// The last refusals, the newest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Shown> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+
+    /// Remembers a refusal.
+    pub(crate) fn refused(&self, shown: Shown) {
+        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == REMEMBERED {
+            all.pop_front();
+        }
+        all.push_back(shown);
+    }
+
+    /// Whether one more line of this kind may be written in this second; if not, it is counted.
+    pub(crate) fn may_write(&self, whose: Bounded) -> bool {
+        let (lines, left_out, most) = match (whose, &self.lines, &self.left_out) {
+            (Bounded::Unproven, [lines, _], [left_out, _]) => (lines, left_out, UNPROVEN_LINES),
+            (Bounded::Refused, [_, lines], [_, left_out]) => (lines, left_out, REFUSED_LINES),
         };
+        let second = self.begun.elapsed().as_secs() & 0xffff_ffff;
+        let updated = lines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+            let (at, written) = (packed >> 32, packed & 0xffff_ffff);
+            if at != second {
+                return Some((second << 32) | 1);
+            }
+            (written < most).then_some((at << 32) | (written + 1))
+        });
+        if updated.is_err() {
+            left_out.fetch_add(1, Ordering::Relaxed);
+            self.metrics.line_suppressed();
+        }
+        updated.is_ok()
     }
-    Ok(())
-}
 
-/// Begins logging. A second call changes nothing.
-#[must_use]
-pub fn start(log: &Log) -> Started {
-    let text = match log.format {
-        LogFormat::Text => true,
-        LogFormat::Json => false,
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-    };
-    FOR_PEOPLE.store(text, Ordering::Relaxed);
-    // Of its own, since whoever holds the standard library's may wait for the reader.
-    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
-    if let (None, Ok(writer)) = (WRITER.get(), stderr.and_then(|out| Writer::start(out, say_lost))) {
-        let _ = WRITER.set(writer);
+    /// Says how many lines were left out since it last did. Called once a second.
+    pub(crate) fn sum_up(&self) {
+        let [unproven, refused] = self.left_out.each_ref().map(|n| n.swap(0, Ordering::Relaxed));
+        if unproven > 0 {
+            tracing::info!(lines = unproven, "{unproven} more access lines like these, of callers without a proof");
+        }
+        if refused > 0 {
+            tracing::info!(lines = refused, "{refused} more access lines like these, of refused requests");
+        }
     }
-    let (filter, handle) = reload::Layer::new(filter(log.level));
-    let layer = if text {
-        let colours = std::io::stderr().is_terminal();
-        fmt::layer().with_writer(|| Events).with_target(false).with_ansi(colours).boxed()
-    } else {
-        let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        json.with_writer(|| Events).boxed()
-    };
-    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
-        let _ = LEVEL.set(handle);
-    }
-    Started(())
-}
-
-fn say_lost(lines: u64) {
-    tracing::warn!(lines, "log lines were lost: nobody took them from standard error in time");
-}
-
-/// Changes the level while the process runs.
-pub fn set_level(level: LevelFilter) {
-    if let Some(handle) = LEVEL.get() {
-        let _ = handle.reload(filter(level));
-    }
-}
-
-fn filter(level: LevelFilter) -> Targets {
-    // Our own lines alone have a level. What libraries write in detail are whole heads, with the
-    // secrets in them; and the one that watches files would tell a log beside the configuration of
-    // itself, for ever. The framework also reports every client that hangs up as an error: our access
-    // line says it better.
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN));
-    let targets = ["scopeshim", "access"].into_iter().fold(targets, |t, name| t.with_target(name, level));
-    ["pingora_core", "pingora_proxy", "pingora_pool"]
-        .into_iter()
-        .fold(targets, |t, name| t.with_target(name, LevelFilter::OFF))
 }

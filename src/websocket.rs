@@ -5,33 +5,33 @@
 //! `session` carry it out, on sockets that Pingora has let go of. Behind the handshake bytes pass
 //! as they come: the gateway holds a session to the scopes it began with (contract §7).
 
-pub mod admit;
-pub mod connect;
-pub mod device;
-mod early;
-pub mod frames;
-pub mod gateway;
+pub mod authorize;
+pub mod connect_frame;
+pub mod device_identity;
+pub mod frame_codec;
 mod keepalive;
-mod open;
+mod message_stream;
+mod pending_limit;
+mod reauthorize;
 mod session;
-mod switch;
 pub mod tunnel;
-pub mod unproven;
+pub mod unauthenticated_limit;
 pub mod upgrade;
-mod wire;
+pub mod upstream;
+mod upstream_upgrade;
 
-pub use open::OpenSocket;
+pub use reauthorize::OpenSocket;
 pub use session::{Client, Upgraded, occupy, serve};
 
 use crate::config::Unproven;
+use crate::identity_providers::Sources;
 use crate::policy::Policy;
-use crate::sources::Sources;
 use arc_swap::ArcSwap;
-use gateway::{Dial, Gateway};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use unproven::{Place, Places};
+use unauthenticated_limit::{Place, Places};
+use upstream::{Dial, Gateway};
 
 /// What all WebSockets share.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use scopeshim::authn::Authenticator;
 use scopeshim::config::diagnostic::Source;
-use scopeshim::config::surroundings::{SecretFileFault, Surroundings};
+use scopeshim::config::environment::{SecretFileFault, Surroundings};
 use scopeshim::config::{self, KeySource, Live, Loaded};
-use scopeshim::keys::{KeySet, KeySlot};
+use scopeshim::jwks::{KeySet, KeySlot};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -13,10 +13,10 @@ use scopeshim::policy::Policy;
 use scopeshim::route::PathRule;
 use scopeshim::scope::{ADMIN, Scope, ScopeSet};
 use scopeshim::secret::{Secret, TokenHash};
-use scopeshim::session::is_incognito;
-use scopeshim::target::Path;
-use scopeshim::websocket::admit::{Circumstances, decide};
-use scopeshim::websocket::connect::{Connect, Form, Reply, id_of, leaving, nonce_of};
+use scopeshim::session_key::is_incognito;
+use scopeshim::request_path::Path;
+use scopeshim::websocket::authorize::{Circumstances, decide};
+use scopeshim::websocket::connect_frame::{Connect, Form, Reply, id_of, leaving, nonce_of};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 

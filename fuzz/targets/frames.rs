@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use scopeshim::websocket::frames::{Assembler, Bounds, Event, Tracker};
+use scopeshim::websocket::frame_codec::{Assembler, Bounds, Event, Tracker};
 
 const BOUNDS: Bounds = Bounds { message: 4096, frames: 16 };
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use scopeshim::keys::KeySet;
+use scopeshim::jwks::KeySet;
 
 fuzz_target!(|text: &str| {
     for keys in [KeySet::jwks(text), KeySet::pem(text)].into_iter().flatten() {

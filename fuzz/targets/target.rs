@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use scopeshim::label::RouteLabel;
 use scopeshim::route::{Need, Pattern, Route, RouteTable};
 use scopeshim::scope::{ADMIN, Scope};
-use scopeshim::target::Path;
+use scopeshim::request_path::Path;
 use std::sync::LazyLock;
 
 static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {

@@ -1,13 +1,13 @@
 //! How the process is, in one value: for the page, for `scopeshim status`, for machines.
 
 use super::Asked;
-use crate::gateway::{Advice, Findings, Severity};
-use crate::issuers::KeyStatus;
+use crate::gateway_probe::{Advice, Findings, Severity};
+use crate::jwks_cache::KeyStatus;
 use crate::label::StreamKind;
 use crate::policy::Policy;
 use crate::quota::Usage;
 use crate::reload::{Standing, Verdict};
-use crate::watchtower::Shown;
+use crate::telemetry::Shown;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use super::claims;
 use super::jwt::Unverified;
 use crate::config::Issuer;
-use crate::keys::KeySlot;
+use crate::jwks::KeySlot;
 use crate::refusal::JwtFault;
 use crate::scope::ScopeSet;
 use jiff::Timestamp;

@@ -2,12 +2,12 @@
 
 use super::claims;
 use super::issuer::Verified;
-use super::tailnet::Seen;
+use super::tailscale::Seen;
 use crate::config::ClaimPath;
 use crate::glob::Glob;
 use crate::label::SourceLabel;
-use crate::peer::Peer;
 use crate::secret::TokenHash;
+use crate::whois::Peer;
 use jiff::Timestamp;
 use std::sync::Arc;
 

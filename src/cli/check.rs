@@ -2,9 +2,9 @@
 
 use super::{ConfigFile, Exit, complain, say};
 use crate::config::diagnostic::{Severity, Source};
-use crate::config::surroundings::System;
+use crate::config::environment::System;
 use crate::config::{self, Config, Loaded};
-use crate::policy::{Policy, trial};
+use crate::policy::{Policy, policy_test};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -84,7 +84,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Exit> {
 pub(super) fn rehearse(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
     let Some(Config { fixed, live }) = loaded.config.take() else { return (loaded, None) };
     let policy = Policy::rehearse(live);
-    let failures = trial::failures(&policy, Timestamp::now());
+    let failures = policy_test::failures(&policy, Timestamp::now());
     if failures.is_empty() {
         // The tests leave the policy as it was: give it back for who wants to go on with it.
         loaded.config = Some(Config { fixed, live: policy.live().clone() });

@@ -3,9 +3,9 @@
 use super::{Exit, complain, say, token};
 use crate::app::App;
 use crate::config::diagnostic::Source;
-use crate::config::surroundings::{SecretFileFault, Surroundings};
+use crate::config::environment::{SecretFileFault, Surroundings};
 use crate::config::{self, Config};
-use crate::standin::StandIn;
+use crate::fake_gateway::StandIn;
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::path::Path;

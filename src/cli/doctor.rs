@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, Exit, complain, say};
 use crate::doctor::{Checked, Examination, Report, Verdict, examine};
-use crate::gateway::Severity;
+use crate::gateway_probe::Severity;
 use crate::secret::Secret;
 
 /// Where a client's token is taken from: never the command line, which everybody on the machine sees.

@@ -1,18 +1,18 @@
 //! `explain`: who would this be, what may they do, and why. Offline, by the code of the data path.
 
 use super::{ConfigFile, Exit, check, complain, say};
-use crate::admission;
-use crate::authn::place;
+use crate::authn::ambient;
 use crate::config::{KeySource, Supposition};
 use crate::hostnames::HostNames;
-use crate::issuers::Issuers;
-use crate::keys::{KeySet, KeySlot};
-use crate::peer::Peer;
+use crate::jwks::{KeySet, KeySlot};
+use crate::jwks_cache::Issuers;
 use crate::policy::explain::{Explanation, WEBSOCKET};
 use crate::policy::{Policy, Proven, Request, SocketRequest};
 use crate::refusal::{Refusal, SocketFault};
-use crate::target::Path as Target;
+use crate::request_checks;
+use crate::request_path::Path as Target;
 use crate::websocket::upgrade::{self, Page};
+use crate::whois::Peer;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
@@ -102,8 +102,8 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let path = Target::judge(args.path.as_bytes())
         .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
     let now = Timestamp::now();
-    let peer = place::of(Some(args.from), &headers);
-    let asked = admission::asked(&headers);
+    let peer = ambient::of(Some(args.from), &headers);
+    let asked = request_checks::asked(&headers);
     let who = match supposed(args)? {
         Some(who) => policy.suppose(&who, peer, now),
         None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
@@ -114,13 +114,14 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         return Ok(socket(&policy, &headers, who, peer, now));
     }
     let route = policy.route(&args.method, path);
-    let head = admission::method(&args.method, &route).and_then(|()| admission::expectation(&headers));
+    let head = request_checks::method(&args.method, &route).and_then(|()| request_checks::expectation(&headers));
     let who = who.and_then(|proven| {
-        admission::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts).map(|()| proven)
+        request_checks::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts)
+            .map(|()| proven)
     });
     let (who, asked) = match asked {
         Ok(asked) => (who, asked),
-        Err(refusal) => (who.and(Err(refusal)), admission::Asked::default()),
+        Err(refusal) => (who.and(Err(refusal)), request_checks::Asked::default()),
     };
     let request = Request {
         method: &args.method,
@@ -141,11 +142,11 @@ fn socket(
     peer: Option<IpAddr>,
     now: Timestamp,
 ) -> Explanation {
-    let own_host = admission::own_host(headers, &HostNames::of_this_machine(), &policy.live().hosts);
+    let own_host = request_checks::own_host(headers, &HostNames::of_this_machine(), &policy.live().hosts);
     let page = upgrade::page(headers, &policy.websocket().origins, own_host.is_ok());
     let who = who.and_then(|p| if p.principal.identity().is_ambient() { own_host.map(|()| p) } else { Ok(p) });
     let head = if page == Page::Foreign { Err(Refusal::Socket(SocketFault::Origin)) } else { Ok(()) };
-    let (who, requested) = match admission::requested(headers) {
+    let (who, requested) = match request_checks::requested(headers) {
         Ok(requested) => (who, requested),
         Err(refusal) => (who.and(Err(refusal)), None),
     };

@@ -3,11 +3,11 @@
 mod files;
 mod snippets;
 
-use super::asking::Running;
-use super::settle::{Settled, settle};
+use super::admin_client::Running;
+use super::await_reload::{Settled, settle};
 use super::{Exit, complain, say, token};
-use crate::config::surroundings::{Surroundings, System};
-use crate::openclaw::{Fault, OpenClaw};
+use crate::config::environment::{Surroundings, System};
+use crate::openclaw_config::{Fault, OpenClaw};
 use files::{Choices, Files};
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};

@@ -2,12 +2,12 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::config::Supposition;
-use crate::peer::Peer;
-use crate::policy::trial;
+use crate::policy::policy_test;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
 use crate::refusal::Refusal;
+use crate::request_path::Path as Target;
 use crate::route::{Need, Pattern};
-use crate::target::Path as Target;
+use crate::whois::Peer;
 use http::Method;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn test(path: &std::path::Path) -> Exit {
     };
     let policy = Policy::rehearse(config.live);
     let all = policy.live().trials.len();
-    let failures = trial::failures(&policy, Timestamp::now());
+    let failures = policy_test::failures(&policy, Timestamp::now());
     for (span, message) in &failures {
         complain(format!("{}: {message}", loaded.source.place(span)));
     }

@@ -1,11 +1,11 @@
 //! `reload`: have a running process read its file again, and wait for the verdict.
 
-use super::asking::{self, Running};
+use super::admin_client::{self, Running};
 use super::{Exit, complain, say};
 use http::Method;
 
 pub(super) fn reload(at: &Running) -> Exit {
-    match asking::ask(at, &Method::POST, "/reload") {
+    match admin_client::ask(at, &Method::POST, "/reload") {
         Ok((200, answer)) => {
             say(words(&answer));
             Exit::Ok

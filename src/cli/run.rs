@@ -3,11 +3,11 @@
 use super::{Exit, check, complain};
 use crate::app::{App, LastGood, Provenance, StartError, Stopped};
 use crate::config::diagnostic::Source;
-use crate::config::surroundings::{System, default_state_dir};
+use crate::config::environment::{System, default_state_dir};
 use crate::config::{self, Config, Loaded};
+use crate::last_good::{StateDir, state_dir_in};
+use crate::logging;
 use crate::reload::Reload;
-use crate::state::{StateDir, state_dir_in};
-use crate::telemetry;
 use jiff::Timestamp;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +19,7 @@ pub(super) fn run(path: &Path) -> Exit {
         Err(exit) => return exit,
     };
     // Goes last, with the last lines.
-    let _log = telemetry::start(&config.fixed.log);
+    let _log = logging::start(&config.fixed.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.fixed.threads)
         .thread_name("scopeshim")

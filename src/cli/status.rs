@@ -1,6 +1,6 @@
 //! `status` and `top`: what the status page says, in the terminal.
 
-use super::asking::{self, Running};
+use super::admin_client::{self, Running};
 use super::{Exit, complain, say};
 use http::Method;
 use serde_json::Value;
@@ -77,7 +77,7 @@ pub(super) fn top(args: &TopArgs) -> Exit {
 }
 
 fn ask(at: &Running) -> Result<Value, String> {
-    match asking::ask(at, &Method::GET, "/status").map_err(|e| e.to_string())? {
+    match admin_client::ask(at, &Method::GET, "/status").map_err(|e| e.to_string())? {
         (200, status) => Ok(status),
         (status, answer) => Err(format!("the process answered {status}: {answer}")),
     }

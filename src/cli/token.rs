@@ -3,8 +3,8 @@
 mod edit;
 mod revoke;
 
-use super::asking::Running;
-use super::settle::{Settled, settle};
+use super::admin_client::Running;
+use super::await_reload::{Settled, settle};
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::scope::{KNOWN, Scope};
 use crate::secret::TokenHash;

@@ -3,12 +3,12 @@
 //! Nothing here is judged; `validate` does that. The doc comments are the reference: the JSON
 //! schema and the manual page are made from them.
 
+mod dynamic;
 mod limits;
-mod live;
 mod value;
 
+pub use dynamic::*;
 pub use limits::{Limits, MaxBody};
-pub use live::*;
 pub use value::{At, Moment, OneOrMany};
 
 use schemars::JsonSchema;

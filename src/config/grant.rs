@@ -2,9 +2,9 @@
 
 use super::{ClaimPath, Excess, HeaderRules, PrincipalLimits};
 use crate::glob::Glob;
-use crate::peer::Peer;
 use crate::route::PathRule;
 use crate::scope::ScopeSet;
+use crate::whois::Peer;
 use http::{HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;

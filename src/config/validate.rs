@@ -1,23 +1,23 @@
 //! [`File`] to [`Config`]: every value judged, every problem noted.
 
+mod dynamic;
 mod gateway;
 mod grants;
 mod headers;
 mod issuers;
 mod limits;
-mod live;
+mod policy_tests;
 mod principal_limits;
 mod routes;
-mod tailnet;
+mod tailscale;
 mod tls;
 mod tokens;
-mod trials;
 mod values;
 mod websocket;
 
 use super::diagnostic::{Problems, Source};
+use super::environment::{Surroundings, default_admin_socket, default_state_dir};
 use super::file::{self, At, File};
-use super::surroundings::{Surroundings, default_admin_socket, default_state_dir};
 use super::{Admin, Config, Fixed, Listen, ListenAddress, Live, Log, LogFormat};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub(super) fn validate(
     let fixed = fixed(file, around, problems);
     let auth = gateway::auth(file, source, around, problems);
     let certificates = file.listen.iter().map(|l| tls::certificate(l, source, around, problems)).collect();
-    let live = live::live(file, source, around, auth, problems);
+    let live = dynamic::live(file, source, around, auth, problems);
     Some(Config { fixed: fixed?, live: Live { certificates, ..live? } })
 }
 
@@ -58,7 +58,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
         drain: duration(server.drain.as_ref(), Duration::from_secs(30), Duration::ZERO, problems),
         limits: limits::limits(file, problems),
         log: log(&file.log, problems),
-        tailscaled: tailnet::socket(&file.tailscale, problems),
+        tailscaled: tailscale::socket(&file.tailscale, problems),
         gateway: gateway::address(file, problems)?,
         listeners,
     };
@@ -67,7 +67,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
 
 fn listener(listen: &At<file::Listen>, problems: &mut Problems) -> Option<Listen> {
     let address = listen_address(listen, problems)?;
-    let identity = tailnet::identity(listen.get().identity.as_ref(), &address, problems);
+    let identity = tailscale::identity(listen.get().identity.as_ref(), &address, problems);
     Some(Listen { address, identity, tls: listen.get().tls.is_some() })
 }
 

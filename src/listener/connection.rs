@@ -1,12 +1,12 @@
 //! The connections that are open, and what each is doing.
 
-use super::body::BodyWatch;
-use crate::authn::tailnet::Caller;
+use super::body_timeout::BodyWatch;
+use crate::access_log::Record;
+use crate::authn::tailscale::Caller;
 use crate::config::{Limits, ListenerIdentity};
 use crate::policy::Policy;
-use crate::record::Record;
 use crate::refusal::{Code, LimitFault, Refusal};
-use crate::watchtower::Watchtower;
+use crate::telemetry::Watchtower;
 use futures_util::task::AtomicWaker;
 use std::net::IpAddr;
 use std::pin::Pin;

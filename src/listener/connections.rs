@@ -2,13 +2,13 @@
 
 use super::connection::FAREWELL;
 use super::{ClientStream, Connection, Ending, Listener, OpenRequest};
-use crate::authn::tailnet::Caller;
+use crate::authn::tailscale::Caller;
 use crate::config::{Limits, ListenerIdentity};
 use crate::label::Label as _;
 use crate::peer_group::PeerGroup;
 use crate::policy::Policy;
 use crate::refusal::{LimitFault, Refusal};
-use crate::watchtower::Watchtower;
+use crate::telemetry::Watchtower;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

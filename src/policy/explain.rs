@@ -1,7 +1,7 @@
 //! Why a request is decided as it is: the same decision, with its reasons.
 
 use super::grants::Circumstances;
-use super::proof;
+use super::upstream_headers;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
 use crate::config::PrincipalLimits;
@@ -183,7 +183,7 @@ impl Policy {
     }
 
     fn lines(&self, grant: &Grant, peer: Option<IpAddr>) -> Vec<(String, String)> {
-        proof::outbound(grant, self.proof(), peer)
+        upstream_headers::outbound(grant, self.proof(), peer)
             .map(|(name, value)| {
                 let shown = if value.is_sensitive() {
                     if name == AUTHORIZATION { "Bearer ***" } else { "***" }.to_owned()

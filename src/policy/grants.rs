@@ -1,16 +1,16 @@
 //! Which grants are a principal's, found without asking every grant.
 
-mod tailnet;
+mod tailscale;
 
 use crate::authn::{Identity, Principal, within};
 use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
+use crate::request_path::Path;
 use crate::route::{Fit, PathRule, Pattern};
-use crate::target::Path;
 use http::Method;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use tailnet::TailnetIndex;
+use tailscale::TailnetIndex;
 
 /// What a condition of a grant is judged on.
 #[derive(Debug, Clone, Copy)]

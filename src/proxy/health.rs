@@ -5,12 +5,12 @@
 //! stranger should know (contract §1, "Unauthenticated").
 
 use super::Upstream;
-use crate::client::{self, Question, Server};
 use crate::headers::SCOPES;
+use crate::http_client::{self, Question, Server};
 use crate::refusal::Refusal;
 use crate::route::Probe;
-use crate::watchtower::Watchtower;
-use crate::websocket::gateway::Dial as _;
+use crate::telemetry::Watchtower;
+use crate::websocket::upstream::Dial as _;
 use http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,13 +100,13 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
     let server = Server::Tcp(upstream.host().to_owned(), upstream.port());
     // No authority, and the word that there is none.
     let question = Question::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
-    match client::ask_over(stream, &server, question, PATIENCE).await {
+    match http_client::ask_over(stream, &server, question, PATIENCE).await {
         Ok(answer) if (200..600).contains(&answer.status) => {
             upstream.answered(false);
             Ok(answer.status)
         }
         Ok(_) => Err(Refusal::GatewayInvalid("it has no final status")),
-        Err(client::Fault::Slow(_)) => Err(Refusal::GatewayTimeout),
+        Err(http_client::Fault::Slow(_)) => Err(Refusal::GatewayTimeout),
         Err(_) => Err(Refusal::GatewayBroken),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::GatewayAddress;
 use crate::refusal::Refusal;
-use crate::websocket::gateway::Dial;
+use crate::websocket::upstream::Dial;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderValue, Method};

@@ -2,7 +2,7 @@
 
 use super::rehearsed;
 use crate::config::{Config, Fixed, Live, Loaded};
-use crate::issuers::{Issuers, Prepared};
+use crate::jwks_cache::{Issuers, Prepared};
 use crate::policy::Policy;
 use crate::tls::Certificate;
 use std::path::PathBuf;

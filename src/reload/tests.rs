@@ -5,7 +5,7 @@ use super::*;
 use crate::authn::Credential;
 use crate::config::Config;
 use crate::config::Limits;
-use crate::watchtower::Watchtower;
+use crate::telemetry::Watchtower;
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::LazyLock;

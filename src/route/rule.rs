@@ -1,7 +1,7 @@
 //! A path or a prefix that a policy names, held against every reading of a request's path.
 
 use super::{Pattern, builtin};
-use crate::target::Path;
+use crate::request_path::Path;
 use std::sync::Arc;
 
 /// A path or a prefix in the policy.

@@ -1,24 +1,24 @@
 //! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
 
-use super::admit::{self, Circumstances};
-use super::connect::{self, Connect, Exact};
-use super::frames::{self, Bounds, Frame};
-use super::gateway::{Connected, Failure, Leave, Opened};
-use super::open::OpenSocket;
+use super::authorize::{self, Circumstances};
+use super::connect_frame::{self, Connect, Exact};
+use super::frame_codec::{self, Bounds, Frame};
+use super::message_stream::{Wire, WireError};
+use super::reauthorize::OpenSocket;
 use super::tunnel::{Ended, Tunnel};
-use super::unproven::Place;
+use super::unauthenticated_limit::Place;
 use super::upgrade::Page;
-use super::wire::{Wire, WireError};
+use super::upstream::{Connected, Failure, Leave, Opened};
 use super::{Sockets, keepalive};
+use crate::access_log::{Record, SocketRecord};
 use crate::authn::Credential;
+use crate::identity_providers::Asking;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{Ending, OpenRequest as _, Raw};
 use crate::policy::{Grant, Policy, Proven};
 use crate::quota::{Permit, Use};
-use crate::record::{Record, SocketRecord};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
-use crate::sources::Asking;
 use jiff::Timestamp;
 use serde_json::json;
 use std::net::IpAddr;
@@ -140,7 +140,7 @@ async fn handshake(
         tokio::time::timeout(sockets.unproven.limits().timeout, first_message(wire, upgrade, record, sockets))
             .await
             .map_err(|_| late)??;
-    let refused = |refusal| Stop::Refused(refusal, connect::id_of(&text));
+    let refused = |refusal| Stop::Refused(refusal, connect_frame::id_of(&text));
     let connect =
         Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
     note(record, |socket| socket.asked = connect.wished().map(ToString::to_string));
@@ -205,7 +205,7 @@ async fn first_message(
     getrandom::fill(&mut ours).map_err(|_| Stop::Refused(Refusal::Internal, None))?;
     let ours = format!("{:032x}", u128::from_be_bytes(ours));
     let nonce = opened.as_ref().map_or(ours.as_str(), Opened::nonce);
-    let challenge = connect::challenge(nonce, Timestamp::now().as_millisecond());
+    let challenge = connect_frame::challenge(nonce, Timestamp::now().as_millisecond());
     wire.send(Frame::Text(&challenge)).await.map_err(|error| Stop::Gone(WireError::Gone(error)))?;
     let text = match &opened {
         Some(opened) => opened.awaiting(wire.text()).await.map_err(refused)?,
@@ -236,7 +236,7 @@ async fn judged<'a>(
         upgrade.own_host.clone()?;
     }
     record.principal = Some(proven.principal.clone());
-    let decided = admit::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))?;
+    let decided = authorize::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))?;
     if upgrade.permit.is_none() {
         upgrade.permit = occupy(&upgrade.policy, &decided.0, record)?;
     }
@@ -286,8 +286,8 @@ async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open
 /// The close code and the reason for an end of ours.
 fn goodbye(ending: Ending) -> (u16, &'static str) {
     match ending {
-        Ending::Judged(code) => (frames::POLICY, code.as_str()),
-        Ending::Draining => (frames::RESTARTING, "service restart"),
+        Ending::Judged(code) => (frame_codec::POLICY, code.as_str()),
+        Ending::Draining => (frame_codec::RESTARTING, "service restart"),
     }
 }
 
@@ -311,7 +311,7 @@ async fn turn_away(mut wire: Wire<Raw>, stop: Stop, record: &mut Record) {
         Stop::Answered(text) => {
             let _ = wire.send(Frame::Text(&text)).await;
             record.refusal = Some(Refusal::Socket(SocketFault::GatewayRefused("its answer was passed on".to_owned())));
-            (frames::POLICY, "refused by the gateway".to_owned())
+            (frame_codec::POLICY, "refused by the gateway".to_owned())
         }
         Stop::Refused(refusal, id) => {
             if let Some(id) = id {
@@ -330,8 +330,8 @@ async fn turn_away(mut wire: Wire<Raw>, stop: Stop, record: &mut Record) {
 fn close_code(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Socket(SocketFault::Frame { close, .. }) => *close,
-        refusal if is_passing(refusal) => frames::TRY_AGAIN,
-        _ => frames::POLICY,
+        refusal if is_passing(refusal) => frame_codec::TRY_AGAIN,
+        _ => frame_codec::POLICY,
     }
 }
 

@@ -4,8 +4,8 @@
 //! tunnel holds none. Frames are followed, not held back, so that an end of ours can stand between
 //! two of them.
 
-use super::frames::{Frame, GOING_AWAY, Tracker};
-use super::wire::linger;
+use super::frame_codec::{Frame, GOING_AWAY, Tracker};
+use super::message_stream::linger;
 use bytes::{Buf as _, BytesMut};
 use std::cell::RefCell;
 use std::future::poll_fn;

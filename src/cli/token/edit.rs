@@ -2,7 +2,7 @@
 
 use super::super::check;
 use crate::config::diagnostic::{Problem, Severity, Source};
-use crate::config::surroundings::System;
+use crate::config::environment::System;
 use crate::config::{self, Loaded};
 use crate::files;
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! `token revoke`: whoever is told "revoked" can rely on it (law 11).
 
-use super::super::asking::Running;
-use super::super::settle::{Ended, Settled, end, settle};
+use super::super::admin_client::Running;
+use super::super::await_reload::{Ended, Settled, end, settle};
 use super::super::{Exit, complain};
 use super::edit::{self, Demand, EditError};
 

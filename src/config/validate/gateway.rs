@@ -3,8 +3,8 @@
 use super::headers::text;
 use super::values::{choice, duration};
 use crate::config::diagnostic::{Problems, Source};
+use crate::config::environment::{Surroundings, credential};
 use crate::config::file::{self, At, File, RequiredHeader, SecretPlace};
-use crate::config::surroundings::{Surroundings, credential};
 use crate::config::{GatewayAddress, GatewayAuth, TrustedProxy};
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};

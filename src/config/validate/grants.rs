@@ -2,14 +2,14 @@
 
 use super::routes::judged;
 use super::values::{choice, cidrs, moment, scopes};
-use super::{headers, tailnet};
+use super::{headers, tailscale};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ClaimPath, Conditions, Excess, GrantRule, Issuer, Subject, Token};
 use crate::glob::Glob;
+use crate::request_path::Path;
 use crate::route::PathRule;
 use crate::scope::{ADMIN, Scope};
-use crate::target::Path;
 use http::Method;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
         to.gateway_secret.as_ref().is_some_and(|g| *g.get()),
         to.anonymous.as_ref().is_some_and(|a| *a.get()),
         to.issuer.is_some(),
-        tailnet::is_meant(to),
+        tailscale::is_meant(to),
     ];
     if sources.iter().filter(|s| **s).count() != 1 {
         problems.error(
@@ -167,8 +167,8 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
     if let Some(name) = &to.issuer {
         return issuer(name, to, known, problems);
     }
-    if tailnet::is_meant(to) {
-        return Some(Subject::Tailnet(tailnet::subject(at, known.ways.tailnet, problems)));
+    if tailscale::is_meant(to) {
+        return Some(Subject::Tailnet(tailscale::subject(at, known.ways.tailnet, problems)));
     }
     if sources[1] {
         if !known.ways.gateway_secret {

@@ -5,8 +5,8 @@ mod preset;
 
 use super::values::{duration, scopes};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
+use crate::config::environment::Surroundings;
 use crate::config::file::{self, At, File};
-use crate::config::surroundings::Surroundings;
 use crate::config::{ClaimPath, Issuer, KeySource, NameClaim};
 use http::HeaderName;
 use jsonwebtoken::Algorithm;

@@ -1,8 +1,8 @@
 //! The certificate a listener shows.
 
 use crate::config::diagnostic::{Problems, Source};
+use crate::config::environment::Surroundings;
 use crate::config::file::{self, At};
-use crate::config::surroundings::Surroundings;
 use crate::tls::{Certificate, CertificateFault};
 use std::path::Path;
 

@@ -3,8 +3,8 @@
 use super::values::{cidrs, moment, scopes};
 use crate::config::Token;
 use crate::config::diagnostic::{Problems, Source};
+use crate::config::environment::Surroundings;
 use crate::config::file::{self, At, File};
-use crate::config::surroundings::Surroundings;
 use crate::secret::TokenHash;
 use jiff::SignedDuration;
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 
 use crate::support::signer::{P256, claims, claims_with, jwks};
 use crate::support::{ISS, Judge, Shim, people, stand_in};
-use scopeshim::standin::StandIn;
+use scopeshim::fake_gateway::StandIn;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

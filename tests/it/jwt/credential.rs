@@ -2,7 +2,7 @@
 
 use crate::support::signer::{P256, RSA, Signer, claims_with, jwks};
 use crate::support::{ISS, Issuer, Shim, WRITER, people, stand_in};
-use scopeshim::standin::StandIn;
+use scopeshim::fake_gateway::StandIn;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;

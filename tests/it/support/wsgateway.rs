@@ -3,7 +3,7 @@
 
 use super::{RUNTIME, SECRET};
 use bytes::BytesMut;
-use scopeshim::websocket::frames::{Assembler, Bounds, Event, Frame};
+use scopeshim::websocket::frame_codec::{Assembler, Bounds, Event, Frame};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,9 +3,9 @@
 use super::preset::Preset;
 use crate::config::KeySource;
 use crate::config::diagnostic::{Problems, Source};
+use crate::config::environment::{Surroundings, credential};
 use crate::config::file::{self, At};
-use crate::config::surroundings::{Surroundings, credential};
-use crate::keys::KeySet;
+use crate::jwks::KeySet;
 use crate::secret::Secret;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ fn remote(
     let keys = KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) };
     // Nothing else can go wrong before the issuer is asked.
     if let Some(file) = table.and_then(|t| t.ca_file.as_ref())
-        && let Err(fault) = crate::issuers::fetchable(&keys)
+        && let Err(fault) = crate::jwks_cache::fetchable(&keys)
     {
         problems.error("keys", file.span(), fault, "the certificate of the authority, in PEM");
         return None;

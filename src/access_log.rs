@@ -1,0 +1,276 @@
+//! What is remembered of one request, and said of it once at its end: log line and metric together.
+
+mod format;
+
+use crate::authn::Principal;
+use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
+use crate::logging;
+use crate::metrics::{Ended, Metrics, OpenStream};
+use crate::policy::Grant;
+use crate::quota::Quotas;
+use crate::refusal::{LimitFault, Refusal};
+use crate::route::Route;
+use crate::scope::ScopeSet;
+use crate::telemetry::{Bounded, Shown, Watchtower};
+use crate::trace_context::TraceParent;
+use crate::websocket::tunnel::Passed;
+use format::Line;
+use http::Method;
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The facts of one request, gathered as it goes. Whatever ends the request, even a cut, the line
+/// is written: on [`Record::emit`], else on drop.
+#[derive(Debug)]
+pub struct Record {
+    /// When its head was complete.
+    pub begun: Instant,
+    /// Its number, as answered.
+    pub request_id: Arc<str>,
+    /// Its place in a trace.
+    pub trace: Option<TraceParent>,
+    /// Its method.
+    pub method: Method,
+    /// Its path, without the query, once it is judged.
+    pub path: Option<Arc<str>>,
+    /// The route it took.
+    pub route: Option<Arc<Route>>,
+    /// The peer; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
+    /// Where the caller is, for conditions on addresses ([`crate::authn::ambient::of`]).
+    pub place: Option<IpAddr>,
+    /// The policy that judged it.
+    pub generation: u64,
+    /// Who it was taken for.
+    pub principal: Option<Arc<Principal>>,
+    /// The scopes that were sent to the gateway.
+    pub granted: Option<Arc<ScopeSet>>,
+    /// The scopes that were asked for.
+    pub requested: Option<ScopeSet>,
+    /// Why it was refused.
+    pub refusal: Option<Refusal>,
+    /// The change of the policy that would allow it.
+    pub change: Option<String>,
+    /// The answer's status; 0 until there is one.
+    pub status: u16,
+    /// When the gateway's answer began.
+    pub first_byte: Option<Instant>,
+    /// How many headers claimed what they may not.
+    pub forged: usize,
+    /// What went wrong on the way, in the transport's words.
+    pub cause: Option<String>,
+    /// Connections to the gateway tried.
+    pub attempts: u32,
+    stream: Option<(StreamKind, OpenStream)>,
+    tower: Arc<Watchtower>,
+    /// What went over it, if it is a WebSocket.
+    pub socket: Option<Box<SocketRecord>>,
+    emitted: bool,
+}
+
+/// The facts of one WebSocket.
+#[derive(Debug, Default)]
+pub struct SocketRecord {
+    /// The scopes its `connect` asked for.
+    pub asked: Option<String>,
+    /// What went to the gateway and to the client, once it is known.
+    pub passed: Option<(Passed, Passed)>,
+    /// The code it was closed with.
+    pub close: Option<u16>,
+    /// By whom.
+    pub closed_by: Option<&'static str>,
+}
+
+impl Record {
+    /// A record that knows nothing yet but its number.
+    #[must_use]
+    pub fn begin(tower: Arc<Watchtower>, request_id: Arc<str>, generation: u64, peer: Option<IpAddr>) -> Self {
+        Self {
+            begun: Instant::now(),
+            request_id,
+            trace: None,
+            method: Method::GET,
+            path: None,
+            route: None,
+            peer,
+            place: peer,
+            generation,
+            principal: None,
+            granted: None,
+            requested: None,
+            refusal: None,
+            change: None,
+            status: 0,
+            first_byte: None,
+            forged: 0,
+            cause: None,
+            attempts: 0,
+            stream: None,
+            tower,
+            socket: None,
+            emitted: false,
+        }
+    }
+
+    /// The metrics it counts in.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.tower.metrics()
+    }
+
+    /// What its principal, and every other, uses at the moment.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        self.tower.quotas()
+    }
+
+    /// Takes the record to where the rest of it is known; nothing is said here any more.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let mut silent = Self::begin(self.tower.clone(), self.request_id.clone(), self.generation, self.peer);
+        silent.emitted = true;
+        std::mem::replace(self, silent)
+    }
+
+    /// Notes who goes, and with what.
+    pub fn granted(&mut self, grant: &Grant) {
+        if let Some(principal) = grant.principal() {
+            self.principal = Some(principal.clone());
+        }
+        self.granted = Some(grant.shared_scopes());
+    }
+
+    /// Its path, without the query; empty until judged.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// The name of who it was taken for.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.principal.as_ref().map(|p| p.name())
+    }
+
+    /// By which identity source.
+    #[must_use]
+    pub fn source(&self) -> Option<SourceLabel> {
+        self.principal.as_ref().map(|p| p.identity().source())
+    }
+
+    /// The answer is a stream of this kind, and begins.
+    pub fn stream_begins(&mut self, kind: StreamKind) {
+        self.stream = Some((kind, self.tower.metrics().stream(kind)));
+        if self.may_write(false) {
+            self.say("stream begins");
+        }
+    }
+
+    /// Whoever nobody proved may not fill the log, nor may whoever is refused all the time.
+    fn may_write(&self, refused: bool) -> bool {
+        match &self.principal {
+            None => self.tower.may_write(Bounded::Unproven),
+            Some(_) => !refused || self.tower.may_write(Bounded::Refused),
+        }
+    }
+
+    /// Whether the answer is a stream.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    fn decision(&self) -> Decision {
+        match (&self.refusal, self.status) {
+            (Some(Refusal::Limit(LimitFault::SlowReader)), _) | (None, 0) => Decision::Cut,
+            (Some(r), _) if r.status() >= 500 && r.status() != 501 => Decision::Error,
+            (Some(_), _) => Decision::Deny,
+            (None, _) => Decision::Allow,
+        }
+    }
+
+    /// Says it, once.
+    pub fn emit(&mut self) {
+        if std::mem::replace(&mut self.emitted, true) {
+            return;
+        }
+        let decision = self.decision();
+        self.tower.metrics().ended(Ended {
+            route: self.route.as_ref().map_or(RouteLabel::None, |r| r.label),
+            decision,
+            source: self.source().unwrap_or(SourceLabel::None),
+            status: self.status,
+            refusal: self.refusal.as_ref().map(Refusal::code),
+            duration: self.begun.elapsed(),
+            first_byte: self.first_byte.map(|at| at - self.begun),
+            stream: self.stream.as_ref().map(|(kind, _)| *kind),
+            forged: self.forged,
+            granted: self.granted.as_deref(),
+            requested: self.requested.as_ref(),
+        });
+        if let Some(refusal) = &self.refusal {
+            self.tower.refused(self.shown(refusal));
+        }
+        if self.refusal.as_ref().is_some_and(|r| r.code().is_gateway_failure()) {
+            self.tower.gateway(false, Instant::now());
+        } else if let Some(at) = self.first_byte {
+            self.tower.gateway(true, at);
+        }
+        if self.may_write(decision == Decision::Deny) {
+            self.say("request ends");
+        }
+    }
+
+    /// What is remembered of it, refused as it was.
+    fn shown(&self, refusal: &Refusal) -> Shown {
+        let path: String = self.path().chars().take(120).collect();
+        Shown {
+            at: Timestamp::now(),
+            request_id: self.request_id.to_string(),
+            request: format!("{} {}", self.method, if path.is_empty() { "(not judged)" } else { &path }),
+            from: self.peer.map(|p| p.to_string()),
+            principal: self.name().map(str::to_owned),
+            source: self.source(),
+            status: refusal.status(),
+            reason: refusal.code(),
+            message: refusal.to_string(),
+            change: self.change.clone().unwrap_or_else(|| refusal.advice().to_owned()),
+        }
+    }
+
+    fn say(&self, event: &'static str) {
+        if tracing::enabled!(target: "access", tracing::Level::INFO) {
+            logging::write(&Line::of(self, event));
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.emit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_storm_of_refusals_is_bounded_in_memory_and_lines() {
+        let tower = Arc::new(Watchtower::new().unwrap());
+        for i in 0..10_000 {
+            let mut record = Record::begin(tower.clone(), Arc::from(format!("{i}")), 1, None);
+            record.refusal = Some(Refusal::CredentialMissing);
+            record.status = 401;
+        }
+        assert_eq!(tower.refusals().len(), 50);
+        assert_eq!(tower.refusals()[0].request_id, "9999");
+        let text = String::from_utf8(tower.metrics().render(&crate::metrics::State::default())).unwrap();
+        assert!(text.contains("scopeshim_refusals_total{reason=\"credential_missing\"} 10000"));
+        let suppressed = text.lines().find(|l| l.starts_with("scopeshim_access_lines_suppressed_total")).unwrap();
+        assert!(!suppressed.ends_with(" 0"), "{suppressed}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Who somebody would be: principals for dry runs, which prove nothing and never meet the data path.
+
+use super::tailscale::Seen;
+use super::{Authenticator, Identity, Principal, Proof, Verified};
+use crate::config::Supposition;
+use crate::refusal::{JwtFault, Refusal};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+impl Authenticator {
+    /// The principal that somebody would be.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that a true proof of the same would get.
+    pub fn suppose(&self, who: &Supposition, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
+        match who {
+            Supposition::Token(name) => {
+                let named = self.tokens.values().find(|t| t.principal.name() == name);
+                named.ok_or(Refusal::CredentialUnknown)?.judge(peer, now)
+            }
+            Supposition::GatewaySecret => {
+                self.gateway_secret.as_ref().map(|(_, p)| p.clone()).ok_or(Refusal::CredentialUnknown)
+            }
+            Supposition::Anonymous => self.anonymous(peer),
+            Supposition::Tailnet(peer) => Ok(Self::tailnet(Arc::new(Seen::new(peer.clone())))),
+            Supposition::Claims { issuer, claims } => self.claims(issuer, claims.clone(), now).map_err(Refusal::Jwt),
+        }
+    }
+
+    fn claims(&self, issuer: &str, mut claims: Map<String, Value>, now: Timestamp) -> Result<Arc<Principal>, JwtFault> {
+        let (index, trusted) =
+            self.issuers.iter().enumerate().find(|(_, t)| *t.issuer.name == *issuer).ok_or(JwtFault::Issuer)?;
+        let mut fill = |name: &str, value: Value| {
+            claims.entry(name).or_insert(value);
+        };
+        fill("iss", json!(trusted.issuer.issuer));
+        fill("aud", json!(trusted.issuer.audiences));
+        fill("exp", json!(now.as_second() + 3600));
+        fill("sub", json!("somebody"));
+        let until = trusted.judge_claims(&claims, now)?;
+        let name = trusted.name(&claims)?;
+        let scopes = trusted.scopes(&claims);
+        let verified = Verified { issuer: trusted.issuer.name.clone(), key_id: None, keys: 0, claims, scopes };
+        Ok(Arc::new(Principal {
+            name: Arc::from(name),
+            identity: Identity::Issuer(index),
+            valid_until: Some(until),
+            proof: Proof::Jwt(Box::new(verified)),
+        }))
+    }
+}

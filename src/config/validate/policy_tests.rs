@@ -1,0 +1,104 @@
+//! A policy's own tests.
+
+use super::routes::judged_path;
+use super::tailscale;
+use super::values::scopes;
+use crate::config::diagnostic::{Problems, did_you_mean};
+use crate::config::file::{self, At, File};
+use crate::config::{Asks, Supposition, Trial};
+use crate::label::Label as _;
+use crate::refusal::Code;
+use crate::scope::ScopeSet;
+use http::Method;
+use std::net::{IpAddr, Ipv4Addr};
+use strum::VariantArray as _;
+
+pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<Trial> {
+    file.test.iter().filter_map(|t| trial(t, problems)).collect()
+}
+
+fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
+    let table = at.get();
+    let who = who(&table.who, problems);
+    let asks = asks(&table.request, problems)?;
+    let requested = match table.scopes_header.as_ref().map(|h| (h, ScopeSet::parse_lines([h.get().as_bytes()]))) {
+        None => None,
+        Some((_, Ok(set))) => Some(set),
+        Some((header, Err(fault))) => {
+            problems.error("test", header.span(), fault.to_string(), "names separated by commas");
+            None
+        }
+    };
+    let peer = match &table.from {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(from) => from.get().parse().unwrap_or_else(|_| {
+            problems.error(
+                "test",
+                from.span(),
+                format!("`{}` is not an address", from.get()),
+                "for example `192.168.1.7`",
+            );
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }),
+    };
+    let expect = table.expect.get();
+    let words = || ["allow", "deny"].into_iter().chain(Code::VARIANTS.iter().map(|code| code.as_str()));
+    if !words().any(|word| word == expect) {
+        let hint = did_you_mean(expect, words()).map_or_else(
+            || "`allow`, `deny`, or a refusal's code".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        problems.error("test", table.expect.span(), format!("`{expect}` is no outcome"), hint);
+    }
+    Some(Trial {
+        name: table.name.get().clone(),
+        who: who?,
+        asks,
+        requested,
+        peer: Some(peer),
+        expect: expect.clone(),
+        sends: table.sends.as_ref().map(|s| scopes(s, problems)),
+        span: at.span(),
+    })
+}
+
+fn asks(at: &At<String>, problems: &mut Problems) -> Option<Asks> {
+    if at.get() == "websocket" {
+        return Some(Asks::WebSocket);
+    }
+    let Some((method, path)) = at.get().split_once(' ') else {
+        problems.error(
+            "test",
+            at.span(),
+            "a request is a method and a path, or `websocket`",
+            "for example `GET /v1/models`",
+        );
+        return None;
+    };
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
+    judged_path(path, at, problems).then(|| Asks::Request { method, path: path.to_owned() })
+}
+
+fn who(at: &At<file::As>, problems: &mut Problems) -> Option<Supposition> {
+    let who = at.get();
+    let mut given = Vec::new();
+    given.extend(who.token.as_ref().map(|t| Supposition::Token(t.get().clone())));
+    given.extend(who.gateway_secret.filter(|g| *g).map(|_| Supposition::GatewaySecret));
+    given.extend(who.anonymous.filter(|a| *a).map(|_| Supposition::Anonymous));
+    given.extend(
+        who.issuer
+            .as_ref()
+            .map(|i| Supposition::Claims { issuer: i.get().clone(), claims: who.claims.clone().into_iter().collect() }),
+    );
+    given.extend(tailscale::supposed(who).map(Supposition::Tailnet));
+    let one = if given.len() == 1 { given.pop() } else { None };
+    if one.is_none() {
+        problems.error(
+            "test",
+            at.span(),
+            "a test is about exactly one caller",
+            "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`, `tailnet_user = \"…\"`, `tailnet_tag = \"…\"`",
+        );
+    }
+    one
+}

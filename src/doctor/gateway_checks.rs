@@ -1,0 +1,48 @@
+//! The gateway's part, as the canaries found it.
+
+use super::Outcome;
+use super::context::Chain;
+use crate::gateway_probe::{Advice, State, Traits};
+
+/// The advice with these codes.
+fn advice(chain: &Chain, codes: &[&str]) -> Vec<Advice> {
+    chain.gateway.advice().into_iter().filter(|a| codes.contains(&a.code)).collect()
+}
+
+fn traits(chain: &Chain) -> Result<&Traits, Outcome> {
+    match &chain.gateway.state {
+        State::Answers(traits) => Ok(traits),
+        State::Unknown | State::Unreachable(_) => Err(Outcome::Skipped("the gateway does not answer".to_owned())),
+    }
+}
+
+/// Does it answer?
+pub(super) fn reachable(chain: &Chain) -> Outcome {
+    let said = format!("{}, mode {}", chain.fixed.gateway.authority(), chain.gateway.mode);
+    Outcome::of(said, advice(chain, &["gateway-unreachable", "gateway-broken"]))
+}
+
+/// Does it take this proxy's credential?
+pub(super) fn credential(chain: &Chain) -> Outcome {
+    let traits = match traits(chain) {
+        Ok(traits) => traits,
+        Err(skipped) => return skipped,
+    };
+    let found = advice(chain, &["gateway-credential", "gateway-attribution", "gateway-locked-out"]);
+    match (found.is_empty(), traits.credential_accepted) {
+        (true, None) => Outcome::Skipped("no route of this release tells".to_owned()),
+        _ => Outcome::claim(&format!("the gateway takes it (mode {})", chain.gateway.mode), found),
+    }
+}
+
+/// Are the OpenAI endpoints switched on?
+pub(super) fn endpoints(chain: &Chain) -> Outcome {
+    let traits = match traits(chain) {
+        Ok(traits) => traits,
+        Err(skipped) => return skipped,
+    };
+    match traits.endpoints_enabled {
+        None => Outcome::Skipped("the gateway does not tell".to_owned()),
+        Some(_) => Outcome::claim("the OpenAI endpoints are switched on", advice(chain, &["endpoints-disabled"])),
+    }
+}

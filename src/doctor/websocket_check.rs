@@ -1,0 +1,251 @@
+//! A WebSocket client that has a token and no device: at which stage it fails, if it does. The stages
+//! are those of the reports (openclaw #46716): `token_missing`, an empty scope list, pairing required.
+
+use super::Outcome;
+use super::context::{Chain, Lines};
+use super::proxy_checks::{address, caller};
+use crate::gateway_probe::{Advice, Severity, Side, config_snippets};
+use crate::http_client::Server;
+use http::header::AUTHORIZATION;
+use http::{Method, Request};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+use tungstenite::handshake::HandshakeError;
+use tungstenite::{Error, Message, WebSocket};
+
+/// For each step; a busy gateway takes its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Asks for operator.read on every release, where `health` asks for nothing.
+const READS: &str = "status";
+
+/// How far the session came.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// The upgrade was refused: the status, the code or message.
+    NotUpgraded(u16, String),
+    /// The connect request was refused: its code and message.
+    NotConnected(String, String),
+    /// Connected with these scopes; what a call that reads was refused with.
+    Connected(Vec<String>, Option<String>),
+    /// The connection broke off, or nothing came.
+    Broken(String),
+}
+
+/// Connects as a client that only has a token.
+pub(super) async fn connect(chain: &Chain) -> Outcome {
+    let caller = match caller(chain) {
+        Ok(caller) => caller,
+        Err(skipped) => return skipped,
+    };
+    if !chain.may(caller, &Method::GET, "/v1/models") {
+        return Outcome::Skipped(format!("{} may not read", caller.name));
+    }
+    let (server, lines) = (address(chain).clone(), caller.lines.clone());
+    match tokio::task::spawn_blocking(move || reach(&server, &lines)).await {
+        Ok(came) => judge(&came),
+        Err(error) => Outcome::Skipped(error.to_string()),
+    }
+}
+
+fn reach(server: &Server, lines: &Lines) -> Came {
+    let broken = |error: std::io::Error| Came::Broken(error.to_string());
+    match server {
+        Server::Tcp(host, port) => {
+            let address = (host.as_str(), *port).to_socket_addrs().ok().and_then(|mut all| all.next());
+            let Some(address) = address else { return Came::Broken(format!("{server} is no address")) };
+            let stream = TcpStream::connect_timeout(&address, PATIENCE).and_then(|s| {
+                s.set_read_timeout(Some(PATIENCE))?;
+                Ok(s)
+            });
+            stream.map_or_else(broken, |stream| session(stream, server, lines))
+        }
+        Server::Unix(path) => {
+            let stream = UnixStream::connect(path).and_then(|s| {
+                s.set_read_timeout(Some(PATIENCE))?;
+                Ok(s)
+            });
+            stream.map_or_else(broken, |stream| session(stream, server, lines))
+        }
+    }
+}
+
+fn session<S: Read + Write>(stream: S, server: &Server, lines: &Lines) -> Came {
+    let host = if matches!(server, Server::Unix(_)) { "localhost".to_owned() } else { server.to_string() };
+    let mut request = Request::builder()
+        .uri(format!("ws://{host}/"))
+        .header("Host", host)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key());
+    for (name, value) in lines {
+        request = request.header(name, value);
+    }
+    let request = match request.body(()) {
+        Ok(request) => request,
+        Err(error) => return Came::Broken(error.to_string()),
+    };
+    match tungstenite::client(request, stream) {
+        Ok((socket, _)) => talk(socket, lines),
+        Err(HandshakeError::Failure(Error::Http(answer))) => {
+            let body: Value = answer.body().as_deref().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
+            let part = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let said = part("/error/code").or_else(|| part("/error/message")).unwrap_or_default();
+            Came::NotUpgraded(answer.status().as_u16(), said)
+        }
+        Err(error) => Came::Broken(error.to_string()),
+    }
+}
+
+fn talk<S: Read + Write>(mut socket: WebSocket<S>, lines: &Lines) -> Came {
+    let token = lines
+        .iter()
+        .find(|(name, _)| *name == AUTHORIZATION)
+        .and_then(|(_, value)| value.to_str().ok()?.strip_prefix("Bearer "));
+    let connect = json!({
+        "minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": ["operator.read"], "caps": [],
+        "client": {
+            "id": "gateway-client", "version": env!("CARGO_PKG_VERSION"), "platform": "linux", "mode": "backend",
+        },
+        "auth": token.map(|token| json!({ "token": token })).unwrap_or(json!({})),
+    });
+    let answer = match call(&mut socket, "connect", &connect) {
+        Ok(answer) => answer,
+        Err(error) => return Came::Broken(error),
+    };
+    if answer.get("ok") != Some(&Value::Bool(true)) {
+        let part = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let code = part("/error/details/code").or_else(|| part("/error/code")).unwrap_or_default();
+        return Came::NotConnected(code, part("/error/message").unwrap_or_default());
+    }
+    let scopes = answer.pointer("/payload/auth/scopes").and_then(Value::as_array);
+    let scopes = scopes.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let refused = match call(&mut socket, READS, &json!({})) {
+        Ok(answer) if answer.get("ok") == Some(&Value::Bool(true)) => None,
+        Ok(answer) => Some(answer.pointer("/error/message").and_then(Value::as_str).unwrap_or("refused").to_owned()),
+        Err(error) => return Came::Broken(error),
+    };
+    let _ = socket.close(None);
+    Came::Connected(scopes, refused)
+}
+
+/// Sends a request and waits for its answer; events in between are passed over.
+fn call<S: Read + Write>(socket: &mut WebSocket<S>, method: &str, params: &Value) -> Result<Value, String> {
+    let request = json!({ "type": "req", "id": method, "method": method, "params": params });
+    socket.send(Message::text(request.to_string())).map_err(|e| e.to_string())?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        match socket.read().map_err(|e| e.to_string())? {
+            Message::Text(text) => {
+                let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+                if answer.get("type") == Some(&json!("res")) && answer.get("id") == Some(&json!(method)) {
+                    return Ok(answer);
+                }
+            }
+            Message::Close(why) => {
+                return Err(why.map_or_else(|| "closed".to_owned(), |w| format!("closed: {} {}", w.code, w.reason)));
+            }
+            _ => {}
+        }
+    }
+    Err(format!("no answer to `{method}` within {PATIENCE:?}"))
+}
+
+fn judge(came: &Came) -> Outcome {
+    let stage = |code, what: String, why: &'static str, side, change: &'static str| {
+        Outcome::found(Advice::new(code, Severity::Error, side, what, why, change))
+    };
+    match came {
+        Came::NotUpgraded(_, code) if code == "upgrade_not_served" => {
+            Outcome::Skipped("this proxy serves no WebSocket".to_owned())
+        }
+        Came::NotUpgraded(status, said) => stage(
+            "websocket-upgrade",
+            format!("the WebSocket upgrade is refused: {status} {said}"),
+            "control UIs and chat clients cannot connect",
+            Side::Proxy,
+            "the access log has the line of this request, with its cause",
+        ),
+        Came::Broken(error) => stage(
+            "websocket-broken",
+            format!("the WebSocket session breaks off: {error}"),
+            "control UIs and chat clients cannot connect",
+            Side::Gateway,
+            "see the logs of this proxy and of the gateway",
+        ),
+        Came::NotConnected(code, message) => refused(code, message),
+        Came::Connected(scopes, None) => {
+            Outcome::Good(format!("a client with a token and no device connects and reads, with {}", scopes.join(", ")))
+        }
+        Came::Connected(_, Some(message)) => stage(
+            "scope-gap",
+            format!("stage scope gap: the session is connected, but a call that reads says `{message}`"),
+            "the gateway clears the scopes of sessions without a device (openclaw #46716, #51396)",
+            Side::Proxy,
+            "connect through this proxy, and grant the caller operator.read in the policy",
+        ),
+    }
+}
+
+/// The stage at which the gateway refused to connect.
+fn refused(code: &str, message: &str) -> Outcome {
+    let said = format!("{code} {message}").to_ascii_lowercase();
+    let why = "control UIs and chat clients cannot connect (openclaw #46716)";
+    let (stage, side, change) = if said.contains("token_missing") || said.contains("token missing") {
+        (
+            "token_missing",
+            Side::Proxy,
+            "let this proxy put its credential in: see the stages `credential` and `request`",
+        )
+    } else if said.contains("mismatch") || said.contains("unauthorized") {
+        ("token mismatch", Side::Proxy, "correct the gateway's secret: see the stage `credential`")
+    } else if said.contains("pairing") || said.contains("upgrade") {
+        ("pairing required", Side::Gateway, config_snippets::APPROVAL)
+    } else if said.contains("not_paired") || said.contains("device identity") {
+        (
+            "device identity required",
+            Side::Proxy,
+            "connect through this proxy, which brings a device where one is needed",
+        )
+    } else {
+        ("connect", Side::Gateway, "see the gateway's log")
+    };
+    Outcome::found(Advice::new(
+        "websocket-connect",
+        Severity::Error,
+        side,
+        format!("stage {stage}: the session is refused: {code} {message}"),
+        why,
+        change,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(came: &Came) -> String {
+        match judge(came) {
+            Outcome::Good(said) | Outcome::Skipped(said) => said,
+            Outcome::Found(_, advice) => advice[0].what.clone(),
+        }
+    }
+
+    #[test]
+    fn each_stage_of_the_report_has_its_name() {
+        let refused = |code: &str, message: &str| said(&Came::NotConnected(code.to_owned(), message.to_owned()));
+        assert!(
+            refused("AUTH_TOKEN_MISSING", "unauthorized: gateway token missing").starts_with("stage token_missing")
+        );
+        assert!(refused("AUTH_TOKEN_MISMATCH", "unauthorized").starts_with("stage token mismatch"));
+        assert!(refused("PAIRING_REQUIRED", "pairing required").starts_with("stage pairing required"));
+        assert!(refused("NOT_PAIRED", "device identity required").starts_with("stage device identity required"));
+        let gap = said(&Came::Connected(vec![], Some("missing scope: operator.read".to_owned())));
+        assert!(gap.starts_with("stage scope gap"), "{gap}");
+        assert!(said(&Came::NotUpgraded(501, "upgrade_not_served".to_owned())).contains("serves no WebSocket"));
+        assert!(said(&Came::Connected(vec!["operator.read".to_owned()], None)).contains("operator.read"));
+    }
+}

@@ -1,0 +1,129 @@
+//! Knowing the gateway: what it is, found out by asking it, and what should be changed.
+//!
+//! Releases differ in what they enforce (contract §2), and nobody should have to know. Nothing found
+//! here changes what is sent: the scopes header is always explicit and the edge always enforces.
+
+mod canary_requests;
+pub mod config_snippets;
+mod findings;
+
+pub use canary_requests::probe;
+pub use findings::{Advice, Findings, Severity, Side, State, Traits};
+
+use crate::config::GatewayAddress;
+use crate::policy::Policy;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// The first pause between two questions to a gateway that is away, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long after a finding that calls for a change it is looked for again before it is said: a
+/// gateway that just started does not serve all its routes yet.
+const CONFIRM: Duration = Duration::from_secs(5);
+/// The least time between two rounds of questions to a gateway that answers.
+const REST: Duration = Duration::from_secs(30);
+/// How often a new policy, which may hold another secret, is looked for.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The gateway as it is known.
+#[derive(Debug)]
+pub struct Gateway {
+    address: GatewayAddress,
+    policy: Arc<ArcSwap<Policy>>,
+    doubt: Arc<Notify>,
+    findings: ArcSwap<Findings>,
+}
+
+impl Gateway {
+    /// A gateway nothing is known of yet. `doubt` is rung by whoever meets a gateway that is away or
+    /// refuses this proxy's credential.
+    #[must_use]
+    pub fn new(address: GatewayAddress, policy: Arc<ArcSwap<Policy>>, doubt: Arc<Notify>) -> Self {
+        Self { address, policy, doubt, findings: ArcSwap::default() }
+    }
+
+    /// Its address, `host:port`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address.authority()
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn findings(&self) -> Arc<Findings> {
+        self.findings.load_full()
+    }
+
+    /// Finds out at once, again after every doubt, and says what changed; for ever, unless the
+    /// configuration wants no canaries.
+    pub async fn watch(&self) {
+        if !self.address.canaries {
+            return;
+        }
+        let mut said = Findings::default();
+        let mut pause = RETRY.0;
+        loop {
+            let policy = self.policy.load_full();
+            let mut found = probe(&self.address, policy.proof(), policy.canary_user()).await;
+            if found != said && found.is_wrong() {
+                sleep(CONFIRM).await;
+                found = probe(&self.address, policy.proof(), policy.canary_user()).await;
+            }
+            if found != said {
+                say(&self.address, &found);
+                said = found.clone();
+            }
+            let answers = matches!(found.state, State::Answers(_));
+            self.findings.store(Arc::new(found));
+            if answers {
+                pause = RETRY.0;
+                self.doubted(policy.generation()).await;
+            } else {
+                sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        }
+    }
+
+    /// Waits until there is reason to ask again.
+    async fn doubted(&self, generation: u64) {
+        let rested = Instant::now() + REST;
+        let reload = async {
+            while self.policy.load().generation() == generation {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = self.doubt.notified() => sleep_until(rested).await,
+            () = reload => {}
+        }
+    }
+}
+
+fn say(address: &GatewayAddress, found: &Findings) {
+    let gateway = address.authority();
+    if let State::Answers(traits) = &found.state {
+        tracing::info!(
+            gateway,
+            mode = found.mode,
+            endpoints = traits.endpoints_enabled,
+            credential_accepted = traits.credential_accepted,
+            enforces_narrowed = traits.enforces_narrowed,
+            enforces_empty = traits.enforces_empty,
+            absent_means_all = traits.absent_means_all,
+            refuses_forwarded = traits.refuses_forwarded,
+            "the gateway is known"
+        );
+    }
+    for advice in found.advice() {
+        let Advice { code, what, .. } = &advice;
+        let (why, change) = (&*advice.why, &*advice.change);
+        match advice.severity {
+            Severity::Note => tracing::info!(gateway, code, why, change, "{what}"),
+            Severity::Warning | Severity::Error => tracing::warn!(gateway, code, why, change, "{what}"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Harmless questions whose answers tell what a gateway is: GET only, over the real credential.
+
+use super::findings::{Findings, State, Traits};
+use crate::config::GatewayAddress;
+use crate::headers::{CLIENT_ADDRESS, SCOPES};
+use crate::http_client::{Answer, Question, Server, ask};
+use crate::policy::Proof;
+use http::{HeaderName, HeaderValue};
+use std::time::Duration;
+
+/// How long one question may take. A gateway of 2026.4 can be deaf for 20 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Asks for operator.read wherever scopes are enforced (contract §1).
+const READS: &str = "/v1/models";
+/// Needs a credential and operator.read on every release, whatever is enabled.
+const HISTORY: &str = "/sessions/scopeshim-canary/history";
+/// Answers 405 to a GET before it asks for a credential, if it is there at all.
+const WRITES: &str = "/v1/chat/completions";
+
+/// Finds out what the gateway is. `user` is named where the mode names callers.
+pub async fn probe(address: &GatewayAddress, proof: &Proof, user: &HeaderValue) -> Findings {
+    let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), proof, user };
+    let state = match canary.traits().await {
+        Ok(traits) => State::Answers(traits),
+        Err(cause) => State::Unreachable(cause),
+    };
+    Findings { mode: proof.mode(), state }
+}
+
+struct Canary<'a> {
+    server: Server,
+    proof: &'a Proof,
+    user: &'a HeaderValue,
+}
+
+impl Canary<'_> {
+    /// The error says why it does not answer.
+    async fn traits(&self) -> Result<Traits, String> {
+        let mut traits = Traits::default();
+        // Away, or starting: not a word about the rest then.
+        let alive = self.ask("/healthz", unproven()).await?;
+        if alive.status == 503 {
+            return Err("it is starting or stopping".to_owned());
+        }
+        let there = self.ask(WRITES, unproven()).await?;
+        traits.endpoints_enabled = enabled(&there);
+
+        let mut read = self.ask(READS, self.lines(Some("operator.read"))).await?;
+        let lists = read.status == 200 && !read.is_html();
+        if read.is_html() || read.status == 404 {
+            read = self.ask(HISTORY, self.lines(Some("operator.read"))).await?;
+        }
+        judge(&mut traits, &read);
+        if !lists {
+            return Ok(traits);
+        }
+        // Held against the same route that was just granted, so that nothing else can be the reason.
+        traits.enforces_narrowed = refuses(&self.ask(READS, self.lines(Some("operator.approvals"))).await?);
+        traits.enforces_empty = refuses(&self.ask(READS, self.lines(Some(""))).await?);
+        traits.absent_means_all = refuses(&self.ask(READS, self.lines(None)).await?).map(|refused| !refused);
+        if !self.proof.names_callers() {
+            let mut lines = self.lines(Some("operator.read"));
+            lines.push((CLIENT_ADDRESS, HeaderValue::from_static("192.0.2.1")));
+            traits.refuses_forwarded = refuses(&self.ask(READS, lines).await?);
+        }
+        Ok(traits)
+    }
+
+    /// The lines that prove this proxy, and a scopes header.
+    fn lines(&self, scopes: Option<&'static str>) -> Vec<(HeaderName, HeaderValue)> {
+        let mut lines = self.proof.lines(Some(self.user), None);
+        lines.extend(scopes.map(|scopes| (SCOPES, HeaderValue::from_static(scopes))));
+        lines
+    }
+
+    async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<Answer, String> {
+        ask(&self.server, Question::get(path, lines), PATIENCE).await.map_err(|fault| fault.to_string())
+    }
+}
+
+/// For questions that need no credential: no authority, and the word that there is none.
+fn unproven() -> Vec<(HeaderName, HeaderValue)> {
+    vec![(SCOPES, HeaderValue::from_static(""))]
+}
+
+/// Whether the OpenAI endpoints are there: 405 to the wrong method, else the web page or 404.
+fn enabled(answer: &Answer) -> Option<bool> {
+    match answer.status {
+        405 => Some(true),
+        404 => Some(false),
+        200 if answer.is_html() => Some(false),
+        _ => None,
+    }
+}
+
+/// What the answer to a good credential with operator.read says of the credential.
+fn judge(traits: &mut Traits, answer: &Answer) {
+    let attribution = answer.text_at("/error/type").as_deref() == Some("proxy_attribution_required");
+    (traits.credential_accepted, traits.attribution_refused) = match answer.status {
+        401 => (Some(false), Some(false)),
+        403 if attribution => (None, Some(true)),
+        // The scope is asked for after the credential (contract §1, "Check order").
+        200 | 403 | 404 if !answer.is_html() => (Some(true), Some(false)),
+        _ => (None, None),
+    };
+    traits.locked_out = answer.status == 429;
+    if answer.status >= 500 {
+        traits.broken = Some(answer.status);
+    }
+}
+
+/// Whether a request was refused that differs from a good one in one thing.
+fn refuses(answer: &Answer) -> Option<bool> {
+    match answer.status {
+        403 => Some(true),
+        200 => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GatewayAuth;
+    use crate::fake_gateway::StandIn;
+    use crate::secret::Secret;
+
+    const SECRET: &str = "the-secret-of-the-gateway";
+
+    async fn found(secret: &str) -> (Findings, Vec<crate::fake_gateway::Seen>) {
+        let gateway = StandIn::new(SECRET, Duration::ZERO);
+        let at = gateway.start().await.unwrap();
+        let address = GatewayAddress {
+            host: at.ip().to_string(),
+            port: at.port(),
+            connect_timeout: Duration::from_secs(1),
+            retry_for: Duration::ZERO,
+            canaries: true,
+        };
+        let proof = Proof::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
+        let found = probe(&address, &proof, &HeaderValue::from_static("canary")).await;
+        (found, gateway.seen())
+    }
+
+    #[tokio::test]
+    async fn a_release_that_enforces_is_known() {
+        let (found, seen) = found(SECRET).await;
+        let expected = Traits {
+            endpoints_enabled: Some(true),
+            credential_accepted: Some(true),
+            attribution_refused: Some(false),
+            enforces_narrowed: Some(true),
+            enforces_empty: Some(true),
+            absent_means_all: Some(false),
+            refuses_forwarded: Some(false),
+            ..Traits::default()
+        };
+        assert_eq!(found, Findings { mode: "token", state: State::Answers(expected) });
+        assert!(!found.is_wrong());
+        assert!(seen.iter().all(|s| s.method == http::Method::GET));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_credential_is_tried_once() {
+        let (found, seen) = found("another-secret-altogether").await;
+        let State::Answers(traits) = &found.state else { panic!("{found:?}") };
+        assert_eq!(traits.credential_accepted, Some(false));
+        assert!(found.is_wrong());
+        assert_eq!(seen.iter().filter(|s| s.target == READS).count(), 1, "ten lock a caller out");
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let answer = |status, kind: &'static str, body: &'static str| Answer {
+            status,
+            headers: [(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect(),
+            body: body.into(),
+        };
+        let page = answer(200, "text/html; charset=utf-8", "<!doctype html>");
+        assert_eq!(enabled(&page), Some(false));
+        assert_eq!(enabled(&answer(404, "text/plain", "")), Some(false));
+        assert_eq!(enabled(&answer(405, "text/plain", "")), Some(true));
+        assert_eq!(enabled(&answer(500, "text/plain", "")), None);
+        let judged = |a: &Answer| {
+            let mut traits = Traits::default();
+            judge(&mut traits, a);
+            traits
+        };
+        let proxy = answer(403, "application/json", r#"{"error":{"type":"proxy_attribution_required"}}"#);
+        assert_eq!(judged(&proxy).attribution_refused, Some(true));
+        assert_eq!(judged(&page).credential_accepted, None);
+        assert_eq!(judged(&answer(404, "application/json", "{}")).credential_accepted, Some(true));
+        assert!(judged(&answer(429, "application/json", "{}")).locked_out);
+        assert_eq!(judged(&answer(500, "text/plain", "")).broken, Some(500));
+    }
+}

@@ -1,0 +1,231 @@
+//! What a principal holds: scopes, and the say over the gateway's own headers.
+
+use super::grants::{Circumstances, Reach, may_rule};
+use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules, Live, PrincipalLimits};
+use crate::headers::Governed;
+use crate::request_path::Path;
+use crate::scope::{ADMIN, Scope, ScopeSet};
+use http::HeaderValue;
+use std::sync::Arc;
+
+/// The most a principal may do, with its header value ready.
+#[derive(Debug, Clone)]
+pub(super) struct Ceiling {
+    pub(super) scopes: Arc<ScopeSet>,
+    pub(super) header: HeaderValue,
+}
+
+impl Ceiling {
+    pub(super) fn new(scopes: ScopeSet) -> Self {
+        // A scope's name holds visible ASCII only, so this cannot fail; and if it did, nothing is
+        // granted.
+        let header = HeaderValue::from_str(&scopes.to_header()).unwrap_or(HeaderValue::from_static(""));
+        Self { scopes: Arc::new(scopes), header }
+    }
+}
+
+/// What applies to one principal's request.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) ceiling: Ceiling,
+    pub(super) excess: Excess,
+    /// How much the principal may ask for.
+    pub(super) limits: PrincipalLimits,
+    /// Who the principal is to the gateway, if a grant says so.
+    pub(super) gateway_user: Option<HeaderValue>,
+    rules: HeaderRules,
+}
+
+impl Terms {
+    /// Adds up what a principal's own table says and its grants; of several that speak of a header,
+    /// of an excess or of a name, the first in the file decides. Of several limits the strictest counts.
+    fn sum<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+        let mut scopes = own.scopes.clone();
+        let mut limits = PrincipalLimits::default();
+        let mut rules = HeaderRules::default();
+        let mut first_excess = None;
+        let mut gateway_user = None;
+        for grant in grants {
+            scopes = scopes.union(&grant.scopes);
+            first_excess = first_excess.or(grant.excess);
+            gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
+            rules.fill_from(&grant.headers);
+            limits = limits.strictest(grant.limits);
+        }
+        rules.fill_from(&live.headers);
+        Self {
+            ceiling: Ceiling::new(scopes),
+            excess: first_excess.unwrap_or(live.excess),
+            limits: own.limits.or(limits).or(live.limits),
+            gateway_user,
+            rules,
+        }
+    }
+
+    /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
+    /// of what they say of a header, of an excess and of limits, the strictest counts that could decide on some
+    /// route: the path is the client's to choose.
+    fn everywhere<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+        let mut scopes = own.scopes.clone();
+        let mut limits = PrincipalLimits::default();
+        let mut gateway_user = None;
+        let mut rules = [const { Strictest::new() }; 4];
+        let mut strictest_excess = Strictest::new();
+        let mut hear = |headers: &HeaderRules, everywhere| {
+            let said = [&headers.agent_id, &headers.model, &headers.session_key, &headers.message_channel];
+            rules.iter_mut().zip(said).for_each(|(rule, said)| rule.hear(said.clone(), everywhere, strictness));
+        };
+        for grant in grants {
+            let everywhere = grant.when.is_everywhere();
+            if everywhere {
+                scopes = scopes.union(&grant.scopes);
+                gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
+            }
+            limits = limits.strictest(grant.limits);
+            hear(&grant.headers, everywhere);
+            strictest_excess.hear(grant.excess, everywhere, |e| u8::from(*e == Excess::Refuse));
+        }
+        hear(&live.headers, true);
+        strictest_excess.hear(Some(live.excess), true, |e| u8::from(*e == Excess::Refuse));
+        let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
+        Self {
+            ceiling: Ceiling::new(scopes),
+            excess: strictest_excess.found.unwrap_or(live.excess),
+            limits: own.limits.or(limits).or(live.limits),
+            gateway_user,
+            rules: HeaderRules { agent_id, model, session_key, message_channel },
+        }
+    }
+
+    pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {
+        let default = match governed {
+            Governed::Model => &HeaderRule::Admin,
+            Governed::AgentId | Governed::SessionKey | Governed::MessageChannel => &HeaderRule::Pass,
+        };
+        self.stated(governed).unwrap_or(default)
+    }
+
+    /// The rule that the policy states; `None` where it leaves the header to the default.
+    fn stated(&self, governed: Governed) -> Option<&HeaderRule> {
+        match governed {
+            Governed::AgentId => self.rules.agent_id.as_ref(),
+            Governed::Model => self.rules.model.as_ref(),
+            Governed::SessionKey => self.rules.session_key.as_ref(),
+            Governed::MessageChannel => self.rules.message_channel.as_ref(),
+        }
+    }
+
+    /// A header for which this principal has a rule that can be kept on single requests only.
+    pub(super) fn bound_header(&self) -> Option<Governed> {
+        let admin = self.ceiling.scopes.satisfies(&Scope::known(ADMIN));
+        Governed::ALL.into_iter().find(|governed| match self.stated(*governed) {
+            Some(HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix | HeaderRule::Refuse) => true,
+            // Spelled out or not, it is what the gateway itself says of the model.
+            Some(HeaderRule::Admin) => *governed != Governed::Model && !admin,
+            Some(HeaderRule::Pass) | None => false,
+        })
+    }
+}
+
+/// The strictest of what may decide somewhere. The first in the file decides where several speak, so
+/// nothing counts behind one that speaks everywhere.
+struct Strictest<T> {
+    found: Option<T>,
+    settled: bool,
+}
+
+impl<T> Strictest<T> {
+    const fn new() -> Self {
+        Self { found: None, settled: false }
+    }
+
+    fn hear(&mut self, said: Option<T>, everywhere: bool, strictness: impl Fn(&T) -> u8) {
+        let Some(said) = said.filter(|_| !self.settled) else { return };
+        if self.found.as_ref().is_none_or(|found| strictness(&said) > strictness(found)) {
+            self.found = Some(said);
+        }
+        self.settled = everywhere;
+    }
+}
+
+fn strictness(rule: &HeaderRule) -> u8 {
+    match rule {
+        HeaderRule::Pass => 0,
+        HeaderRule::Admin => 1,
+        HeaderRule::Refuse | HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix => 2,
+    }
+}
+
+impl GrantRule {
+    /// Whether it says more than which scopes are granted.
+    fn binds(&self) -> bool {
+        self.excess.is_some()
+            || self.gateway_user.is_some()
+            || self.headers != HeaderRules::default()
+            || !self.limits.is_none()
+    }
+}
+
+impl HeaderRules {
+    fn fill_from(&mut self, other: &Self) {
+        let fill = |own: &mut Option<HeaderRule>, other: &Option<HeaderRule>| {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        };
+        fill(&mut self.agent_id, &other.agent_id);
+        fill(&mut self.model, &other.model);
+        fill(&mut self.session_key, &other.session_key);
+        fill(&mut self.message_channel, &other.message_channel);
+    }
+}
+
+/// What its own table, or its token's claims, say of a principal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Own {
+    pub(super) scopes: ScopeSet,
+    pub(super) limits: PrincipalLimits,
+}
+
+/// What one principal holds under one policy, as far as it does not depend on the request.
+#[derive(Debug)]
+pub struct Holding {
+    /// What its own table, or its token's claims, give it.
+    pub(super) own: Own,
+    /// The places of its grants.
+    pub(super) grants: Vec<usize>,
+    /// The sum, where no grant has a condition.
+    pub(super) always: Option<Terms>,
+}
+
+impl Holding {
+    pub(super) fn new(own: Own, places: Vec<usize>, live: &Live) -> Self {
+        let mut held = places.iter().filter_map(|p| live.grants.get(*p));
+        let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, live));
+        Self { own, grants: places, always }
+    }
+
+    /// Whether a grant that says more than scopes covers some readings of the path and not others:
+    /// whether it holds then depends on the gateway.
+    pub(super) fn is_spelled_apart(&self, grants: &[GrantRule], path: Path<'_>) -> bool {
+        self.always.is_none()
+            && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(path))
+    }
+
+    /// What applies in these circumstances.
+    pub(super) fn terms(&self, at: Circumstances<'_>, live: &Live) -> std::borrow::Cow<'_, Terms> {
+        if let Some(always) = &self.always {
+            return std::borrow::Cow::Borrowed(always);
+        }
+        let held = self.grants.iter().filter_map(|p| live.grants.get(*p)).filter(|g| may_rule(&g.when, at));
+        std::borrow::Cow::Owned(match at.reach {
+            Reach::Request { .. } => Terms::sum(&self.own, held, live),
+            Reach::Everywhere => Terms::everywhere(&self.own, held, live),
+        })
+    }
+
+    /// The limits that hold whatever the request is.
+    pub(super) fn limits(&self, live: &Live) -> PrincipalLimits {
+        self.always.as_ref().map_or_else(|| self.own.limits.or(live.limits), |terms| terms.limits)
+    }
+}

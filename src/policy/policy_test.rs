@@ -1,0 +1,56 @@
+//! A policy's own tests: who asks for what, and what must come of it.
+
+use super::{Policy, Request, SocketRequest};
+use crate::config::{Asks, Trial};
+use crate::request_path::Path;
+use jiff::Timestamp;
+use std::ops::Range;
+
+impl Trial {
+    /// Runs the test. `Err` says what came of it instead.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
+        let who = policy.suppose(&self.who, self.peer, now);
+        let requested = self.requested.as_ref();
+        let explained = match &self.asks {
+            Asks::WebSocket => {
+                let socket = SocketRequest { requested, wished: None, session: None, peer: self.peer, now };
+                policy.explain_socket(Ok(()), &who, socket)
+            }
+            Asks::Request { method, path } => {
+                let path = Path::judge(path.as_bytes()).map_err(|fault| fault.to_string())?;
+                let route = &policy.route(method, path);
+                let request = Request { method, path, route, requested, governed: &[], peer: self.peer, now };
+                policy.explain(Ok(()), &who, request)
+            }
+        };
+        let fits = match self.expect.as_str() {
+            "deny" => explained.outcome != "allow",
+            code => explained.outcome == code,
+        };
+        if !fits {
+            let why = explained.message.map(|m| format!(" ({m})")).unwrap_or_default();
+            return Err(format!("expected `{}`, got `{}`{why}", self.expect, explained.outcome));
+        }
+        match (&self.sends, &explained.effective) {
+            (Some(expected), effective) if Some(expected.to_header()) != *effective => Err(format!(
+                "expected the scopes `{expected}` to be sent, got `{}`",
+                effective.as_deref().unwrap_or("none")
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs a policy's own tests. Returns where each one that fails stands, and what came of it.
+#[must_use]
+pub fn failures(policy: &Policy, now: Timestamp) -> Vec<(Range<usize>, String)> {
+    let trials = policy.live().trials.iter();
+    trials
+        .filter_map(|t| {
+            t.run(policy, now).err().map(|came| (t.span.clone(), format!("the test `{}` failed: {came}", t.name)))
+        })
+        .collect()
+}

@@ -1,0 +1,200 @@
+//! What Pingora carries from phase to phase of one request.
+
+use super::body_limits::Body;
+use super::reauthorize::Exchange;
+use super::upstream::Attempts;
+use crate::access_log::Record;
+use crate::authn::tailscale::Question;
+use crate::identity_providers::Asking;
+use crate::join_code_limit::Join;
+use crate::label::{RouteLabel, StreamKind};
+use crate::listener::Connection;
+use crate::policy::{Grant, Policy};
+use crate::quota::{Permit, Use};
+use crate::refusal::{LimitFault, Refusal};
+use crate::request_checks::Asked;
+use crate::telemetry::Watchtower;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use pingora::http::ResponseHeader;
+use pingora::prelude::Error;
+use pingora::proxy::Session;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+tokio::task_local! {
+    /// The connection whose requests the present task serves.
+    pub static CONNECTION: Arc<Connection>;
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Ctx {
+    pub(super) policy: Arc<Policy>,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) record: Record,
+    exchange: Option<Arc<Exchange>>,
+    /// What the client asked for, until it is decided.
+    pub(super) asked: Asked,
+    pub(super) attempts: Attempts,
+    /// What its principal uses by it, for as long as it lasts.
+    pub(super) permit: Option<Permit>,
+    /// Why the gateway's answer is not passed on.
+    pub(super) stopped: Option<Refusal>,
+    /// The pairing join under way, if it is one.
+    pub(super) join: Option<Join>,
+    pub(super) body: Body,
+    /// The limit that its body met.
+    pub(super) over: Option<LimitFault>,
+    /// Why the gateway's answer cannot be passed on.
+    pub(super) unfit: Option<&'static str>,
+    /// Whether the connection is a WebSocket now, and the record with it.
+    pub(super) handed_over: bool,
+}
+
+impl Ctx {
+    /// Whether this connection ends with this answer: the process stops, or it has had its share.
+    pub(super) fn is_last(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.is_draining() || c.is_used_up())
+    }
+
+    pub(super) fn begin(policy: Arc<Policy>, tower: &Arc<Watchtower>) -> Self {
+        let connection = CONNECTION.try_with(Arc::clone).ok();
+        if let Some(connection) = &connection {
+            connection.request_begins();
+        }
+        let peer = connection.as_ref().and_then(|c| c.peer());
+        let record = Record::begin(tower.clone(), next_request_id(), policy.generation(), peer);
+        Self {
+            policy,
+            connection,
+            record,
+            exchange: None,
+            asked: Asked::default(),
+            attempts: Attempts::default(),
+            permit: None,
+            stopped: None,
+            join: None,
+            body: Body::default(),
+            over: None,
+            unfit: None,
+            handed_over: false,
+        }
+    }
+
+    /// The request may pass, for as long as nothing takes the grant back.
+    pub(super) fn granted(&mut self, grant: Grant) {
+        self.record.granted(&grant);
+        let (asked, method) = (std::mem::take(&mut self.asked), self.record.method.clone());
+        let path = self.record.path.clone().unwrap_or_default();
+        let exchange = Arc::new(Exchange::new(grant, asked, &self.policy, method, path, self.place()));
+        if let Some(connection) = &self.connection {
+            connection.judged_again(exchange.clone());
+        }
+        self.exchange = Some(exchange);
+    }
+
+    /// What the request may do; `None` until that is decided.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.exchange.as_ref().map(|exchange| exchange.grant())
+    }
+
+    /// Why the request may no longer go on, if that is so.
+    pub(super) fn revoked(&self) -> Option<&Refusal> {
+        self.connection.as_ref().and_then(|c| c.revoked())
+    }
+
+    /// Has the request counted with what else its principal uses.
+    pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(grant) = self.grant().filter(|_| self.policy.is_limited()) else { return Ok(()) };
+        let Some(principal) = grant.principal() else { return Ok(()) };
+        // Whether an agent's answer is a stream stands in the body, and is known when it begins.
+        let agent = self
+            .record
+            .route
+            .as_ref()
+            .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
+        let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
+        let what = if agent || events { Use::Stream } else { Use::Request };
+        match self.record.quotas().enter(principal, grant.limits(), what) {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                Ok(())
+            }
+            Err(reached) => {
+                let refusal = Refusal::Quota(reached);
+                self.record.change = Some(self.policy.remedy(None, &refusal));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What the tailnet is to be asked about the caller, if they present nothing.
+    pub(super) fn asking(&self, headers: &HeaderMap) -> Asking {
+        let Some(connection) = &self.connection else { return Ok(None) };
+        Question::new(connection.identity(), connection.caller(), headers)
+    }
+
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.record.peer
+    }
+
+    /// Where the caller is, for conditions on addresses.
+    pub(super) fn place(&self) -> Option<IpAddr> {
+        self.record.place
+    }
+
+    pub(super) fn request_id(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.record.request_id).unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    /// The gateway's answer has begun. False: it is a stream too many, and is not passed on.
+    pub(super) fn answer_begins(&mut self, response: &ResponseHeader) -> bool {
+        self.record.first_byte = Some(Instant::now());
+        let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let stream = kind.starts_with("text/event-stream");
+        if let (Some(permit), Some(exchange)) = (&mut self.permit, &self.exchange) {
+            if !stream {
+                permit.streams_not();
+            } else if let Err(reached) = permit.streams(exchange.grant().limits()) {
+                self.stopped = Some(Refusal::Quota(reached));
+                return false;
+            }
+        }
+        self.record.status = response.status.as_u16();
+        if stream {
+            self.record.stream_begins(StreamKind::Sse);
+        }
+        true
+    }
+
+    /// The request is over.
+    pub(super) fn finish(&mut self, session: &mut Session, error: Option<&Error>) {
+        if self.handed_over {
+            return;
+        }
+        if self.record.status == 0 {
+            self.record.status = session.response_written().map_or(0, |r| r.status.as_u16());
+        }
+        if let (None, Some(error)) = (&self.record.cause, error) {
+            self.record.cause = Some(error.to_string());
+        }
+        self.record.attempts = self.attempts.count();
+        self.record.emit();
+        if let Some(connection) = &self.connection {
+            connection.request_ends(session.downstream_session.is_body_done());
+        }
+        // The client may have its whole answer by now, and ask again.
+        self.permit = None;
+    }
+}
+
+/// A number no other request of any process has: a random half and a count.
+fn next_request_id() -> Arc<str> {
+    static PROCESS: LazyLock<u64> =
+        LazyLock::new(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())));
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    Arc::from(format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)))
+}

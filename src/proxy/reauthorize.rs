@@ -1,0 +1,87 @@
+//! A request under way and its answer, as the list of open connections sees it: judged again when the
+//! policy or the time may have ended what was granted (law 9).
+
+use crate::authn::Principal;
+use crate::listener::OpenRequest;
+use crate::policy::{Grant, Policy, Request};
+use crate::refusal::Refusal;
+use crate::request_checks::Asked;
+use crate::request_path::Path;
+use http::Method;
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// What is needed to judge a request again.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    grant: Grant,
+    asked: Asked,
+    method: Method,
+    path: Arc<str>,
+    peer: Option<IpAddr>,
+    /// The state of policy and keys under which it was last judged.
+    judged: AtomicU64,
+    /// Until when that judgement holds, in milliseconds since 1970.
+    until: AtomicI64,
+}
+
+impl Exchange {
+    /// A request that `policy` has granted just now.
+    pub(super) fn new(
+        grant: Grant,
+        asked: Asked,
+        policy: &Policy,
+        method: Method,
+        path: Arc<str>,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let judged = AtomicU64::new(grant.principal().map_or(0, |principal| policy.state(principal)));
+        let until = AtomicI64::new(grant.principal().map_or(i64::MAX, |principal| until(principal)));
+        Self { grant, asked, method, path, peer, judged, until }
+    }
+
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+/// The end of a principal's proof, in milliseconds since 1970.
+fn until(principal: &Principal) -> i64 {
+    principal.valid_until().map_or(i64::MAX, Timestamp::as_millisecond)
+}
+
+impl OpenRequest for Exchange {
+    fn ends_under(&self, policy: &Policy, now: Timestamp) -> Option<Refusal> {
+        let path = match Path::judge(self.path.as_bytes()) {
+            Ok(path) => path,
+            Err(fault) => return Some(Refusal::Target(fault)),
+        };
+        // What the route needs may have changed as well as what the caller holds.
+        let route = policy.route(&self.method, path);
+        let Some(principal) = self.grant.principal() else {
+            return policy.unproven(&route).is_none().then_some(Refusal::CredentialMissing);
+        };
+        // Thousands of streams are asked twice a second: most can say at once that nothing changed.
+        let state = policy.state(principal);
+        let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
+        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
+            return None;
+        }
+        let request = Request {
+            method: &self.method,
+            path,
+            route: &route,
+            requested: self.asked.requested.as_ref(),
+            governed: &self.asked.governed,
+            peer: self.peer,
+            now,
+        };
+        let confirmed = policy.confirm(principal, self.peer, now).and_then(|proven| {
+            self.until.store(until(&proven.principal), Ordering::Relaxed);
+            policy.decide(&proven, request)
+        });
+        confirmed.err()
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a request becomes a WebSocket: the last that Pingora sees of it.
+//!
+//! Pingora 0.9.1 loses one upgrade in 200 that it proxies to a fast gateway (its issue 946) and has
+//! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
+//! goes on with a stand-in until it is dropped.
+
+use super::context::Ctx;
+use crate::authn::{Credential, ambient};
+use crate::headers::REQUEST_ID;
+use crate::identity_providers::Sources;
+use crate::listener::ClientStream;
+use crate::policy::SocketRequest;
+use crate::refusal::Refusal;
+use crate::request_checks;
+use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve, upgrade};
+use futures_util::poll;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use jiff::Timestamp;
+use pingora::ErrorType::InternalError;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, Result};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::subrequest::server::HttpSession as Subrequest;
+use pingora::proxy::Session;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// An upgrade that may take place.
+pub(super) struct Upgrade {
+    accept: String,
+    judged: Upgraded,
+}
+
+/// Judges an upgrade. A credential in its head is judged here; without one, the first frame has to
+/// bring it.
+pub(super) async fn admit(
+    head: &RequestHeader,
+    ctx: &mut Ctx,
+    sources: &Sources,
+    sockets: &Sockets,
+) -> Result<Upgrade, Refusal> {
+    let policy = ctx.policy.clone();
+    let rules = policy.websocket();
+    if !rules.enabled {
+        return Err(Refusal::Upgrade);
+    }
+    let headers = &head.headers;
+    let accept = upgrade::accept_key(&head.method, head.version, headers)?;
+    ctx.record.forged = request_checks::forged(headers, policy.proof());
+    ctx.record.place = ambient::of(ctx.peer(), headers);
+    let own_host = request_checks::own_host(headers, &sources.names, &policy.live().hosts);
+    let page = upgrade::page(headers, &rules.origins, own_host.is_ok());
+    let proven = match policy.authenticator().credential(headers)? {
+        Credential::Absent => None,
+        credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.place()).await?),
+    };
+    let requested = request_checks::requested(headers)?;
+    if let Some(proven) = &proven {
+        ctx.record.principal = Some(proven.principal.clone());
+    }
+    let permit = match &proven {
+        Some(proven) => {
+            let asked = SocketRequest {
+                requested: requested.as_ref(),
+                wished: None,
+                session: None,
+                peer: ctx.place(),
+                now: Timestamp::now(),
+            };
+            // What is refused for another reason is told so in the protocol's own words, later.
+            let grant = policy.decide_socket(proven, asked).ok();
+            grant.map(|grant| occupy(&policy, &grant, &mut ctx.record)).transpose()?.flatten()
+        }
+        None => None,
+    };
+    let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
+    Ok(Upgrade {
+        accept,
+        judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven, permit },
+    })
+}
+
+/// Answers the upgrade and lets the connection go on as a WebSocket once Pingora is done with it.
+pub(super) async fn hand_over(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    upgrade: Upgrade,
+    sockets: &Arc<Sockets>,
+) -> Result<()> {
+    let Some(connection) = ctx.connection.clone() else {
+        return Error::e_explain(InternalError, "a request without a connection");
+    };
+    let mut head = ResponseHeader::build(101, Some(4))?;
+    head.insert_header(UPGRADE, "websocket")?;
+    head.insert_header(CONNECTION, "Upgrade")?;
+    head.insert_header(SEC_WEBSOCKET_ACCEPT, upgrade.accept)?;
+    head.insert_header(REQUEST_ID, ctx.request_id())?;
+    session.write_response_header(Box::new(head), false).await?;
+    let (stream, mut early) = detach(session).await?;
+    let (socket, held) = stream.into_raw();
+    early.extend_from_slice(&held);
+    ctx.record.status = 101;
+    ctx.handed_over = true;
+    let open = Arc::new(OpenSocket::new(ctx.place()));
+    let client = Client { socket, early, upgrade: upgrade.judged, record: ctx.record.take(), open: open.clone() };
+    connection.hand_over(open, Box::pin(serve(client, sockets.clone())));
+    Ok(())
+}
+
+/// Takes the socket out of an upgraded session, with what the client sent behind its request.
+async fn detach(session: &mut Session) -> Result<(Box<ClientStream>, Vec<u8>)> {
+    // Bytes of the client are in the session's body reader by now, not in the stream.
+    let early = match poll!(std::pin::pin!(session.downstream_session.read_request_body())) {
+        Poll::Ready(read) => read?.map(Vec::from).unwrap_or_default(),
+        Poll::Pending => Vec::new(),
+    };
+    let Some(answer) = session.response_written().cloned() else {
+        return Error::e_explain(InternalError, "nothing was answered");
+    };
+    // The stand-in reads the same head from memory and was answered alike.
+    let (subrequest, handle) = Subrequest::new_from_session(&session.downstream_session);
+    let mut stand_in = ServerSession::new_subrequest(subrequest);
+    stand_in.read_request().await?;
+    stand_in.write_response_header(Box::new(answer)).await?;
+    drop(handle);
+    let taken = std::mem::replace(&mut *session.downstream_session, stand_in);
+    let ServerSession::H1(taken) = taken else {
+        return Error::e_explain(InternalError, "an upgrade in another protocol than HTTP/1");
+    };
+    let stream = taken.into_inner().into_any().downcast::<ClientStream>();
+    stream.map(|s| (s, early)).map_err(|_| Error::explain(InternalError, "another kind of stream"))
+}

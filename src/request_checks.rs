@@ -1,0 +1,151 @@
+//! What a request's headers ask for, judged without a socket: the part of admission that a dry run
+//! shares with the real one.
+
+use crate::authn::ambient;
+use crate::headers::{self, Governed, Kind};
+use crate::host::Host;
+use crate::hostnames::HostNames;
+use crate::policy::Proof;
+use crate::policy::Proven;
+use crate::refusal::Refusal;
+use crate::route::{Need, Route};
+use crate::scope::ScopeSet;
+use http::header::{EXPECT, HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method};
+
+/// What a request asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The scopes; `None` when the header was not sent at all (law 3).
+    pub requested: Option<ScopeSet>,
+    /// The gateway's own headers that were sent.
+    pub governed: Vec<(Governed, HeaderValue)>,
+}
+
+/// Reads what a request asks for.
+///
+/// # Errors
+/// When the scopes header cannot be read, or a governed header was sent twice.
+pub fn asked(headers: &HeaderMap) -> Result<Asked, Refusal> {
+    Ok(Asked { requested: requested(headers)?, governed: governed(headers)? })
+}
+
+/// How many headers claim what they may not.
+#[must_use]
+pub fn forged(headers: &HeaderMap, proof: &Proof) -> usize {
+    headers.keys().filter(|name| proof.kind(name.as_str()) == Kind::Forged).count()
+}
+
+/// Refuses what a web page could send in the name of a caller whose identity is their place: a page
+/// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts, nor
+/// one whose name was made to lead here (DNS rebinding): see [`own_host`].
+///
+/// # Errors
+/// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
+pub fn not_borrowed(proven: &Proven, headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
+    if !proven.principal.identity().is_ambient() {
+        return Ok(());
+    }
+    own_host(headers, names, listed)?;
+    if is_cross_origin(headers) { Err(Refusal::CrossOrigin) } else { Ok(()) }
+}
+
+/// Refuses a `Host` that is not an address, `localhost`, a name of this machine, or listed.
+///
+/// # Errors
+/// [`Refusal::HostNotAllowed`].
+pub fn own_host(headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
+    let host = Host::of(headers);
+    if host.is_some_and(|host| names.with(listed, |all| ambient::is_own(host, all))) {
+        return Ok(());
+    }
+    Err(Refusal::HostNotAllowed { host: host.map(Host::name).unwrap_or_default().to_owned() })
+}
+
+/// Methods that the gateway's own routes know, and others that are asked about them.
+const METHODS: &[Method] =
+    &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+/// Methods that echo a request, our credential in it, or change what the connection is.
+const NEVER: &[&str] = &["TRACE", "TRACK", "CONNECT", "PRI"];
+
+/// Refuses methods that are never passed on. Others than the usual ones need a route that lists them.
+///
+/// # Errors
+/// [`Refusal::Method`].
+pub fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
+    let served = match route.need {
+        Need::Health(_) => matches!(*method, Method::GET | Method::HEAD),
+        _ => METHODS.contains(method) || route.methods.contains(method),
+    };
+    let never = NEVER.iter().any(|name| method.as_str().eq_ignore_ascii_case(name));
+    if served && !never { Ok(()) } else { Err(Refusal::Method) }
+}
+
+/// Refuses expectations that nobody here can meet.
+///
+/// # Errors
+/// [`Refusal::Expectation`].
+pub fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let met = headers.get_all(EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if met { Ok(()) } else { Err(Refusal::Expectation) }
+}
+
+fn governed(headers: &HeaderMap) -> Result<Vec<(Governed, HeaderValue)>, Refusal> {
+    let mut all = Vec::new();
+    for which in Governed::ALL {
+        let mut values = headers.get_all(which.name()).iter();
+        match (values.next(), values.next()) {
+            (None, _) => {}
+            (Some(value), None) => all.push((which, value.clone())),
+            _ => return Err(Refusal::HeaderDenied { header: which.name(), why: "it was sent more than once" }),
+        }
+    }
+    Ok(all)
+}
+
+/// What `x-openclaw-scopes` asks for; `None` when it was not sent at all (law 3).
+///
+/// # Errors
+/// When it cannot be read.
+pub fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
+    if !headers.contains_key(headers::SCOPES) {
+        return Ok(None);
+    }
+    let lines = headers.get_all(headers::SCOPES).iter().map(HeaderValue::as_bytes);
+    ScopeSet::parse_lines(lines).map(Some).map_err(Refusal::ScopesHeader)
+}
+
+/// Whether a browser sent this for a page of another origin.
+fn is_cross_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    let own = |scheme: &[u8]| origin.as_bytes().strip_prefix(scheme).is_some_and(|o| o.eq_ignore_ascii_case(host));
+    host.is_empty() || !(own(b"http://") || own(b"https://"))
+}
+
+/// Whether a comma list holds a token, letters compared without case.
+#[must_use]
+pub fn contains_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::map;
+
+    #[test]
+    fn a_page_of_another_origin_is_seen() {
+        assert!(!is_cross_origin(&map(&[("host", "127.0.0.1:18790")])));
+        assert!(!is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://a:1")])));
+        assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://b:1")])));
+        assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "null")])));
+        assert!(is_cross_origin(&map(&[("host", "a:1"), ("sec-fetch-site", "cross-site")])));
+        assert!(is_cross_origin(&map(&[("origin", "http://a:1")])));
+    }
+}

@@ -1,0 +1,444 @@
+//! The gateway's end: its socket opened, its challenge answered, this proxy's device made known.
+
+use super::connect_frame::{self, Connect, Exact, Form, Reply};
+use super::device_identity::Device;
+use super::frame_codec::{Bounds, Frame};
+use super::message_stream::{Wire, WireError};
+use super::pending_limit::{Place, Places};
+use super::upstream_upgrade;
+use crate::headers::CLIENT_ADDRESS;
+use crate::policy::{self, Grant, Policy};
+use crate::refusal::{Refusal, SocketFault};
+use crate::scope::ScopeSet;
+use async_trait::async_trait;
+use bytes::BytesMut;
+use http::HeaderValue;
+use http::header::HOST;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, Semaphore};
+
+/// The gateway allows 32 sockets that are not connected yet per address (contract §3): half of it,
+/// so that another client on this machine finds room too.
+const UNCONNECTED: usize = 16;
+/// And those that are opened for a client whose `connect` has yet to come, in all and for one principal.
+const EARLY: usize = 8;
+const EARLY_EACH: usize = 4;
+/// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
+/// (contract §9).
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
+const PAIRED_FOR: Duration = Duration::from_secs(60);
+/// How long a pairing that was not had is not tried for again: each attempt leaves a request behind
+/// on the gateway, and the client's own attempt tells when somebody approved it.
+const UNPAIRED_FOR: Duration = Duration::from_secs(30);
+/// hello-ok holds a snapshot of the gateway's state.
+const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
+
+/// What `Gateway::last` holds.
+const WITH_DEVICE: u8 = 1;
+const BACKEND: u8 = 2;
+
+/// Where the gateway is.
+#[async_trait]
+pub trait Dial: Send + Sync + std::fmt::Debug {
+    /// A new connection to it.
+    async fn dial(&self) -> Result<TcpStream, Refusal>;
+    /// It answered.
+    fn answered(&self);
+    /// Its `Host`.
+    fn authority(&self) -> &HeaderValue;
+}
+
+/// The gateway, as far as sockets are concerned.
+#[derive(Debug)]
+pub struct Gateway {
+    dial: Arc<dyn Dial>,
+    state_dir: PathBuf,
+    /// Made or read when the first socket is opened.
+    device: OnceLock<Device>,
+    /// Held while the device key is read or made, so that one is made.
+    opening: Lock<()>,
+    pairing: Mutex<Pairing>,
+    /// The form that connected last is tried first.
+    last: AtomicU8,
+    room: Semaphore,
+    early: Arc<Places>,
+}
+
+/// What is known of the device's standing with the gateway.
+#[derive(Debug, Default, Clone, Copy)]
+enum Pairing {
+    #[default]
+    Unknown,
+    /// When the device was last seen to be known with all its scopes.
+    Known(Instant),
+    /// When the gateway last did not pair it.
+    Refused(Instant),
+}
+
+/// Whether the gateway is told a client's address where it wants one (mode trusted-proxy). Most
+/// gateways pair a device by themselves only for a caller on their own machine: this proxy is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addressed {
+    Yes,
+    No,
+}
+
+/// For whom a socket is opened: what writes the lines of its upgrade.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave<'a> {
+    /// What was granted.
+    pub grant: &'a Grant,
+    /// By which policy.
+    pub policy: &'a Policy,
+    /// The client's address; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// A socket that is open and challenged, not connected yet.
+#[derive(Debug)]
+pub struct Opened {
+    wire: Wire<TcpStream>,
+    nonce: String,
+    place: Option<Place>,
+}
+
+impl Opened {
+    /// The gateway's challenge.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Waits for the client's answer to the challenge, as long as its place is not needed for others.
+    ///
+    /// # Errors
+    /// [`SocketFault::Crowded`].
+    pub async fn awaiting<T>(&self, answer: impl Future<Output = T>) -> Result<T, Refusal> {
+        let crowded = Refusal::Socket(SocketFault::Crowded);
+        let Some(place) = &self.place else { return Ok(answer.await) };
+        tokio::select! {
+            biased;
+            () = place.displaced() => Err(crowded),
+            said = answer => if place.answered() { Ok(said) } else { Err(crowded) },
+        }
+    }
+}
+
+/// A socket that is connected.
+#[derive(Debug)]
+pub struct Connected {
+    /// The socket.
+    pub socket: TcpStream,
+    /// What the client is told.
+    pub hello: String,
+    /// What the gateway sent behind its hello.
+    pub rest: BytesMut,
+}
+
+/// Why the gateway did not take a connection in.
+#[derive(Debug)]
+pub enum Failure {
+    /// A reason of ours.
+    Refused(Refusal),
+    /// The gateway's own answer, which the client is told: its client or its protocol do not suit.
+    Answered(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What an attempt came to.
+enum Attempt {
+    Connected(Connected),
+    PairingRequired(String),
+    Refused {
+        text: String,
+        code: String,
+        message: String,
+    },
+    /// The gateway took the connection in and took its scopes away.
+    Stripped,
+}
+
+impl Gateway {
+    /// The gateway that `dial` leads to; `state_dir` is where the device key is kept.
+    #[must_use]
+    pub fn new(dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
+        Self {
+            dial,
+            state_dir,
+            device: OnceLock::new(),
+            opening: Lock::default(),
+            pairing: Mutex::default(),
+            last: AtomicU8::new(0),
+            room: Semaphore::new(UNCONNECTED),
+            early: Places::new(EARLY, EARLY_EACH),
+        }
+    }
+
+    /// The device key. Where there is none, the next one who asks tries again: a disk that is full is not
+    /// full for ever.
+    fn device(&self) -> Option<&Device> {
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = self.device.get() {
+            return Some(device);
+        }
+        match Device::open(&self.state_dir) {
+            Ok(device) => Some(self.device.get_or_init(|| device)),
+            Err(error) => {
+                tracing::error!(%error, "no device key: WebSocket clients keep their scopes on gateways since 2026.4 only");
+                None
+            }
+        }
+    }
+
+    /// Opens a socket and waits for its challenge.
+    async fn open(&self, leave: Leave<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
+        let mut socket = self.dial.dial().await?;
+        let ours = policy::outbound(leave.grant, leave.policy.proof(), leave.peer)
+            .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
+        let lines = std::iter::once((HOST, self.dial.authority().clone())).chain(ours);
+        let early = upstream_upgrade::protocol(&mut socket, lines).await?;
+        self.dial.answered();
+        let mut wire = Wire::of_server(socket, &early, BOUNDS);
+        loop {
+            let text = wire.text().await.map_err(|error| lost(&error))?;
+            if let Some(nonce) = connect_frame::nonce_of(&text) {
+                return Ok(Opened { wire, nonce, place: None });
+            }
+        }
+    }
+
+    /// Opens a socket before the client's `connect` came, for a client that signs the gateway's own
+    /// challenge.
+    ///
+    /// # Errors
+    /// The [`Refusal`] a client is given.
+    pub async fn open_early(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
+        let crowded = Refusal::Socket(SocketFault::Crowded);
+        let Some(place) = leave.grant.principal().and_then(|p| self.early.take(&p.key())) else { return Err(crowded) };
+        let opened = tokio::select! {
+            biased;
+            () = place.displaced() => return Err(crowded),
+            opened = self.open(leave, Addressed::Yes) => opened?,
+        };
+        Ok(Opened { place: Some(place), ..opened })
+    }
+
+    /// Connects for a client that was let in.
+    ///
+    /// # Errors
+    /// [`Failure`], with what the client is to be told.
+    pub async fn connect(
+        &self,
+        client: &Connect,
+        leave: Leave<'_>,
+        opened: Option<Opened>,
+    ) -> Result<Connected, Failure> {
+        let work = async {
+            let _room = self.room.acquire().await.map_err(|_| Refusal::Internal)?;
+            let mut opened = opened;
+            let mut waiting = None;
+            for with_device in self.forms(leave.policy) {
+                if with_device {
+                    self.make_known(leave).await?;
+                }
+                let socket = match opened.take() {
+                    Some(opened) => opened,
+                    None => self.open(leave, Addressed::Yes).await?,
+                };
+                match self.attempt(client, leave, socket, with_device).await? {
+                    Attempt::Connected(connected) => {
+                        self.last.store(if with_device { WITH_DEVICE } else { BACKEND }, Ordering::Relaxed);
+                        return Ok(connected);
+                    }
+                    Attempt::PairingRequired(request) => {
+                        let mut pairing = self.pairing.lock().await;
+                        if let Pairing::Known(_) = *pairing {
+                            *pairing = Pairing::Unknown;
+                        }
+                        waiting = Some(request);
+                    }
+                    Attempt::Stripped => {}
+                    Attempt::Refused { text, code, message } => return Err(refused(text, &code, &message)),
+                }
+            }
+            if let Some(request) = waiting {
+                tracing::error!(
+                    request,
+                    device = self.device().map(Device::id),
+                    "the gateway wants this proxy's device approved: `openclaw devices approve <request>`; `scopeshim doctor` says more"
+                );
+            }
+            Err(Failure::Refused(Refusal::Socket(SocketFault::PairingRequired)))
+        };
+        tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))
+    }
+
+    /// Connects with a client's own signed frame, which is not changed. `opened` is the socket whose
+    /// challenge it signed.
+    ///
+    /// # Errors
+    /// [`Failure`], with what the client is to be told.
+    pub async fn pass(&self, client: Exact<'_>, opened: Opened) -> Result<Connected, Failure> {
+        let Opened { mut wire, place: _place, .. } = opened;
+        let work = async {
+            wire.send(Frame::Text(&client.frame())).await.map_err(|_| Refusal::GatewayBroken)?;
+            match answer(&mut wire, client.id(), &ScopeSet::empty()).await? {
+                // The device token is the client's own device's.
+                (Reply::Hello { .. }, text) => Ok(text),
+                (Reply::Error { text, .. }, _) => Err(Failure::Answered(text)),
+            }
+        };
+        let hello = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))?;
+        let (socket, rest) = wire.into_parts();
+        Ok(Connected { socket, hello, rest })
+    }
+
+    /// The forms to try, in order; true is with the device.
+    fn forms(&self, policy: &Policy) -> impl Iterator<Item = bool> + use<> {
+        let device_first = match self.last.load(Ordering::Relaxed) {
+            WITH_DEVICE => true,
+            BACKEND => false,
+            // A gateway that is told who is calling may know what they hold (`identityScopes`).
+            _ => !policy.proof().names_callers(),
+        };
+        let has_device = self.device().is_some();
+        [device_first, !device_first].into_iter().filter(move |with_device| has_device || !with_device)
+    }
+
+    /// Has the device paired with every scope it may ever need, since most releases refuse to widen
+    /// a pairing later (contract §7). Where that is not to be had, the client's own attempt tells why.
+    async fn make_known(&self, caller: Leave<'_>) -> Result<(), Failure> {
+        let mut pairing = self.pairing.lock().await;
+        let holds = match *pairing {
+            Pairing::Unknown => false,
+            Pairing::Known(at) => at.elapsed() < PAIRED_FOR,
+            Pairing::Refused(at) => at.elapsed() < UNPAIRED_FOR,
+        };
+        if holds {
+            return Ok(());
+        }
+        let grant = caller.policy.own_device(caller.grant);
+        let leave = Leave { grant: &grant, ..caller };
+        let named = caller.policy.proof().names_callers();
+        // The latter is what a gateway since 2026.9 pairs by itself if it is told to (`deviceAutoApprove`).
+        let ways = [(connect_frame::pairing(), Addressed::No), (connect_frame::native_pairing(), Addressed::Yes)];
+        let ways = if named { &ways[..] } else { &ways[..1] };
+        *pairing = Pairing::Refused(Instant::now());
+        for (client, addressed) in ways {
+            match self.pair(client, leave, *addressed).await {
+                Ok(true) => {
+                    *pairing = Pairing::Known(Instant::now());
+                    break;
+                }
+                Ok(false) => {}
+                // It does not take anybody in this way.
+                Err(Failure::Refused(Refusal::Socket(_)) | Failure::Answered(_)) if named => {}
+                Err(why) => {
+                    *pairing = Pairing::Unknown;
+                    return Err(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the gateway now knows the device.
+    async fn pair(&self, client: &Connect, leave: Leave<'_>, addressed: Addressed) -> Result<bool, Failure> {
+        let socket = self.open(leave, addressed).await?;
+        match self.attempt(client, leave, socket, true).await? {
+            Attempt::Connected(_) => Ok(true),
+            Attempt::PairingRequired(_) | Attempt::Stripped => Ok(false),
+            Attempt::Refused { text, code, message } => Err(refused(text, &code, &message)),
+        }
+    }
+
+    /// A socket of this gateway ended from its side: it may have restarted without its state.
+    pub fn doubt(&self) {
+        // Whoever holds the lock is looking at this very moment.
+        if let Ok(mut pairing) = self.pairing.try_lock() {
+            *pairing = Pairing::Unknown;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        client: &Connect,
+        leave: Leave<'_>,
+        opened: Opened,
+        with_device: bool,
+    ) -> Result<Attempt, Refusal> {
+        let Opened { mut wire, nonce, place: _place } = opened;
+        let grant = leave.grant;
+        let now = jiff::Timestamp::now().as_millisecond();
+        let form = match self.device().filter(|_| with_device) {
+            Some(device) => Form::Device { device, nonce: &nonce, now },
+            None => Form::Backend,
+        };
+        let frame = connect_frame::leaving(client, grant, leave.policy.gateway_auth(), &form);
+        wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
+        Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
+            Reply::Hello { text, scopes, version } => {
+                // Old releases drop the scopes of a backend client without a word; 2026.3.24 and 3.28 keep them
+                // without a word where they are told who is calling (contract §7).
+                let silent = version.is_some_and(|v| v.starts_with("2026.3.2"));
+                let silent = silent && leave.policy.proof().names_callers();
+                let kept =
+                    with_device || scopes.map_or(silent, |scopes| grant.effective().excess_over(&scopes).is_empty());
+                if kept {
+                    let (socket, rest) = wire.into_parts();
+                    Attempt::Connected(Connected { socket, hello: text, rest })
+                } else {
+                    Attempt::Stripped
+                }
+            }
+            Reply::Error { pairing: Some(request), .. } => Attempt::PairingRequired(request),
+            Reply::Error { text, code, message, .. } => Attempt::Refused { text, code, message },
+        })
+    }
+}
+
+/// The gateway's answer to a request, and its text as it came.
+async fn answer(wire: &mut Wire<TcpStream>, id: &str, sent: &ScopeSet) -> Result<(Reply, String), Refusal> {
+    loop {
+        let text = wire.text().await.map_err(|error| lost(&error))?;
+        if let Some(reply) = Reply::parse(&text, id, sent) {
+            return Ok((reply, text));
+        }
+    }
+}
+
+/// What the gateway says of our own credential is nothing for the client; what it says of the
+/// client's protocol or parameters is.
+fn refused(text: String, code: &str, message: &str) -> Failure {
+    let ours = code.starts_with("AUTH_") || code.starts_with("DEVICE_") || code.starts_with("PROXY_");
+    tracing::warn!(code, message, "the gateway refused a WebSocket connection");
+    if ours {
+        Failure::Refused(Refusal::Socket(SocketFault::GatewayRefused(code.to_owned())))
+    } else {
+        Failure::Answered(text)
+    }
+}
+
+fn lost(error: &WireError) -> Refusal {
+    match error {
+        WireError::Closed(Some(super::frame_codec::RESTARTING)) => Refusal::GatewayRestarting,
+        WireError::Closed(code) => {
+            Refusal::Socket(SocketFault::GatewayRefused(format!("it closed with code {}", code.unwrap_or(1005))))
+        }
+        WireError::Gone(_) | WireError::Frame(_) => Refusal::GatewayBroken,
+    }
+}
