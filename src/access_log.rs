@@ -5,13 +5,13 @@ mod format;
 use crate::authn::Principal;
 use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
-use crate::metrics::{Ended, Metrics, OpenStream};
+use crate::metrics::{Metrics, OpenStream, RequestEnd};
 use crate::policy::Grant;
 use crate::quota::Quotas;
 use crate::refusal::{LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
-use crate::telemetry::{Bounded, Shown, Watchtower};
+use crate::telemetry::{LogBucket, RecentRefusal, Telemetry};
 use crate::trace_context::TraceParent;
 use crate::websocket::tunnel::Passed;
 use format::Line;
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The facts of one request, gathered as it goes. Whatever ends the request, even a cut, the line
-/// is written: on [`Record::emit`], else on drop.
+/// is written: on [`AccessRecord::emit`], else on drop.
 #[derive(Debug)]
-pub struct Record {
+pub struct AccessRecord {
     /// When its head was complete.
     pub begun: Instant,
     /// Its number, as answered.
@@ -64,15 +64,15 @@ pub struct Record {
     /// Connections to the gateway tried.
     pub attempts: u32,
     stream: Option<(StreamKind, OpenStream)>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
     /// What went over it, if it is a WebSocket.
-    pub socket: Option<Box<SocketRecord>>,
+    pub socket: Option<Box<WebSocketRecord>>,
     emitted: bool,
 }
 
 /// The facts of one WebSocket.
 #[derive(Debug, Default)]
-pub struct SocketRecord {
+pub struct WebSocketRecord {
     /// The scopes its `connect` asked for.
     pub asked: Option<String>,
     /// What went to the gateway and to the client, once it is known.
@@ -83,10 +83,10 @@ pub struct SocketRecord {
     pub closed_by: Option<&'static str>,
 }
 
-impl Record {
+impl AccessRecord {
     /// A record that knows nothing yet but its number.
     #[must_use]
-    pub fn begin(tower: Arc<Watchtower>, request_id: Arc<str>, generation: u64, peer: Option<IpAddr>) -> Self {
+    pub fn begin(telemetry: Arc<Telemetry>, request_id: Arc<str>, generation: u64, peer: Option<IpAddr>) -> Self {
         Self {
             begun: Instant::now(),
             request_id,
@@ -108,7 +108,7 @@ impl Record {
             cause: None,
             attempts: 0,
             stream: None,
-            tower,
+            telemetry,
             socket: None,
             emitted: false,
         }
@@ -117,19 +117,19 @@ impl Record {
     /// The metrics it counts in.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        self.tower.metrics()
+        self.telemetry.metrics()
     }
 
     /// What its principal, and every other, uses at the moment.
     #[must_use]
     pub fn quotas(&self) -> &Quotas {
-        self.tower.quotas()
+        self.telemetry.quotas()
     }
 
     /// Takes the record to where the rest of it is known; nothing is said here any more.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let mut silent = Self::begin(self.tower.clone(), self.request_id.clone(), self.generation, self.peer);
+        let mut silent = Self::begin(self.telemetry.clone(), self.request_id.clone(), self.generation, self.peer);
         silent.emitted = true;
         std::mem::replace(self, silent)
     }
@@ -162,7 +162,7 @@ impl Record {
 
     /// The answer is a stream of this kind, and begins.
     pub fn stream_begins(&mut self, kind: StreamKind) {
-        self.stream = Some((kind, self.tower.metrics().stream(kind)));
+        self.stream = Some((kind, self.telemetry.metrics().stream(kind)));
         if self.may_write(false) {
             self.say("stream begins");
         }
@@ -171,8 +171,8 @@ impl Record {
     /// Whoever nobody proved may not fill the log, nor may whoever is refused all the time.
     fn may_write(&self, refused: bool) -> bool {
         match &self.principal {
-            None => self.tower.may_write(Bounded::Unproven),
-            Some(_) => !refused || self.tower.may_write(Bounded::Refused),
+            None => self.telemetry.may_write(LogBucket::Unproven),
+            Some(_) => !refused || self.telemetry.may_write(LogBucket::Refused),
         }
     }
 
@@ -197,7 +197,7 @@ impl Record {
             return;
         }
         let decision = self.decision();
-        self.tower.metrics().ended(Ended {
+        self.telemetry.metrics().ended(RequestEnd {
             route: self.route.as_ref().map_or(RouteLabel::None, |r| r.label),
             decision,
             source: self.source().unwrap_or(SourceLabel::None),
@@ -211,12 +211,12 @@ impl Record {
             requested: self.requested.as_ref(),
         });
         if let Some(refusal) = &self.refusal {
-            self.tower.refused(self.shown(refusal));
+            self.telemetry.refused(self.shown(refusal));
         }
         if self.refusal.as_ref().is_some_and(|r| r.code().is_gateway_failure()) {
-            self.tower.gateway(false, Instant::now());
+            self.telemetry.gateway(false, Instant::now());
         } else if let Some(at) = self.first_byte {
-            self.tower.gateway(true, at);
+            self.telemetry.gateway(true, at);
         }
         if self.may_write(decision == Decision::Deny) {
             self.say("request ends");
@@ -224,9 +224,9 @@ impl Record {
     }
 
     /// What is remembered of it, refused as it was.
-    fn shown(&self, refusal: &Refusal) -> Shown {
+    fn shown(&self, refusal: &Refusal) -> RecentRefusal {
         let path: String = self.path().chars().take(120).collect();
-        Shown {
+        RecentRefusal {
             at: Timestamp::now(),
             request_id: self.request_id.to_string(),
             request: format!("{} {}", self.method, if path.is_empty() { "(not judged)" } else { &path }),
@@ -247,7 +247,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for AccessRecord {
     fn drop(&mut self) {
         self.emit();
     }
@@ -260,15 +260,15 @@ mod tests {
 
     #[test]
     fn a_storm_of_refusals_is_bounded_in_memory_and_lines() {
-        let tower = Arc::new(Watchtower::new().unwrap());
+        let telemetry = Arc::new(Telemetry::new().unwrap());
         for i in 0..10_000 {
-            let mut record = Record::begin(tower.clone(), Arc::from(format!("{i}")), 1, None);
+            let mut record = AccessRecord::begin(telemetry.clone(), Arc::from(format!("{i}")), 1, None);
             record.refusal = Some(Refusal::CredentialMissing);
             record.status = 401;
         }
-        assert_eq!(tower.refusals().len(), 50);
-        assert_eq!(tower.refusals()[0].request_id, "9999");
-        let text = String::from_utf8(tower.metrics().render(&crate::metrics::State::default())).unwrap();
+        assert_eq!(telemetry.refusals().len(), 50);
+        assert_eq!(telemetry.refusals()[0].request_id, "9999");
+        let text = String::from_utf8(telemetry.metrics().render(&crate::metrics::Gauges::default())).unwrap();
         assert!(text.contains("scopeshim_refusals_total{reason=\"credential_missing\"} 10000"));
         let suppressed = text.lines().find(|l| l.starts_with("scopeshim_access_lines_suppressed_total")).unwrap();
         assert!(!suppressed.ends_with(" 0"), "{suppressed}");

@@ -6,19 +6,19 @@
 mod endpoint;
 mod status;
 
-pub use crate::label::Door;
+pub use crate::label::AdminEndpoint;
 pub use endpoint::PLACES;
 pub use status::Status;
 
-use crate::gateway_probe::Gateway;
+use crate::gateway_probe::GatewayMonitor;
 use crate::host::Host;
-use crate::jwks_cache::Issuers;
+use crate::jwks_cache::JwksCache;
 use crate::listener::Connections;
-use crate::metrics::State;
+use crate::metrics::Gauges;
 use crate::policy::Policy;
 use crate::reload::{Reload, Reloader, Verdict};
 use crate::tailscale::Tailnet;
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use endpoint::{Budget, HEAD, LIFETIME, MAX_HEAD};
@@ -42,7 +42,7 @@ base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Everything that is asked for an answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct AdminState {
     /// For reloads.
     pub reload: Reload,
     /// For how the configuration stands.
@@ -52,26 +52,26 @@ pub struct Asked {
     /// For the connections.
     pub connections: Arc<Connections>,
     /// For the issuers' keys.
-    pub issuers: Arc<Issuers>,
+    pub issuers: Arc<JwksCache>,
     /// For how tailscaled is.
     pub tailnet: Arc<Tailnet>,
     /// For metrics and refusals.
-    pub tower: Arc<Watchtower>,
+    pub telemetry: Arc<Telemetry>,
     /// For what is known of the gateway.
-    pub gateway: Arc<Gateway>,
+    pub gateway: Arc<GatewayMonitor>,
 }
 
 /// What the process can be asked.
 #[derive(Debug)]
 pub struct Admin {
-    asked: Asked,
-    budgets: [Arc<Budget>; <Door as strum::VariantArray>::VARIANTS.len()],
+    asked: AdminState,
+    budgets: [Arc<Budget>; <AdminEndpoint as strum::VariantArray>::VARIANTS.len()],
 }
 
 impl Admin {
     /// Answers for this process.
     #[must_use]
-    pub fn new(asked: Asked) -> Self {
+    pub fn new(asked: AdminState) -> Self {
         Self { asked, budgets: Default::default() }
     }
 
@@ -79,17 +79,17 @@ impl Admin {
     pub(crate) async fn serve(
         self: Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        door: Door,
+        door: AdminEndpoint,
     ) {
         let [socket, port, metrics] = &self.budgets;
         let budget = match door {
-            Door::Socket => socket,
-            Door::Address => port,
-            Door::MetricsAddress => metrics,
+            AdminEndpoint::Socket => socket,
+            AdminEndpoint::Address => port,
+            AdminEndpoint::MetricsAddress => metrics,
         };
         let (place, lost) = budget.take();
         if lost {
-            self.asked.tower.metrics().door_crowded(door);
+            self.asked.telemetry.metrics().door_crowded(door);
         }
         let busy = place.busy();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -112,15 +112,15 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>, door: Door) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>, door: AdminEndpoint) -> Response<Full<Bytes>> {
         if !is_plain(request) {
             return json_answer(400, &json!({"error": "send a plain path and one Host header"}));
         }
-        if door == Door::Address && !is_named_locally(request.headers()) {
+        if door == AdminEndpoint::Address && !is_named_locally(request.headers()) {
             return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
         }
         let watched = ["/livez", "/readyz", "/metrics"];
-        if door == Door::MetricsAddress && !watched.contains(&request.uri().path()) {
+        if door == AdminEndpoint::MetricsAddress && !watched.contains(&request.uri().path()) {
             return json_answer(404, &json!({"error": "there is nothing here", "paths": watched}));
         }
         match (request.method(), request.uri().path()) {
@@ -128,11 +128,11 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(door),
             (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
             (&Method::GET | &Method::HEAD, "/" | "/status") => self.status(request.headers()),
-            (&Method::POST, "/reload") if door == Door::Socket => match self.asked.reload.now().await {
+            (&Method::POST, "/reload") if door == AdminEndpoint::Socket => match self.asked.reload.now().await {
                 Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &self.told(&verdict)),
                 None => json_answer(503, &json!({"error": "the process is ending"})),
             },
-            (&Method::POST, "/revoke") if door == Door::Socket => self.revoke(request.uri().query()).await,
+            (&Method::POST, "/revoke") if door == AdminEndpoint::Socket => self.revoke(request.uri().query()).await,
             (&Method::POST, "/reload" | "/revoke") => {
                 json_answer(403, &json!({"error": "what changes anything is asked for on the unix socket"}))
             }
@@ -168,11 +168,11 @@ impl Admin {
         value
     }
 
-    fn ready(&self, door: Door) -> Response<Full<Bytes>> {
+    fn ready(&self, door: AdminEndpoint) -> Response<Full<Bytes>> {
         let waiting = Status::of(&self.asked).waiting_for;
         let ready = waiting.is_empty();
         let said = match door {
-            Door::MetricsAddress => json!({"ready": ready}),
+            AdminEndpoint::MetricsAddress => json!({"ready": ready}),
             _ => json!({"ready": ready, "waiting_for": waiting}),
         };
         json_answer(if ready { 200 } else { 503 }, &said)
@@ -181,7 +181,7 @@ impl Admin {
     fn metrics(&self) -> Response<Full<Bytes>> {
         let standing = self.asked.reloader.standing();
         let policy = self.asked.policy.load();
-        let state = State {
+        let state = Gauges {
             connections: self.asked.connections.count(),
             most: self.asked.connections.most(),
             generation: standing.generation,
@@ -198,10 +198,10 @@ impl Admin {
                 })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
-            limits: self.asked.tower.quotas().series(&policy),
+            limits: self.asked.telemetry.quotas().series(&policy),
             tailnet_silent: self.asked.tailnet.trouble().is_some(),
         };
-        answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.tower.metrics().render(&state))
+        answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.telemetry.metrics().render(&state))
     }
 
     fn status(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {

@@ -1,22 +1,22 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
-use crate::admin::{Admin, Asked, Door};
-use crate::auth_throttle::Guessing;
-use crate::config::{Config, Fixed, Limits, Listed, Listen, ListenAddress, ListenerIdentity};
+use crate::admin::{Admin, AdminEndpoint, AdminState};
+use crate::auth_throttle::AuthThrottle;
+use crate::config::{BootstrapConfig, Config, Limits, Listen, ListenAddress, ListenerIdentity, TokenList};
 use crate::descriptors;
-use crate::files::Sighting;
-use crate::gateway_probe::Gateway;
+use crate::files::FileFingerprint;
+use crate::gateway_probe::GatewayMonitor;
 use crate::hostnames::HostNames;
-use crate::identity_providers::Sources;
-use crate::jwks_cache::Issuers;
+use crate::identity_providers::IdentityProviders;
+use crate::jwks_cache::JwksCache;
 use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
-use crate::reload::{self, Reload, Reloader, Wishes};
+use crate::reload::{self, Reload, ReloadRequests, Reloader};
 use crate::systemd::{self, Inherited};
 use crate::tailscale::Tailnet;
-use crate::telemetry::Watchtower;
-use crate::tls::{self, Present};
+use crate::telemetry::Telemetry;
+use crate::tls::{self, CertificateResolver};
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp as _;
@@ -59,7 +59,7 @@ pub struct Provenance {
     /// Its text, as it is in force.
     pub text: String,
     /// Every file whose change matters.
-    pub files: Vec<Sighting>,
+    pub files: Vec<FileFingerprint>,
     /// Set where this is the last good text, because the present one is broken.
     pub last_good: Option<LastGood>,
 }
@@ -70,20 +70,20 @@ pub struct LastGood {
     /// The names of the tokens that it did not take over, because they were revoked since.
     pub withheld: Vec<String>,
     /// The tokens that the present file lists, as far as it can be read.
-    pub listed: Option<Listed>,
+    pub listed: Option<TokenList>,
 }
 
 /// A process that is ready to serve: its sockets are bound, its policy compiled.
 pub struct App {
-    fixed: Fixed,
+    fixed: BootstrapConfig,
     policy: Arc<ArcSwap<Policy>>,
     listeners: Vec<Listener>,
     connections: Arc<Connections>,
-    gateway: Arc<Gateway>,
+    gateway: Arc<GatewayMonitor>,
     proxy: Arc<HttpProxy<Proxy>>,
-    issuers: Arc<Issuers>,
+    issuers: Arc<JwksCache>,
     tailnet: Arc<Tailnet>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
     live: Option<LiveConfig>,
 }
 
@@ -91,9 +91,9 @@ pub struct App {
 struct LiveConfig {
     reloader: Arc<Reloader>,
     reload: Reload,
-    wishes: Wishes,
-    files: Vec<Sighting>,
-    doors: Vec<(Listener, Door)>,
+    wishes: ReloadRequests,
+    files: Vec<FileFingerprint>,
+    doors: Vec<(Listener, AdminEndpoint)>,
 }
 
 /// How a stop went.
@@ -114,8 +114,9 @@ impl App {
     pub async fn build(config: Config, from: Option<Provenance>) -> Result<Self, StartError> {
         let Config { fixed, live } = config;
         let mut inherited = Inherited::take();
-        let shown: Vec<_> = live.certificates.iter().map(|c| c.clone().map(|c| Arc::new(Present::new(c)))).collect();
-        let bind = |(listen, shown): (&Listen, &Option<Arc<Present>>)| {
+        let shown: Vec<_> =
+            live.certificates.iter().map(|c| c.clone().map(|c| Arc::new(CertificateResolver::new(c)))).collect();
+        let bind = |(listen, shown): (&Listen, &Option<Arc<CertificateResolver>>)| {
             let tls = shown.clone().map(tls::terms).transpose().map_err(std::io::Error::other)?;
             let listener = Listener::inherit_or_bind(&listen.address, &mut inherited)?;
             Ok::<_, StartError>(listener.with_identity(listen.identity).with_tls(tls))
@@ -126,9 +127,9 @@ impl App {
         }
         let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Arc::new(Upstream::new(fixed.gateway.clone()).await?);
-        let tower = Arc::new(Watchtower::new().map_err(std::io::Error::other)?);
-        count_panics(tower.clone());
-        let issuers = Arc::new(Issuers::new(&fixed.state_dir));
+        let telemetry = Arc::new(Telemetry::new().map_err(std::io::Error::other)?);
+        count_panics(telemetry.clone());
+        let issuers = Arc::new(JwksCache::new(&fixed.state_dir));
         let slots = issuers.adopt(&live.issuers);
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
         for issuer in issuers.ready().await {
@@ -139,7 +140,7 @@ impl App {
         }
         let connections = Arc::new(Connections::new(
             Limits { connections: affordable(fixed.limits.connections), ..fixed.limits.clone() },
-            tower.clone(),
+            telemetry.clone(),
         ));
         let live = from.map(|from| {
             let reloader = Reloader::new(
@@ -161,14 +162,14 @@ impl App {
         });
         let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
         let names = Arc::new(HostNames::of_this_machine());
-        let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), tower.clone()));
-        let sources = Arc::new(Sources {
+        let tailnet = Arc::new(Tailnet::new(&fixed.tailscaled, used, names.clone(), telemetry.clone()));
+        let sources = Arc::new(IdentityProviders {
             issuers: issuers.clone(),
             tailnet: tailnet.clone(),
             names,
-            guessing: Guessing::default(),
+            guessing: AuthThrottle::default(),
         });
-        let gateway = Arc::new(Gateway::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
+        let gateway = Arc::new(GatewayMonitor::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
         let sockets = Sockets::new(
             policy.clone(),
             sources.clone(),
@@ -177,9 +178,9 @@ impl App {
             fixed.limits.unproven,
         );
         let sockets = Arc::new(sockets);
-        let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, tower.clone(), fixed.limits.clone());
+        let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, telemetry.clone(), fixed.limits.clone());
         let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy));
-        Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tailnet, tower, live })
+        Ok(Self { fixed, policy, listeners, connections, gateway, proxy, issuers, tailnet, telemetry, live })
     }
 
     /// The addresses as bound.
@@ -195,7 +196,7 @@ impl App {
 
     /// The gateway, as it is known.
     #[must_use]
-    pub fn gateway(&self) -> Arc<Gateway> {
+    pub fn gateway(&self) -> Arc<GatewayMonitor> {
         self.gateway.clone()
     }
 
@@ -214,19 +215,19 @@ impl App {
             accepting.spawn(accept(listener, self.connections.clone(), self.proxy.clone(), stopped.clone()));
         }
         let mut background = JoinSet::new();
-        background.spawn(sweep(self.connections.clone(), self.tower.clone()));
+        background.spawn(sweep(self.connections.clone(), self.telemetry.clone()));
         let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
         background.spawn(self.tailnet.clone().follow());
         if let Some(live) = self.live {
-            let admin = Arc::new(Admin::new(Asked {
+            let admin = Arc::new(Admin::new(AdminState {
                 reload: live.reload,
                 reloader: live.reloader.clone(),
                 policy: self.policy.clone(),
                 connections: self.connections.clone(),
                 issuers: self.issuers.clone(),
                 tailnet: self.tailnet.clone(),
-                tower: self.tower.clone(),
+                telemetry: self.telemetry.clone(),
                 gateway: self.gateway.clone(),
             }));
             for (listener, door) in live.doors {
@@ -247,7 +248,7 @@ impl App {
         let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
         // Aborted tasks drop their sockets' files.
         background.shutdown().await;
-        self.tower.sum_up();
+        self.telemetry.sum_up();
         outcome
     }
 }
@@ -268,18 +269,18 @@ fn affordable(wanted: usize) -> usize {
     wanted.min(most)
 }
 
-fn doors(fixed: &Fixed) -> Result<Vec<(Listener, Door)>, StartError> {
+fn doors(fixed: &BootstrapConfig) -> Result<Vec<(Listener, AdminEndpoint)>, StartError> {
     if let Some(dir) = fixed.admin.socket.parent() {
         std::fs::create_dir_all(dir)
             .map_err(|e| std::io::Error::new(e.kind(), format!("{} cannot be made: {e}", dir.display())))?;
     }
     let socket = ListenAddress::Unix { path: fixed.admin.socket.clone(), mode: fixed.admin.mode };
-    let mut doors = vec![(Listener::bind(&socket)?, Door::Socket)];
+    let mut doors = vec![(Listener::bind(&socket)?, AdminEndpoint::Socket)];
     if let Some(address) = fixed.admin.address {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::Address));
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::Address));
     }
     if let Some(address) = fixed.admin.metrics {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, Door::MetricsAddress));
+        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::MetricsAddress));
     }
     Ok(doors)
 }
@@ -352,7 +353,7 @@ async fn serve(
     }
 }
 
-async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
+async fn answer(listener: Listener, door: AdminEndpoint, admin: Arc<Admin>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw().0, door))),
@@ -364,20 +365,20 @@ async fn answer(listener: Listener, door: Door, admin: Arc<Admin>) {
     }
 }
 
-async fn sweep(connections: Arc<Connections>, tower: Arc<Watchtower>) {
+async fn sweep(connections: Arc<Connections>, telemetry: Arc<Telemetry>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         connections.sweep();
-        tower.sum_up();
-        tower.quotas().sweep();
+        telemetry.sum_up();
+        telemetry.quotas().sweep();
     }
 }
 
 /// A panic ends one request and not the process; it is counted, and said.
-fn count_panics(tower: Arc<Watchtower>) {
+fn count_panics(telemetry: Arc<Telemetry>) {
     std::panic::set_hook(Box::new(move |panic| {
-        tower.metrics().panicked();
+        telemetry.metrics().panicked();
         let place = panic.location().map(ToString::to_string);
         tracing::error!(
             place,

@@ -40,20 +40,20 @@ enum Verdict {
 
 /// The wrong credentials of late, by address.
 #[derive(Debug)]
-pub struct Guessing {
+pub struct AuthThrottle {
     /// For each address, when all its wrong credentials will be forgotten, in milliseconds.
     addresses: Cache<Block, Arc<AtomicU64>>,
     held: Semaphore,
     begun: Instant,
 }
 
-impl Default for Guessing {
+impl Default for AuthThrottle {
     fn default() -> Self {
         Self { addresses: Cache::new(ADDRESSES), held: Semaphore::new(HELD), begun: Instant::now() }
     }
 }
 
-impl Guessing {
+impl AuthThrottle {
     /// Passes on why a caller was not proven, later or not at all where that was a guess like many
     /// before it.
     pub async fn answer(&self, refusal: Refusal, peer: Option<IpAddr>) -> Refusal {
@@ -68,9 +68,9 @@ impl Guessing {
                     tokio::time::sleep(delay).await;
                     refusal
                 }
-                Err(_) => Refusal::Guessing { retry_after: 1 },
+                Err(_) => Refusal::AuthThrottle { retry_after: 1 },
             },
-            Verdict::TurnAway(retry_after) => Refusal::Guessing { retry_after },
+            Verdict::TurnAway(retry_after) => Refusal::AuthThrottle { retry_after },
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn answers_are_held_back_ever_longer_and_then_not_given() {
-        let guessing = Guessing::default();
+        let guessing = AuthThrottle::default();
         let all: Vec<Verdict> = (0..9).map(|_| guessing.judge(Some(v4(1)), 0)).collect();
         let delays: Vec<Verdict> = DELAYS.iter().map(|ms| Verdict::Answer(Duration::from_millis(*ms))).collect();
         assert_eq!(all[..8], delays);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_spray_of_addresses_is_bounded_and_does_not_help_who_goes_on_guessing() {
-        let guessing = Guessing::default();
+        let guessing = AuthThrottle::default();
         let mut answered = 0;
         for n in 0..200_000u32 {
             guessing.judge(Some(v4(1_000_000 + n)), 0);
@@ -157,7 +157,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_second_sees_more_than_ten_answers(pauses in prop::collection::vec(0u64..400, 1..400)) {
-            let guessing = Guessing::default();
+            let guessing = AuthThrottle::default();
             let (mut now, mut answered) = (0, Vec::new());
             for pause in pauses {
                 now += pause;
@@ -182,7 +182,7 @@ mod tests {
 
         #[test]
         fn the_table_is_bounded_whatever_comes(seed in any::<u64>(), many in 17_000usize..40_000) {
-            let guessing = Guessing::default();
+            let guessing = AuthThrottle::default();
             let mut x = seed | 1;
             for _ in 0..many {
                 x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

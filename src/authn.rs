@@ -14,7 +14,7 @@ pub mod tailscale;
 pub use issuer::Verified;
 pub use principal::{Identity, Principal};
 
-use crate::config::{Live, Token};
+use crate::config::{DynamicConfig, Token};
 use crate::headers::fold;
 use crate::jwks::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
@@ -24,12 +24,12 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use issuer::Trusted;
 use jiff::Timestamp;
-use principal::Proof;
+use principal::Evidence;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tailscale::Seen;
+use tailscale::WhoisResult;
 
 /// Reads the bearer token out of a request's headers (RFC 6750 §2.1).
 ///
@@ -78,13 +78,13 @@ pub enum Credential<'a> {
     /// A JWT, and the header it came in, where that is not `Authorization`.
     Jwt(&'a str, Option<&'a HeaderName>),
     /// None, and this is what the tailnet says of the caller.
-    Tailnet(&'a Arc<Seen>),
+    Tailnet(&'a Arc<WhoisResult>),
 }
 
 impl Authenticator {
     /// Compiles what the configuration says; `slots` are where the issuers' keys are, in its order.
     #[must_use]
-    pub fn new(live: &Live, slots: &[Arc<KeySlot>]) -> Self {
+    pub fn new(live: &DynamicConfig, slots: &[Arc<KeySlot>]) -> Self {
         let principal =
             |name: &str, identity, proof| Principal { name: Arc::from(name), identity, valid_until: None, proof };
         let accepted = live.gateway_secret.as_ref().and(live.gateway_auth.secret()).map(Secret::hash);
@@ -93,12 +93,13 @@ impl Authenticator {
         assertions.dedup();
         Self {
             tokens: live.tokens.iter().enumerate().map(|(index, token)| NamedToken::new(index, token)).collect(),
-            gateway_secret: accepted
-                .map(|hash| (hash, Arc::new(principal("gateway-secret", Identity::GatewaySecret, Proof::Hash(hash))))),
+            gateway_secret: accepted.map(|hash| {
+                (hash, Arc::new(principal("gateway-secret", Identity::GatewaySecret, Evidence::Hash(hash))))
+            }),
             anonymous: live
                 .anonymous
                 .as_ref()
-                .map(|a| (a.cidrs.clone(), Arc::new(principal("anonymous", Identity::Anonymous, Proof::Place)))),
+                .map(|a| (a.cidrs.clone(), Arc::new(principal("anonymous", Identity::Anonymous, Evidence::Place)))),
             issuers: live
                 .issuers
                 .iter()
@@ -206,7 +207,7 @@ impl Authenticator {
             name: Arc::from(name),
             identity: Identity::Issuer(index),
             valid_until: Some(valid_until),
-            proof: Proof::Jwt(Box::new(verified)),
+            proof: Evidence::Jwt(Box::new(verified)),
         })
     }
 
@@ -221,11 +222,11 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Principal>, Refusal> {
         match &principal.proof {
-            Proof::Place => self.anonymous(peer),
-            Proof::Hash(hash) => self.known(*hash, peer, now),
-            Proof::Tailnet(seen) if seen.is_outdated() => Err(Refusal::Tailnet(TailnetFault::Changed)),
-            Proof::Tailnet(_) => Ok(principal.clone()),
-            Proof::Jwt(said) => {
+            Evidence::Place => self.anonymous(peer),
+            Evidence::Hash(hash) => self.known(*hash, peer, now),
+            Evidence::Tailnet(seen) if seen.is_outdated() => Err(Refusal::Tailnet(TailnetFault::Changed)),
+            Evidence::Tailnet(_) => Ok(principal.clone()),
+            Evidence::Jwt(said) => {
                 let theirs = |t: &Trusted| t.issuer.name == said.issuer;
                 let (index, trusted) =
                     self.issuers.iter().enumerate().find(|(_, t)| theirs(t)).ok_or(Refusal::Jwt(JwtFault::Issuer))?;
@@ -245,18 +246,18 @@ impl Authenticator {
                     name: principal.name.clone(),
                     identity: Identity::Issuer(index),
                     valid_until: Some(until),
-                    proof: Proof::Jwt(Box::new(again)),
+                    proof: Evidence::Jwt(Box::new(again)),
                 }))
             }
         }
     }
 
-    fn tailnet(seen: Arc<Seen>) -> Arc<Principal> {
+    fn tailnet(seen: Arc<WhoisResult>) -> Arc<Principal> {
         Arc::new(Principal {
             name: Arc::from(seen.peer().name()),
             identity: Identity::Tailnet,
             valid_until: None,
-            proof: Proof::Tailnet(seen),
+            proof: Evidence::Tailnet(seen),
         })
     }
 
@@ -285,7 +286,7 @@ impl NamedToken {
             name: token.name.clone(),
             identity: Identity::Token(index),
             valid_until: token.expires,
-            proof: Proof::Hash(token.hash),
+            proof: Evidence::Hash(token.hash),
         };
         (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
     }
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn only_one_bearer_is_read() {
-        let live = Live::closed();
+        let live = DynamicConfig::closed();
         let authn = Authenticator::new(&live, &[]);
         let read = |lines: &[&str]| authn.credential(&headers(lines)).map(|c| matches!(c, Credential::Opaque(b"abc")));
         assert!(matches!(authn.credential(&headers(&[])), Ok(Credential::Absent)));
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_bad_bearer_never_becomes_anonymous() {
-        let mut live = Live::closed();
+        let mut live = DynamicConfig::closed();
         live.anonymous = Some(Anonymous { scopes: ScopeSet::empty(), cidrs: vec!["0.0.0.0/0".parse().unwrap()] });
         live.tokens = vec![token("a", "secret-a")];
         let authn = Authenticator::new(&live, &[]);
@@ -393,7 +394,7 @@ mod tests {
         t.not_before = Some("2026-01-01T00:00:00Z".parse().unwrap());
         t.expires = Some("2026-02-01T00:00:00Z".parse().unwrap());
         t.cidrs = vec!["10.0.0.0/8".parse().unwrap()];
-        let mut live = Live::closed();
+        let mut live = DynamicConfig::closed();
         live.tokens = vec![t];
         let authn = Authenticator::new(&live, &[]);
         let at = |now: &str, peer: Option<&str>| {

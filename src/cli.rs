@@ -41,7 +41,7 @@ enum Verb {
     /// Serve: stand in front of the gateway until told to stop
     Run(ConfigFile),
     /// Have the running process read its configuration again, and wait for the verdict
-    Reload(admin_client::Running),
+    Reload(admin_client::RunningProcess),
     /// Say how the running process is
     Status(status::Args),
     /// Watch the running process

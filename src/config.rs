@@ -16,19 +16,20 @@ mod principal_limits;
 mod token_list;
 mod validate;
 
-pub use bootstrap::{Admin, Fixed, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
+pub use bootstrap::{Admin, BootstrapConfig, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
 pub use dynamic::{
-    Anonymous, Excess, GatewayAuth, HeaderRule, HeaderRules, Live, OwnDevice, Token, TrustedProxy, WebSocketRules,
+    Anonymous, DynamicConfig, Excess, GatewayAuth, HeaderRule, HeaderRules, OwnDevice, Token, TrustedProxy,
+    WebSocketRules,
 };
-pub use grant::{Asks, Conditions, GrantRule, Subject, Supposition, TailnetCapability, TailnetSubject, Trial};
+pub use grant::{Asks, Conditions, GrantRule, PolicyTest, SimulatedCaller, Subject, TailnetCapability, TailnetSubject};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
 pub use limits::{BodySizes, Limits, Pace, Unproven};
 pub use principal_limits::{PrincipalLimits, Rate};
-pub use token_list::{Listed, listed};
+pub use token_list::{TokenList, listed};
 
-use crate::files::Sighting;
+use crate::files::FileFingerprint;
 use diagnostic::{Problem, Problems, Severity, Source};
-use environment::{Remembering, Surroundings};
+use environment::{Environment, RecordingEnvironment};
 use std::ops::Range;
 use std::path::Path;
 
@@ -36,9 +37,9 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Config {
     /// What needs a restart to change.
-    pub fixed: Fixed,
+    pub fixed: BootstrapConfig,
     /// What a reload changes.
-    pub live: Live,
+    pub live: DynamicConfig,
 }
 
 /// A configuration file that was read: its text, what is wrong with it, and what it says if
@@ -52,7 +53,7 @@ pub struct Loaded {
     /// What it says; `None` if there is an error among the problems.
     pub config: Option<Config>,
     /// The files it was read from, as they looked before.
-    pub files: Vec<Sighting>,
+    pub files: Vec<FileFingerprint>,
 }
 
 impl Loaded {
@@ -81,8 +82,8 @@ impl Loaded {
 ///
 /// # Errors
 /// When the file itself cannot be read.
-pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loaded> {
-    let before = Sighting::of(path);
+pub fn load(path: &Path, surroundings: &dyn Environment) -> std::io::Result<Loaded> {
+    let before = FileFingerprint::of(path);
     let text = std::fs::read_to_string(path)?;
     let mut loaded = parse(Source::new(path.display().to_string(), text), surroundings);
     loaded.files.push(before);
@@ -91,9 +92,9 @@ pub fn load(path: &Path, surroundings: &dyn Surroundings) -> std::io::Result<Loa
 
 /// Validates a configuration text.
 #[must_use]
-pub fn parse(source: Source, surroundings: &dyn Surroundings) -> Loaded {
+pub fn parse(source: Source, surroundings: &dyn Environment) -> Loaded {
     let mut problems = Problems::default();
-    let surroundings = Remembering::new(surroundings);
+    let surroundings = RecordingEnvironment::new(surroundings);
     let config = parse::read(&source.text, &mut problems)
         .and_then(|file| validate::validate(&file, &source, &surroundings, &mut problems));
     let config = if problems.any_error() { None } else { config };

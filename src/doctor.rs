@@ -22,7 +22,7 @@ use std::path::Path;
 
 /// What to prove, and with what.
 #[derive(Debug)]
-pub struct Examination<'a> {
+pub struct DoctorOptions<'a> {
     /// The configuration file.
     pub config: &'a Path,
     /// A client's token; without one the gateway's secret or the anonymous caller serves.
@@ -111,7 +111,7 @@ impl Log {
 }
 
 /// Examines the whole chain.
-pub async fn examine(what: Examination<'_>) -> Report {
+pub async fn examine(what: DoctorOptions<'_>) -> Report {
     let mut log = Log::default();
     let (outcome, config) = configuration(what.config);
     log.note("config", outcome);

@@ -38,14 +38,14 @@ pub struct Seen {
 
 /// The stand-in.
 #[derive(Debug)]
-pub struct StandIn {
+pub struct FakeGateway {
     secret: String,
     pause: Duration,
     seen: Mutex<Vec<Seen>>,
     open_streams: AtomicUsize,
 }
 
-impl StandIn {
+impl FakeGateway {
     /// A stand-in with this token and this pause between the events of a stream.
     #[must_use]
     pub fn new(secret: &str, pause: Duration) -> Arc<Self> {
@@ -197,10 +197,10 @@ impl StandIn {
 }
 
 /// Counts an open stream.
-struct Open(Arc<StandIn>);
+struct Open(Arc<FakeGateway>);
 
 impl Open {
-    fn new(of: Arc<StandIn>) -> Self {
+    fn new(of: Arc<FakeGateway>) -> Self {
         of.open_streams.fetch_add(1, Ordering::SeqCst);
         Self(of)
     }

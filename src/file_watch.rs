@@ -1,6 +1,6 @@
 //! Notices when files change: by the system's word where there is one, by looking in any case.
 
-use crate::files::Sighting;
+use crate::files::FileFingerprint;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ const REST: Duration = Duration::from_millis(300);
 /// Watches some files.
 #[derive(Debug)]
 pub struct Watch {
-    files: Vec<Sighting>,
-    words: mpsc::UnboundedReceiver<Word>,
+    files: Vec<FileFingerprint>,
+    words: mpsc::UnboundedReceiver<FileEvent>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<(PathBuf, u64)>,
     next_look: Instant,
@@ -28,7 +28,7 @@ pub struct Watch {
 
 /// What the system says of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum FileEvent {
     /// Somebody writes.
     Writing,
     /// Something is complete: closed, renamed, removed.
@@ -38,7 +38,7 @@ enum Word {
 impl Watch {
     /// Watches these files, as they looked before they were read.
     #[must_use]
-    pub fn new(files: Vec<Sighting>) -> Self {
+    pub fn new(files: Vec<FileFingerprint>) -> Self {
         let (send, words) = mpsc::unbounded_channel();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if let Some(word) = event.ok().and_then(|e| word(e.kind)) {
@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// Watches these files instead, as they looked before they were read: a change since then counts.
-    pub fn follow(&mut self, files: Vec<Sighting>) {
+    pub fn follow(&mut self, files: Vec<FileFingerprint>) {
         self.files = files;
         self.arm();
     }
@@ -90,8 +90,8 @@ impl Watch {
             let until = settled.unwrap_or(self.next_look).min(self.next_look);
             tokio::select! {
                 word = self.words.recv() => match word {
-                    Some(Word::Done) if self.differs() => return self.known(),
-                    Some(Word::Writing) if self.differs() => settled = Some(Instant::now() + REST),
+                    Some(FileEvent::Done) if self.differs() => return self.known(),
+                    Some(FileEvent::Writing) if self.differs() => settled = Some(Instant::now() + REST),
                     Some(_) => {}
                     // Without a watcher nobody ever speaks.
                     None => std::future::pending().await,
@@ -114,26 +114,26 @@ impl Watch {
     }
 
     fn differs(&self) -> bool {
-        self.files.iter().any(Sighting::is_stale)
+        self.files.iter().any(FileFingerprint::is_stale)
     }
 
     fn known(&mut self) {
-        self.files = self.files.iter().map(|f| Sighting::of(&f.path)).collect();
+        self.files = self.files.iter().map(|f| FileFingerprint::of(&f.path)).collect();
         self.arm();
     }
 }
 
 /// Our own reading is not news, or every reload would bring about the next.
-fn word(kind: EventKind) -> Option<Word> {
+fn word(kind: EventKind) -> Option<FileEvent> {
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => Some(Word::Done),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => Some(FileEvent::Done),
         EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::To | RenameMode::Both | RenameMode::Any)) => {
-            Some(Word::Done)
+            Some(FileEvent::Done)
         }
-        EventKind::Modify(ModifyKind::Metadata(_)) => Some(Word::Done),
+        EventKind::Modify(ModifyKind::Metadata(_)) => Some(FileEvent::Done),
         EventKind::Access(_) => None,
-        EventKind::Create(_) | EventKind::Modify(_) => Some(Word::Writing),
-        _ => Some(Word::Writing),
+        EventKind::Create(_) | EventKind::Modify(_) => Some(FileEvent::Writing),
+        _ => Some(FileEvent::Writing),
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new(vec![Sighting::of(&file)]);
+        let mut watch = Watch::new(vec![FileFingerprint::of(&file)]);
         let soon = Duration::from_secs(1);
         // In place.
         std::fs::write(&file, "two two").unwrap();
@@ -181,7 +181,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("..1", at("..data")).unwrap();
         std::os::unix::fs::symlink("..data/config.toml", at("config.toml")).unwrap();
-        let mut watch = Watch::new(vec![Sighting::of(&at("config.toml"))]);
+        let mut watch = Watch::new(vec![FileFingerprint::of(&at("config.toml"))]);
         std::os::unix::fs::symlink("..2", at("..data_tmp")).unwrap();
         std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(notices(&mut watch, Duration::from_secs(1)).await);
@@ -192,7 +192,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new(vec![Sighting::of(&file)]);
+        let mut watch = Watch::new(vec![FileFingerprint::of(&file)]);
         let mut open = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
         for _ in 0..5 {
             open.write_all(b"more").unwrap();
@@ -209,7 +209,7 @@ mod tests {
         let file = inner.join("config.toml");
         std::fs::create_dir(&inner).unwrap();
         std::fs::write(&file, "one").unwrap();
-        let mut watch = Watch::new(vec![Sighting::of(&file)]);
+        let mut watch = Watch::new(vec![FileFingerprint::of(&file)]);
         std::fs::remove_dir_all(&inner).unwrap();
         assert!(notices(&mut watch, Duration::from_secs(5)).await, "gone");
         std::fs::create_dir(&inner).unwrap();

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 /// A file, and what it looked like from outside before it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct FileFingerprint {
     /// Its path.
     pub path: PathBuf,
     stamp: Stamp,
@@ -17,7 +17,7 @@ pub struct Sighting {
 /// Device, inode, length, times of change. `None`: not there.
 type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
-impl Sighting {
+impl FileFingerprint {
     /// Looks at a file. Whoever wants to know whether it changes looks before reading it.
     #[must_use]
     pub fn of(path: &Path) -> Self {

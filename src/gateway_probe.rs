@@ -8,7 +8,7 @@ pub mod config_snippets;
 mod findings;
 
 pub use canary_requests::probe;
-pub use findings::{Advice, Findings, Severity, Side, State, Traits};
+pub use findings::{Advice, Capabilities, Findings, ProbeState, Severity, Side};
 
 use crate::config::GatewayAddress;
 use crate::policy::Policy;
@@ -30,14 +30,14 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The gateway as it is known.
 #[derive(Debug)]
-pub struct Gateway {
+pub struct GatewayMonitor {
     address: GatewayAddress,
     policy: Arc<ArcSwap<Policy>>,
     doubt: Arc<Notify>,
     findings: ArcSwap<Findings>,
 }
 
-impl Gateway {
+impl GatewayMonitor {
     /// A gateway nothing is known of yet. `doubt` is rung by whoever meets a gateway that is away or
     /// refuses this proxy's credential.
     #[must_use]
@@ -76,7 +76,7 @@ impl Gateway {
                 say(&self.address, &found);
                 said = found.clone();
             }
-            let answers = matches!(found.state, State::Answers(_));
+            let answers = matches!(found.state, ProbeState::Answers(_));
             self.findings.store(Arc::new(found));
             if answers {
                 pause = RETRY.0;
@@ -105,7 +105,7 @@ impl Gateway {
 
 fn say(address: &GatewayAddress, found: &Findings) {
     let gateway = address.authority();
-    if let State::Answers(traits) = &found.state {
+    if let ProbeState::Answers(traits) = &found.state {
         tracing::info!(
             gateway,
             mode = found.mode,

@@ -15,7 +15,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The gateway's own headers that a caller may have a use for; the policy says who.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Governed {
+pub enum GatewayHeader {
     /// `x-openclaw-agent-id`.
     AgentId,
     /// `x-openclaw-model`.
@@ -26,7 +26,7 @@ pub enum Governed {
     MessageChannel,
 }
 
-impl Governed {
+impl GatewayHeader {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::AgentId, Self::Model, Self::SessionKey, Self::MessageChannel];
 
@@ -48,21 +48,21 @@ pub enum Kind {
     /// The client's own affair: passed on.
     Free,
     /// For the policy to say.
-    Governed(Governed),
+    GatewayHeader(GatewayHeader),
     /// A credential, or the scopes header: read here, never passed on.
     Ours,
     /// A claim about identity, origin or authority, or an alias of such a name: taken out.
     Forged,
 }
 
-/// What kind of header this is in every mode; [`Proof::kind`] knows the mode's own names too.
+/// What kind of header this is in every mode; [`UpstreamCredentials::kind`] knows the mode's own names too.
 pub(crate) fn kind(name: &str) -> Kind {
     match name {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
         _ => {}
     }
-    if let Some(governed) = Governed::ALL.into_iter().find(|g| g.name() == name) {
-        return Kind::Governed(governed);
+    if let Some(governed) = GatewayHeader::ALL.into_iter().find(|g| g.name() == name) {
+        return Kind::GatewayHeader(governed);
     }
     let folded = fold(name);
     if is_owned(&folded) || is_framing_alias(name, &folded) { Kind::Forged } else { Kind::Free }
@@ -302,8 +302,8 @@ mod tests {
     fn governed_and_read_headers_have_their_kind() {
         assert_eq!(kind("x-openclaw-scopes"), Kind::Ours);
         assert_eq!(kind("authorization"), Kind::Ours);
-        for governed in Governed::ALL {
-            assert_eq!(kind(governed.name()), Kind::Governed(governed));
+        for governed in GatewayHeader::ALL {
+            assert_eq!(kind(governed.name()), Kind::GatewayHeader(governed));
         }
     }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Server {
 
 /// One question.
 #[derive(Debug, Clone)]
-pub struct Question<'a> {
+pub struct ClientRequest<'a> {
     /// The method.
     pub method: Method,
     /// The path, with a query if there is one.
@@ -49,7 +49,7 @@ pub struct Question<'a> {
     pub body: Bytes,
 }
 
-impl<'a> Question<'a> {
+impl<'a> ClientRequest<'a> {
     /// A GET with these lines.
     #[must_use]
     pub fn get(path: &'a str, lines: Vec<(HeaderName, HeaderValue)>) -> Self {
@@ -59,7 +59,7 @@ impl<'a> Question<'a> {
 
 /// One answer, its body cut at 64 KiB.
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub struct ClientResponse {
     /// The status.
     pub status: u16,
     /// The header lines.
@@ -68,7 +68,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl ClientResponse {
     /// Whether it is a web page.
     #[must_use]
     pub fn is_html(&self) -> bool {
@@ -111,7 +111,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// [`Fault`]; whether the request was carried out is then unknown, unless it is [`Fault::Connect`].
-pub async fn ask(server: &Server, question: Question<'_>, patience: Duration) -> Result<Answer, Fault> {
+pub async fn ask(server: &Server, question: ClientRequest<'_>, patience: Duration) -> Result<ClientResponse, Fault> {
     whole(open(server, question, patience), patience).await
 }
 
@@ -122,13 +122,16 @@ pub async fn ask(server: &Server, question: Question<'_>, patience: Duration) ->
 pub async fn ask_over(
     stream: TcpStream,
     server: &Server,
-    question: Question<'_>,
+    question: ClientRequest<'_>,
     patience: Duration,
-) -> Result<Answer, Fault> {
+) -> Result<ClientResponse, Fault> {
     whole(send(stream, server, question), patience).await
 }
 
-async fn whole(open: impl Future<Output = Result<Open, Fault>>, patience: Duration) -> Result<Answer, Fault> {
+async fn whole(
+    open: impl Future<Output = Result<OpenResponse, Fault>>,
+    patience: Duration,
+) -> Result<ClientResponse, Fault> {
     let deadline = Instant::now() + patience;
     let whole = async {
         let mut open = open.await?;
@@ -138,14 +141,14 @@ async fn whole(open: impl Future<Output = Result<Open, Fault>>, patience: Durati
             body.extend_from_slice(&piece);
         }
         body.truncate(KEPT);
-        Ok(Answer { status: open.status, headers: std::mem::take(&mut open.headers), body: body.freeze() })
+        Ok(ClientResponse { status: open.status, headers: std::mem::take(&mut open.headers), body: body.freeze() })
     };
     timeout_at(deadline, whole).await.unwrap_or(Err(Fault::Slow(patience)))
 }
 
 /// An answer whose head has come. Dropping it hangs up.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenResponse {
     /// The status.
     pub status: u16,
     /// The header lines.
@@ -154,7 +157,7 @@ pub struct Open {
     connection: tokio::task::JoinHandle<()>,
 }
 
-impl Open {
+impl OpenResponse {
     /// The next piece of the body as it comes; `None` at its end.
     ///
     /// # Errors
@@ -169,7 +172,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenResponse {
     fn drop(&mut self) {
         self.connection.abort();
     }
@@ -179,7 +182,7 @@ impl Drop for Open {
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn open(server: &Server, question: Question<'_>, patience: Duration) -> Result<Open, Fault> {
+pub async fn open(server: &Server, question: ClientRequest<'_>, patience: Duration) -> Result<OpenResponse, Fault> {
     let asked = async {
         match server {
             Server::Tcp(host, port) => {
@@ -195,7 +198,7 @@ pub async fn open(server: &Server, question: Question<'_>, patience: Duration) -
     tokio::time::timeout(patience, asked).await.unwrap_or(Err(Fault::Slow(patience)))
 }
 
-async fn send<S>(stream: S, server: &Server, question: Question<'_>) -> Result<Open, Fault>
+async fn send<S>(stream: S, server: &Server, question: ClientRequest<'_>) -> Result<OpenResponse, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -219,7 +222,7 @@ where
     match sender.send_request(request).await {
         Ok(response) => {
             let (head, body) = response.into_parts();
-            Ok(Open { status: head.status.as_u16(), headers: head.headers, body, connection })
+            Ok(OpenResponse { status: head.status.as_u16(), headers: head.headers, body, connection })
         }
         Err(error) => {
             connection.abort();
@@ -240,20 +243,20 @@ fn broken(error: &hyper::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake_gateway::StandIn;
+    use crate::fake_gateway::FakeGateway;
 
     #[tokio::test]
     async fn it_says_what_it_is_told_and_what_came() {
-        let gateway = StandIn::new("the-secret-of-the-gateway", Duration::ZERO);
+        let gateway = FakeGateway::new("the-secret-of-the-gateway", Duration::ZERO);
         let address = gateway.start().await.unwrap();
         let server = Server::Tcp(address.ip().to_string(), address.port());
         let lines = vec![(HeaderName::from_static("x-a"), HeaderValue::from_static(""))];
-        let answer = ask(&server, Question::get("/v1/models", lines), Duration::from_secs(5)).await.unwrap();
+        let answer = ask(&server, ClientRequest::get("/v1/models", lines), Duration::from_secs(5)).await.unwrap();
         assert_eq!(answer.brief(), "401 Unauthorized");
         let seen = gateway.seen();
         let names: Vec<_> = seen[0].headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["host", "x-a"]);
-        let answer = ask(&server, Question::get("/", vec![]), Duration::from_secs(5)).await.unwrap();
+        let answer = ask(&server, ClientRequest::get("/", vec![]), Duration::from_secs(5)).await.unwrap();
         assert_eq!(answer.brief(), "200 with a web page");
     }
 
@@ -261,7 +264,7 @@ mod tests {
     async fn nobody_there_is_a_fault_of_the_connection() {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let server = Server::Tcp("127.0.0.1".to_owned(), nobody.port());
-        let fault = ask(&server, Question::get("/", vec![]), Duration::from_secs(5)).await.unwrap_err();
+        let fault = ask(&server, ClientRequest::get("/", vec![]), Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(fault, Fault::Connect(_)), "{fault}");
     }
 }

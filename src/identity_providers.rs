@@ -1,34 +1,34 @@
 //! The identity sources that are asked while a request waits: issuers for their keys, tailscaled for
 //! who is at the other end.
 
-use crate::auth_throttle::Guessing;
+use crate::auth_throttle::AuthThrottle;
 use crate::authn::Credential;
-use crate::authn::tailscale::Question;
+use crate::authn::tailscale::WhoisQuestion;
 use crate::hostnames::HostNames;
-use crate::jwks_cache::Issuers;
+use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven};
 use crate::refusal::{Refusal, TailnetFault};
 use crate::tailscale::Tailnet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What the tailnet is to be asked about a caller who presents nothing: [`Question::new`].
-pub type Asking = Result<Option<Question>, TailnetFault>;
+/// What the tailnet is to be asked about a caller who presents nothing: [`WhoisQuestion::new`].
+pub type TailnetQuery = Result<Option<WhoisQuestion>, TailnetFault>;
 
 /// The identity sources of a process.
 #[derive(Debug)]
-pub struct Sources {
+pub struct IdentityProviders {
     /// The issuers' keys.
-    pub issuers: Arc<Issuers>,
+    pub issuers: Arc<JwksCache>,
     /// The tailnet.
     pub tailnet: Arc<Tailnet>,
     /// The names of this machine.
     pub names: Arc<HostNames>,
     /// The wrong credentials of late.
-    pub guessing: Guessing,
+    pub guessing: AuthThrottle,
 }
 
-impl Sources {
+impl IdentityProviders {
     /// Who is calling? What is presented is judged alone; the tailnet is asked about who presents
     /// nothing. The answer to one wrong credential after the other is held back.
     ///
@@ -38,7 +38,7 @@ impl Sources {
         &self,
         policy: &Policy,
         credential: Credential<'_>,
-        asking: &Asking,
+        asking: &TailnetQuery,
         peer: Option<IpAddr>,
     ) -> Result<Proven, Refusal> {
         if !matches!(credential, Credential::Absent) {

@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// The misses of the last while.
 #[derive(Debug, Default)]
-pub struct Joins {
+pub struct JoinCodeLimit {
     open: Mutex<Vec<Attempt>>,
 }
 
@@ -33,12 +33,12 @@ struct Attempt {
 /// One join under way. Dropped without an answer it counts as a miss: the gateway may have seen it.
 #[derive(Debug)]
 pub struct Join {
-    joins: Arc<Joins>,
+    joins: Arc<JoinCodeLimit>,
     number: u64,
     missed: bool,
 }
 
-impl Joins {
+impl JoinCodeLimit {
     /// Lets a caller try a code.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Joins {
     }
 }
 
-impl Joins {
+impl JoinCodeLimit {
     fn attempts(&self) -> MutexGuard<'_, Vec<Attempt>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_caller_who_misses_too_often_waits_and_others_do_not() {
-        let joins = Arc::new(Joins::default());
+        let joins = Arc::new(JoinCodeLimit::default());
         let now = Instant::now();
         for _ in 0..PER_CALLER {
             drop(joins.begin("a", now).unwrap());
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_outstanding_count() {
-        let joins = Arc::new(Joins::default());
+        let joins = Arc::new(JoinCodeLimit::default());
         let now = Instant::now();
         let open: Vec<Join> = (0..PER_CALLER).map(|_| joins.begin("a", now).unwrap()).collect();
         assert_eq!(joins.begin("a", now).unwrap_err(), SOON);
@@ -121,7 +121,7 @@ mod tests {
         fn the_gateway_never_sees_ten_misses_in_a_minute(
             steps in prop::collection::vec((0_u8..6, 0_u64..30, any::<bool>()), 1..200),
         ) {
-            let joins = Arc::new(Joins::default());
+            let joins = Arc::new(JoinCodeLimit::default());
             let mut now = Instant::now();
             let mut seen: Vec<Instant> = Vec::new();
             for (caller, pause, missed) in steps {

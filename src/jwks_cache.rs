@@ -33,7 +33,7 @@ const AT_START: Duration = Duration::from_secs(5);
 
 /// All issuers of a process, by name.
 #[derive(Debug)]
-pub struct Issuers {
+pub struct JwksCache {
     state_dir: PathBuf,
     all: Mutex<HashMap<Arc<str>, Arc<Source>>>,
 }
@@ -104,7 +104,7 @@ pub struct KeyStatus {
     pub remote: bool,
 }
 
-impl Issuers {
+impl JwksCache {
     /// None yet. Keys that were fetched are kept below `state_dir`.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
@@ -202,7 +202,7 @@ impl Issuers {
 }
 
 #[cfg(test)]
-impl Issuers {
+impl JwksCache {
     /// Which sources are in force, each with the place of its keys: what keeps them fresh lives as long.
     pub(crate) fn identities(&self) -> Vec<(Arc<str>, [usize; 2])> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,7 +211,7 @@ impl Issuers {
     }
 }
 
-impl Issuers {
+impl JwksCache {
     /// Who is calling? A token signed with a key not yet known has its issuer asked once.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ label! {
 
 label! {
     /// Which admin endpoint a request came by.
-    Door {
+    AdminEndpoint {
         /// The unix socket: whoever may open it may change things.
         Socket,
         /// The loopback port, `[admin] address`: for reading.

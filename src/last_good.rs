@@ -1,7 +1,7 @@
 //! What outlives the process: the last good configuration, by the file it came from, and which of its
 //! tokens are good no more.
 
-use crate::config::{Listed, Token};
+use crate::config::{Token, TokenList};
 use crate::files::write_atomically;
 use crate::secret::TokenHash;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ pub struct Withheld {
     /// The hash of the last good text that this is about.
     of: String,
     /// The tokens that the latest file listed that was refused and could be read; `None`: there was none.
-    listed: Option<Listed>,
+    listed: Option<TokenList>,
     /// Tokens that were revoked by command.
     revoked: BTreeSet<String>,
 }
@@ -29,7 +29,7 @@ pub struct Withheld {
 impl Withheld {
     /// The same after a later file, where that can be read.
     #[must_use]
-    pub fn with_listed(self, listed: Option<Listed>) -> Self {
+    pub fn with_listed(self, listed: Option<TokenList>) -> Self {
         Self { listed: listed.or(self.listed), ..self }
     }
 
@@ -125,7 +125,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The system's; what was noted before stays.
-    pub fn note_listed(&self, config: &Path, listed: Option<Listed>) -> std::io::Result<()> {
+    pub fn note_listed(&self, config: &Path, listed: Option<TokenList>) -> std::io::Result<()> {
         let Some(listed) = listed else { return Ok(()) };
         self.note(config, |withheld| withheld.listed = Some(listed))
     }
@@ -227,7 +227,7 @@ mod tests {
         state.keep(config, "good").unwrap();
         assert_eq!(left(&state).0.len(), 4);
         let listed = |names: &[(&str, Option<Timestamp>)]| {
-            Some(names.iter().map(|(n, at)| (TokenHash::of(n.as_bytes()).to_hex(), *at)).collect::<Listed>())
+            Some(names.iter().map(|(n, at)| (TokenHash::of(n.as_bytes()).to_hex(), *at)).collect::<TokenList>())
         };
         state.note_revoked(config, &[TokenHash::of(b"revoked")]).unwrap();
         state.note_listed(config, listed(&[("stays", None), ("ends", Some(soon)), ("revoked", None)])).unwrap();

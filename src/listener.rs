@@ -14,9 +14,9 @@ mod head;
 mod socket;
 mod stream;
 
-pub use connection::{Connection, Ending, OpenRequest, Sequel};
+pub use connection::{Connection, Ending, OpenRequest, UpgradeFuture};
 pub use connections::Connections;
-pub use socket::Raw;
+pub use socket::ClientSocket;
 pub use stream::ClientStream;
 
 use crate::config::{ListenAddress, ListenerIdentity};

@@ -85,9 +85,9 @@ pub fn flush() {
 
 /// The log of a process, from its begin to its end: with it the last lines are written.
 #[derive(Debug)]
-pub struct Started(());
+pub struct LogGuard(());
 
-impl Drop for Started {
+impl Drop for LogGuard {
     fn drop(&mut self) {
         flush();
     }
@@ -111,7 +111,7 @@ fn for_people(line: &impl Serialize, into: &mut Vec<u8>) -> serde_json::Result<(
 
 /// Begins logging. A second call changes nothing.
 #[must_use]
-pub fn start(log: &Log) -> Started {
+pub fn start(log: &Log) -> LogGuard {
     let text = match log.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
@@ -134,7 +134,7 @@ pub fn start(log: &Log) -> Started {
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
         let _ = LEVEL.set(handle);
     }
-    Started(())
+    LogGuard(())
 }
 
 fn say_lost(lines: u64) {

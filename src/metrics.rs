@@ -3,7 +3,7 @@
 
 mod by_label;
 
-use crate::label::{Decision, Door, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::label::{AdminEndpoint, Decision, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
 use crate::quota::Series;
 use crate::refusal::Code;
@@ -34,7 +34,7 @@ pub struct Metrics {
     suppressed: IntCounter,
     lines_lost: IntCounter,
     panics: IntCounter,
-    doors: PerLabel<Door, IntCounter>,
+    doors: PerLabel<AdminEndpoint, IntCounter>,
     most: IntGauge,
     connections: IntGauge,
     in_flight: IntGauge,
@@ -55,7 +55,7 @@ pub struct Metrics {
 
 /// A request at its end, as far as metrics go.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
+pub struct RequestEnd<'a> {
     /// The route's name.
     pub route: RouteLabel,
     /// How it was decided.
@@ -82,7 +82,7 @@ pub struct Ended<'a> {
 
 /// The state of things, set at each scrape.
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub struct Gauges {
     /// Open connections, and those busy with a request.
     pub connections: (usize, usize),
     /// How many may be open.
@@ -209,7 +209,7 @@ impl Metrics {
                 "Log lines that were lost because nobody took them from standard error in time.",
             )?,
             panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
-            doors: PerLabel::new(|door: Door| doors.with_label_values(&[door.as_str()])),
+            doors: PerLabel::new(|door: AdminEndpoint| doors.with_label_values(&[door.as_str()])),
             most: gauge("connections_max", "The most client connections that may be open.")?,
             connections: gauge("connections_open", "Client connections open now.")?,
             in_flight: gauge("requests_in_flight", "Requests being answered now.")?,
@@ -273,7 +273,7 @@ impl Metrics {
     }
 
     /// A request came to its end.
-    pub fn ended(&self, e: Ended<'_>) {
+    pub fn ended(&self, e: RequestEnd<'_>) {
         self.requests.of(e.route, e.decision, e.source).into_iter().for_each(IntCounter::inc);
         let class = match e.status {
             status @ 100..=599 => usize::from(status / 100 - 1),
@@ -324,7 +324,7 @@ impl Metrics {
     }
 
     /// A connection by an admin door had to make room for a newer one.
-    pub fn door_crowded(&self, door: Door) {
+    pub fn door_crowded(&self, door: AdminEndpoint) {
         self.doors.of(door).for_each(IntCounter::inc);
     }
 
@@ -354,7 +354,7 @@ impl Metrics {
 
     /// Everything in the text format 0.0.4.
     #[must_use]
-    pub fn render(&self, state: &State) -> Vec<u8> {
+    pub fn render(&self, state: &Gauges) -> Vec<u8> {
         let gauge = |gauge: &IntGauge, value: i64| gauge.set(value);
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         gauge(&self.connections, whole(state.connections.0));
@@ -431,14 +431,14 @@ mod tests {
     #[test]
     fn every_combination_begins_at_zero_and_nothing_else_can_appear() {
         let metrics = Metrics::new().unwrap();
-        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let text = String::from_utf8(metrics.render(&Gauges::default())).unwrap();
         let series = |t: &str| t.lines().filter(|l| !l.starts_with('#')).count();
         assert!(
             text.contains(r#"scopeshim_requests_total{decision="deny",route="models",source="token"} 0"#),
             "{text}"
         );
         let before = series(&text);
-        metrics.ended(Ended {
+        metrics.ended(RequestEnd {
             route: RouteLabel::Models,
             decision: Decision::Deny,
             source: SourceLabel::Token,
@@ -451,7 +451,7 @@ mod tests {
             granted: None,
             requested: Some(&ScopeSet::parse_lines([&b"a,b,operator.read"[..]]).unwrap()),
         });
-        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let text = String::from_utf8(metrics.render(&Gauges::default())).unwrap();
         assert_eq!(series(&text), before);
         assert!(text.contains("scopeshim_scopes_requested_total{scope=\"other\"} 2"));
     }
@@ -459,7 +459,7 @@ mod tests {
     #[test]
     fn every_route_and_every_refusal_has_its_series() {
         let metrics = Metrics::new().unwrap();
-        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let text = String::from_utf8(metrics.render(&Gauges::default())).unwrap();
         for code in Code::VARIANTS {
             assert!(text.contains(&format!("scopeshim_refusals_total{{reason=\"{code}\"}} 0")), "{code}");
         }
@@ -477,7 +477,7 @@ mod tests {
         for (n, (route, decision, source)) in Table::all().enumerate() {
             metrics.requests.of(route, decision, source).unwrap().inc_by(n as u64 + 1);
         }
-        let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let text = String::from_utf8(metrics.render(&Gauges::default())).unwrap();
         for (n, (route, decision, source)) in Table::all().enumerate() {
             let labels = [("decision", decision.as_str()), ("route", route.as_str()), ("source", source.as_str())];
             let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();

@@ -6,7 +6,7 @@
 mod env_and_secrets;
 mod json5;
 
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use crate::gateway_probe::config_snippets;
 use crate::secret::Secret;
 use env_and_secrets::Values;
@@ -80,14 +80,14 @@ pub enum Fault {
 
 /// Where the gateway looks for its configuration.
 #[must_use]
-pub fn places(around: &dyn Surroundings) -> Vec<PathBuf> {
+pub fn places(around: &dyn Environment) -> Vec<PathBuf> {
     if let Some(path) = around.variable("OPENCLAW_CONFIG_PATH").filter(|p| !p.is_empty()) {
         return vec![env_and_secrets::home(&path, around)];
     }
     vec![state_dir(around).join("openclaw.json")]
 }
 
-fn state_dir(around: &dyn Surroundings) -> PathBuf {
+fn state_dir(around: &dyn Environment) -> PathBuf {
     let named = around.variable("OPENCLAW_STATE_DIR").filter(|d| !d.is_empty());
     env_and_secrets::home(named.as_deref().unwrap_or("~/.openclaw"), around)
 }
@@ -97,7 +97,7 @@ impl OpenClaw {
     ///
     /// # Errors
     /// [`Fault`]: which file or value, and why.
-    pub fn read(path: Option<&Path>, around: &dyn Surroundings) -> Result<Self, Fault> {
+    pub fn read(path: Option<&Path>, around: &dyn Environment) -> Result<Self, Fault> {
         let places = path.map_or_else(|| places(around), |p| vec![p.to_owned()]);
         let Some(path) = places.iter().find(|p| p.exists()) else { return Err(Fault::Missing(places)) };
         let document = json5::read(path)?;
@@ -105,7 +105,7 @@ impl OpenClaw {
         Self::of(path, &document, &values, around)
     }
 
-    fn of(path: &Path, document: &Value, values: &Values<'_>, around: &dyn Surroundings) -> Result<Self, Fault> {
+    fn of(path: &Path, document: &Value, values: &Values<'_>, around: &dyn Environment) -> Result<Self, Fault> {
         let at = |pointer: &str| document.pointer(pointer).filter(|v| !v.is_null());
         let bind = at("/gateway/bind").map_or_else(|| Ok("loopback".to_owned()), |v| values.text("gateway.bind", v))?;
         if at("/gateway/tls/enabled") == Some(&Value::Bool(true)) {
@@ -147,7 +147,7 @@ fn reachable(host: &str) -> String {
     }
 }
 
-fn port(configured: Option<&Value>, around: &dyn Surroundings) -> Result<u16, Fault> {
+fn port(configured: Option<&Value>, around: &dyn Environment) -> Result<u16, Fault> {
     let fault = |why: String| Fault::Value { what: "gateway.port", why };
     if let Some(text) = around.variable("OPENCLAW_GATEWAY_PORT").filter(|t| !t.is_empty()) {
         return text.parse().map_err(|_| fault(format!("OPENCLAW_GATEWAY_PORT is `{text}`")));
@@ -162,7 +162,7 @@ fn port(configured: Option<&Value>, around: &dyn Surroundings) -> Result<u16, Fa
     }
 }
 
-fn auth(document: &Value, values: &Values<'_>, around: &dyn Surroundings) -> Result<Auth, Fault> {
+fn auth(document: &Value, values: &Values<'_>, around: &dyn Environment) -> Result<Auth, Fault> {
     let at = |pointer: &str| document.pointer(pointer).filter(|v| !v.is_null());
     let (token, password) = (at("/gateway/auth/token"), at("/gateway/auth/password"));
     let variable = |name: &str| around.variable(name).filter(|v| !v.trim().is_empty());

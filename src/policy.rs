@@ -11,24 +11,24 @@ pub mod policy_test;
 mod upstream_headers;
 mod websocket;
 
-pub use permissions::Holding;
-pub use upstream_headers::{Proof, outbound};
+pub use permissions::Permissions;
+pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
-use crate::config::{Excess, HeaderRule, Live, PrincipalLimits, Supposition};
-use crate::headers::Governed;
+use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, SimulatedCaller};
+use crate::headers::GatewayHeader;
 use crate::jwks::KeySlot;
 use crate::refusal::Refusal;
-use crate::request_path::{Path, TargetFault};
+use crate::request_path::{Path, PathFault};
 use crate::route::{Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use crate::session_key::is_incognito;
 use cache::Cache;
-use grants::{Circumstances, Index, Reach};
+use grants::{Index, Reach, RequestFacts};
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
-use permissions::{Ceiling, Own, Terms};
+use permissions::{EffectiveRules, Own, ScopeLimit};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,19 +40,19 @@ pub struct Policy {
     authenticator: Authenticator,
     cache: Cache,
     routes: RouteTable,
-    live: Arc<Live>,
+    live: Arc<DynamicConfig>,
     index: Index,
-    tokens: Vec<Arc<Holding>>,
-    gateway_secret: Arc<Holding>,
-    anonymous: Arc<Holding>,
+    tokens: Vec<Arc<Permissions>>,
+    gateway_secret: Arc<Permissions>,
+    anonymous: Arc<Permissions>,
     timed: bool,
     /// Whether anybody is limited.
     limited: bool,
-    proof: Proof,
+    proof: UpstreamCredentials,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
     taken: HashSet<Arc<str>>,
     canary_user: HeaderValue,
-    nothing: Ceiling,
+    nothing: ScopeLimit,
 }
 
 /// Somebody proven, and what they hold under the policy that proved them.
@@ -61,7 +61,7 @@ pub struct Proven {
     /// Who.
     pub principal: Arc<Principal>,
     /// What.
-    pub holding: Arc<Holding>,
+    pub holding: Arc<Permissions>,
 }
 
 /// Leave to pass: who goes, and with which scopes. Nothing else can write the scopes header.
@@ -70,7 +70,7 @@ pub struct Grant {
     principal: Option<Arc<Principal>>,
     effective: Arc<ScopeSet>,
     header: HeaderValue,
-    governed: Vec<(Governed, HeaderValue)>,
+    governed: Vec<(GatewayHeader, HeaderValue)>,
     user: Option<HeaderValue>,
     limits: PrincipalLimits,
     /// Whether it is a socket's whose client is a node.
@@ -78,7 +78,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn under(ceiling: &Ceiling, principal: Option<&Arc<Principal>>) -> Self {
+    fn under(ceiling: &ScopeLimit, principal: Option<&Arc<Principal>>) -> Self {
         Self {
             principal: principal.cloned(),
             effective: ceiling.scopes.clone(),
@@ -116,7 +116,7 @@ impl Grant {
 
     /// The gateway's own headers that are sent, with their values.
     #[must_use]
-    pub fn governed(&self) -> &[(Governed, HeaderValue)] {
+    pub fn governed(&self) -> &[(GatewayHeader, HeaderValue)] {
         &self.governed
     }
 
@@ -145,7 +145,7 @@ pub struct Request<'a> {
     /// The scopes asked for; `None` when the header is absent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
-    pub governed: &'a [(Governed, HeaderValue)],
+    pub governed: &'a [(GatewayHeader, HeaderValue)],
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
@@ -153,27 +153,28 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn at(&self) -> Circumstances<'_> {
+    fn at(&self) -> RequestFacts<'_> {
         let reach = Reach::Request { method: self.method, path: self.path };
-        Circumstances { reach, peer: self.peer, now: self.now }
+        RequestFacts { reach, peer: self.peer, now: self.now }
     }
 }
 
 impl Policy {
     /// Compiles the live configuration for a dry run: no key of any issuer is there.
     #[must_use]
-    pub fn rehearse(live: Live) -> Self {
+    pub fn rehearse(live: DynamicConfig) -> Self {
         let slots: Vec<Arc<KeySlot>> = live.issuers.iter().map(|_| Arc::default()).collect();
         Self::compile(live, &slots, 0)
     }
 
     /// Compiles the live configuration; `slots` are where the issuers' keys are, in its order.
     #[must_use]
-    pub fn compile(live: Live, slots: &[Arc<KeySlot>], generation: u64) -> Self {
+    pub fn compile(live: DynamicConfig, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
-        let proof = Proof::new(&live.gateway_auth);
-        let limited = |scopes: ScopeSet, limits, places| Arc::new(Holding::new(Own { scopes, limits }, places, &live));
+        let proof = UpstreamCredentials::new(&live.gateway_auth);
+        let limited =
+            |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
         let holding = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         Self {
@@ -199,7 +200,7 @@ impl Policy {
             canary_user: canary_user(&live),
             proof,
             live: Arc::new(live),
-            nothing: Ceiling::new(ScopeSet::empty()),
+            nothing: ScopeLimit::new(ScopeSet::empty()),
         }
     }
 
@@ -211,7 +212,7 @@ impl Policy {
 
     /// What the policy was compiled from.
     #[must_use]
-    pub fn live(&self) -> &Live {
+    pub fn live(&self) -> &DynamicConfig {
         &self.live
     }
 
@@ -225,7 +226,7 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn suppose(&self, who: &Supposition, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+    pub fn suppose(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
         self.authenticator.suppose(who, peer, now).map(|p| self.proven(p))
     }
 
@@ -243,7 +244,7 @@ impl Policy {
 
     /// What authenticates this proxy to the gateway.
     #[must_use]
-    pub fn proof(&self) -> &Proof {
+    pub fn proof(&self) -> &UpstreamCredentials {
         &self.proof
     }
 
@@ -295,7 +296,7 @@ impl Policy {
         let holding = holding.unwrap_or_else(|| {
             let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
-            Arc::new(Holding::new(own, places, &self.live))
+            Arc::new(Permissions::new(own, places, &self.live))
         });
         Proven { principal, holding }
     }
@@ -353,7 +354,7 @@ impl Policy {
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = request.at();
         if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
-            return Err(Refusal::Target(TargetFault::Spelling));
+            return Err(Refusal::Target(PathFault::Spelling));
         }
         let terms = proven.holding.terms(at, &self.live);
         let mut grant = match request.requested {
@@ -385,32 +386,32 @@ impl Policy {
 }
 
 /// The names of principals that no issuer names.
-fn taken(live: &Live) -> HashSet<Arc<str>> {
+fn taken(live: &DynamicConfig) -> HashSet<Arc<str>> {
     let own = ["anonymous", "gateway-secret"].map(Arc::from);
     live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
 }
 
 /// A principal's name: the gateway may know no others.
-fn canary_user(live: &Live) -> HeaderValue {
+fn canary_user(live: &DynamicConfig) -> HeaderValue {
     let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
     let named = || live.tokens.first().map(|t| upstream_headers::user(&t.name));
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
-fn narrowed(terms: &Terms, requested: &ScopeSet) -> Result<Ceiling, Refusal> {
+fn narrowed(terms: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
     let excess = requested.excess_over(&terms.ceiling.scopes);
     if excess.is_empty() {
-        return Ok(Ceiling::new(requested.clone()));
+        return Ok(ScopeLimit::new(requested.clone()));
     }
     match terms.excess {
         Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
-        Excess::Narrow => Ok(Ceiling::new(requested.meet(&terms.ceiling.scopes))),
+        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&terms.ceiling.scopes))),
     }
 }
 
 /// Settles which of the gateway's own headers are sent, and with which values.
-fn govern(terms: &Terms, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
-    for governed in Governed::ALL {
+fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
+    for governed in GatewayHeader::ALL {
         let sent = request.governed.iter().find(|(g, _)| *g == governed).map(|(_, value)| value);
         let denied = |why| Err(Refusal::HeaderDenied { header: governed.name(), why });
         let value = match (terms.rule(governed), sent) {
@@ -428,7 +429,7 @@ fn govern(terms: &Terms, request: Request<'_>, grant: &mut Grant) -> Result<(), 
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
-        if governed == Governed::SessionKey && value.as_ref().is_some_and(names_incognito) {
+        if governed == GatewayHeader::SessionKey && value.as_ref().is_some_and(names_incognito) {
             let needed = Scope::known(ADMIN);
             if !grant.effective.satisfies(&needed) {
                 let held = terms.ceiling.scopes.satisfies(&needed);
@@ -454,7 +455,7 @@ fn session_prefix(grant: &Grant) -> String {
 const NAME: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b':').add(b'/');
 
 fn prefixed(grant: &Grant, value: &HeaderValue) -> Result<HeaderValue, Refusal> {
-    let denied = Refusal::HeaderDenied { header: Governed::SessionKey.name(), why: "its value is not plain text" };
+    let denied = Refusal::HeaderDenied { header: GatewayHeader::SessionKey.name(), why: "its value is not plain text" };
     let value = value.to_str().map_err(|_| denied.clone())?;
     HeaderValue::from_str(&format!("{}{value}", session_prefix(grant))).map_err(|_| denied)
 }

@@ -14,18 +14,18 @@ pub use context::CONNECTION;
 
 use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
-use crate::identity_providers::Sources;
-use crate::join_code_limit::{Join, Joins};
+use crate::identity_providers::IdentityProviders;
+use crate::join_code_limit::{Join, JoinCodeLimit};
 use crate::policy::{self, Policy};
 use crate::quota::Permit;
 use crate::refusal::{LimitFault, Refusal};
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use crate::trace_context::TraceParent;
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use context::Ctx;
+use context::RequestContext;
 use health::Health;
 use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderName, StatusCode, Version};
@@ -49,10 +49,10 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub struct Proxy {
     policy: Arc<ArcSwap<Policy>>,
     upstream: Arc<Upstream>,
-    sources: Arc<Sources>,
-    tower: Arc<Watchtower>,
+    sources: Arc<IdentityProviders>,
+    telemetry: Arc<Telemetry>,
     sockets: Arc<Sockets>,
-    joins: Arc<Joins>,
+    joins: Arc<JoinCodeLimit>,
     health: Health,
     limits: Limits,
 }
@@ -63,29 +63,29 @@ impl Proxy {
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
         upstream: Arc<Upstream>,
-        sources: Arc<Sources>,
+        sources: Arc<IdentityProviders>,
         sockets: Arc<Sockets>,
-        tower: Arc<Watchtower>,
+        telemetry: Arc<Telemetry>,
         limits: Limits,
     ) -> Self {
         let joins = Arc::default();
-        let health = Health::new(upstream.clone(), tower.clone());
-        Self { policy, upstream, sources, tower, sockets, joins, health, limits }
+        let health = Health::new(upstream.clone(), telemetry.clone());
+        Self { policy, upstream, sources, telemetry, sockets, joins, health, limits }
     }
 }
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Ctx;
+    type CTX = RequestContext;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx::begin(self.policy.load_full(), &self.tower)
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::begin(self.policy.load_full(), &self.telemetry)
     }
 
     // The default would add a compression module, which a stream must not meet.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
         // Pingora forgets the time after the first request of a connection. Where it will not go on
         // (`Connection: close`, HTTP/1.0 without a word, doubtful framing), it stays so.
         let goes_on = session.get_keepalive().is_some() && !ctx.is_last();
@@ -102,7 +102,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
         match request_filter::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
             Ok(Admitted::Request) => Ok(false),
             Ok(Admitted::Health(probe)) => {
@@ -123,13 +123,18 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         self.upstream.patience(&mut ctx.attempts).await;
         body_limits::begins(ctx);
         Ok(self.upstream.peer(&session.req_header().method))
     }
 
-    async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
         // Behind Pingora's own treatment of `Connection`, so that nothing put in here is taken out.
         let Some(grant) = ctx.grant() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "no grant");
@@ -142,7 +147,7 @@ impl ProxyHttp for Proxy {
             .keys()
             .filter(|name| match ctx.policy.proof().kind(name.as_str()) {
                 Kind::Free => ctx.policy.authenticator().carries_token(name),
-                Kind::Governed(_) | Kind::Ours | Kind::Forged => true,
+                Kind::GatewayHeader(_) | Kind::Ours | Kind::Forged => true,
             })
             .cloned()
             .collect();
@@ -169,13 +174,18 @@ impl ProxyHttp for Proxy {
         // By construction this cannot be; if it ever is, the request stays here.
         let lines = |name: &HeaderName| request.headers.get_all(name).iter().count();
         if lines(&headers::SCOPES) != 1 || lines(&AUTHORIZATION) > 1 {
-            self.tower.metrics().invariant_violated();
+            self.telemetry.metrics().invariant_violated();
             return Error::e_explain(pingora::ErrorType::InternalError, "not exactly one scopes header");
         }
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
         if let Err(why) = response_filter::sanitize(response) {
             ctx.unfit = Some(why);
             return Err(Error::explain(pingora::ErrorType::InvalidHTTPHeader, why).into_up());
@@ -211,18 +221,24 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         part: &mut Option<Bytes>,
         end: bool,
-        ctx: &mut Ctx,
+        ctx: &mut RequestContext,
     ) -> Result<()> {
         body_limits::comes(ctx, part.as_ref(), end)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut RequestContext,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
         // Nothing was sent: trying again is safe for every method (law 8).
         error.set_retry(self.upstream.try_again(&mut ctx.attempts, &error));
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
         ctx.record.cause = Some(error.to_string());
         let refusal = ctx.stopped.take().or_else(|| local_reply::failure(error, ctx));
         session.set_keepalive(None);
@@ -251,16 +267,22 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
         ctx.finish(session, error);
     }
 
     // Said once, in the access line.
-    fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: pingora::proxy::ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &RequestContext,
+        _: &Error,
+        _: pingora::proxy::ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 }

@@ -12,7 +12,7 @@ pub use usage::{Series, Usage};
 use crate::authn::{Identity, Principal};
 use crate::config::{PrincipalLimits, Rate};
 use crate::label::SourceLabel;
-use meter::{Left, Meter};
+use meter::{Meter, RemainingRate};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -52,7 +52,7 @@ impl Limit {
 
 /// A limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
+pub struct LimitReached {
     /// Which.
     pub limit: Limit,
     /// How much it allows.
@@ -63,7 +63,7 @@ pub struct Reached {
     pub retry_after: u32,
 }
 
-impl Reached {
+impl LimitReached {
     fn count(limit: Limit, allowed: u32) -> Self {
         Self { limit, allowed, rate: None, retry_after: 1 }
     }
@@ -87,7 +87,7 @@ fn policy(rate: Rate) -> String {
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub enum LimitedUse {
     /// A request whose answer cannot be a stream, as far as its head says.
     Request,
     /// One that has an agent answer: it counts as a stream until its answer says that it is none.
@@ -142,21 +142,21 @@ pub struct Permit {
     request: bool,
     stream: bool,
     socket: bool,
-    left: Option<(Rate, Left)>,
+    left: Option<(Rate, RemainingRate)>,
 }
 
 impl Permit {
     /// The answer is a stream.
     ///
     /// # Errors
-    /// [`Reached`] where it was not foreseen and there are enough.
-    pub fn streams(&mut self, limits: PrincipalLimits) -> Result<(), Reached> {
+    /// [`LimitReached`] where it was not foreseen and there are enough.
+    pub fn streams(&mut self, limits: PrincipalLimits) -> Result<(), LimitReached> {
         if self.stream {
             return Ok(());
         }
         let mut state = self.account.lock();
         if let Some(allowed) = limits.streams.filter(|allowed| state.streams >= *allowed) {
-            return Err(Reached::count(Limit::Streams, allowed));
+            return Err(LimitReached::count(Limit::Streams, allowed));
         }
         state.streams += 1;
         self.stream = true;
@@ -221,7 +221,12 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that was reached.
-    pub fn enter(&self, principal: &Principal, limits: PrincipalLimits, what: Use) -> Result<Permit, Reached> {
+    pub fn enter(
+        &self,
+        principal: &Principal,
+        limits: PrincipalLimits,
+        what: LimitedUse,
+    ) -> Result<Permit, LimitReached> {
         let now = self.now();
         let account = self.account(Key::of(principal), now);
         let entered = enter(&account, limits, what, now);
@@ -266,12 +271,13 @@ fn forget_idle(accounts: &mut HashMap<Key, Arc<Account>>, now: u64) {
     }
 }
 
-fn enter(account: &Arc<Account>, limits: PrincipalLimits, what: Use, now: u64) -> Result<Permit, Reached> {
+fn enter(account: &Arc<Account>, limits: PrincipalLimits, what: LimitedUse, now: u64) -> Result<Permit, LimitReached> {
     let mut state = account.lock();
     state.limits = limits;
-    let (request, stream, socket) = (what != Use::Socket, what == Use::Stream, what == Use::Socket);
+    let (request, stream, socket) =
+        (what != LimitedUse::Socket, what == LimitedUse::Stream, what == LimitedUse::Socket);
     let full = |counts: bool, limit, used: u32, allowed: Option<u32>| match allowed {
-        Some(allowed) if counts && used >= allowed => Err(Reached::count(limit, allowed)),
+        Some(allowed) if counts && used >= allowed => Err(LimitReached::count(limit, allowed)),
         _ => Ok(()),
     };
     full(request, Limit::Requests, state.requests, limits.requests)?;
@@ -279,7 +285,7 @@ fn enter(account: &Arc<Account>, limits: PrincipalLimits, what: Use, now: u64) -
     full(socket, Limit::Sockets, state.sockets, limits.sockets)?;
     let mut left = None;
     if let Some(rate) = limits.rate {
-        let taken = state.meter.take(rate, now).map_err(|wait| Reached {
+        let taken = state.meter.take(rate, now).map_err(|wait| LimitReached {
             limit: Limit::Rate,
             allowed: rate.per_minute.get(),
             rate: Some(rate),

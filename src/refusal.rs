@@ -13,8 +13,8 @@ pub use socket::SocketFault;
 pub use tailscale::TailnetFault;
 
 use crate::label::Label as _;
-use crate::quota::{Limit, Reached};
-use crate::request_path::TargetFault;
+use crate::quota::{Limit, LimitReached};
+use crate::request_path::PathFault;
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 pub enum Refusal {
     /// The target could mean another path to the gateway (law 7).
     #[error("{0}")]
-    Target(TargetFault),
+    Target(PathFault),
     /// Where the body ends is ambiguous (law 8).
     #[error("ambiguous request: {0}")]
     Framing(&'static str),
@@ -138,10 +138,10 @@ pub enum Refusal {
     Limit(LimitFault),
     /// A principal asks for more than it may at the moment.
     #[error("{}", over(.0))]
-    Quota(Reached),
+    Quota(LimitReached),
     /// Too many wrong credentials from one address.
     #[error("too many wrong credentials came from this address")]
-    Guessing {
+    AuthThrottle {
         /// Seconds after which the next is looked at.
         retry_after: u32,
     },
@@ -171,8 +171,8 @@ pub enum Refusal {
     Internal,
 }
 
-fn over(reached: &Reached) -> String {
-    let Reached { limit, allowed, rate, retry_after } = reached;
+fn over(reached: &LimitReached) -> String {
+    let LimitReached { limit, allowed, rate, retry_after } = reached;
     match limit {
         Limit::Rate => {
             let burst = rate.map(|r| r.burst.get()).unwrap_or_default();
@@ -189,7 +189,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Target(TargetFault::TooLong) => 414,
+            Self::Target(PathFault::TooLong) => 414,
             Self::Target(_)
             | Self::Malformed
             | Self::Framing(_)
@@ -213,7 +213,7 @@ impl Refusal {
             | Self::ScopeMissing { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
-            Self::JoinMisses { .. } | Self::Quota(_) | Self::Guessing { .. } => 429,
+            Self::JoinMisses { .. } | Self::Quota(_) | Self::AuthThrottle { .. } => 429,
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
@@ -257,7 +257,7 @@ impl Refusal {
                 Limit::Streams => Code::TooManyConcurrentStreams,
                 Limit::Sockets => Code::TooManyConcurrentSockets,
             },
-            Self::Guessing { .. } => Code::TooManyFailedAttempts,
+            Self::AuthThrottle { .. } => Code::TooManyFailedAttempts,
             Self::Method => Code::MethodNotServed,
             Self::Upgrade => Code::UpgradeNotServed,
             Self::Socket(fault) => fault.code(),
@@ -288,7 +288,7 @@ impl Refusal {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Target(TargetFault::Spelling) => "send the path in lower case, with nothing encoded that need not be",
+            Self::Target(PathFault::Spelling) => "send the path in lower case, with nothing encoded that need not be",
             Self::Target(_) => "send the plain path, for example /v1/models",
             Self::Malformed => "send a well-formed HTTP/1.1 request with a plain path",
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
@@ -317,7 +317,7 @@ impl Refusal {
             }
             Self::JoinMisses { .. } => "have a new code made (`openclaw devices`), and try it once, after Retry-After",
             Self::Quota(_) => "try again later, or have `limits` of this caller raised in the policy",
-            Self::Guessing { .. } => "check the credential; a good one is served at once",
+            Self::AuthThrottle { .. } => "check the credential; a good one is served at once",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),
@@ -387,7 +387,7 @@ impl Refusal {
         match self {
             Self::JoinMisses { wait } => Some(*wait),
             Self::Quota(reached) => Some(reached.retry_after),
-            Self::Guessing { retry_after } => Some(*retry_after),
+            Self::AuthThrottle { retry_after } => Some(*retry_after),
             Self::GatewayUnreachable
             | Self::GatewayRestarting
             | Self::GatewayTimeout

@@ -13,21 +13,21 @@ mod candidate;
 mod tests;
 mod verdict;
 
-pub use verdict::{Revoked, Standing, Verdict};
+pub use verdict::{ReloadStatus, Revoked, Verdict};
 
 use crate::config::diagnostic::{Problem, Severity, Source};
 use crate::config::environment::System;
-use crate::config::{self, Fixed, Loaded};
+use crate::config::{self, BootstrapConfig, Loaded};
 use crate::file_watch::Watch;
-use crate::files::Sighting;
-use crate::jwks_cache::Issuers;
+use crate::files::FileFingerprint;
+use crate::jwks_cache::JwksCache;
 use crate::last_good::StateDir;
 use crate::listener::Connections;
 use crate::logging;
 use crate::policy::{Policy, policy_test};
 use crate::secret::TokenHash;
 use crate::systemd;
-use crate::tls::Present;
+use crate::tls::CertificateResolver;
 use arc_swap::ArcSwap;
 use candidate::{Candidate, InForce};
 use jiff::Timestamp;
@@ -44,22 +44,22 @@ const JUDGE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Reloader {
     path: PathBuf,
-    fixed: Fixed,
+    fixed: BootstrapConfig,
     policy: Arc<ArcSwap<Policy>>,
-    issuers: Arc<Issuers>,
+    issuers: Arc<JwksCache>,
     connections: Arc<Connections>,
     state: StateDir,
-    standing: Mutex<Standing>,
-    shown: Vec<Option<Arc<Present>>>,
+    standing: Mutex<ReloadStatus>,
+    shown: Vec<Option<Arc<CertificateResolver>>>,
 }
 
 /// Asks the reloading task for something, and waits until it is done.
 #[derive(Debug, Clone)]
-pub struct Reload(mpsc::Sender<Wish>);
+pub struct Reload(mpsc::Sender<ReloadRequest>);
 
 /// What is asked of the reloading task: one after the other, so that none undoes another.
 #[derive(Debug)]
-pub enum Wish {
+pub enum ReloadRequest {
     /// Read the file again, changed or not.
     Reload(oneshot::Sender<Verdict>),
     /// Accept the tokens of this name no more, whatever the file says.
@@ -70,7 +70,7 @@ impl Reload {
     /// Reads the file again, changed or not. `None` when the process is ending.
     pub async fn now(&self) -> Option<Verdict> {
         let (send, receive) = oneshot::channel();
-        self.0.send(Wish::Reload(send)).await.ok()?;
+        self.0.send(ReloadRequest::Reload(send)).await.ok()?;
         receive.await.ok()
     }
 
@@ -78,17 +78,17 @@ impl Reload {
     /// the process is ending.
     pub async fn revoke(&self, name: String) -> Option<Revoked> {
         let (send, receive) = oneshot::channel();
-        self.0.send(Wish::Revoke(name, send)).await.ok()?;
+        self.0.send(ReloadRequest::Revoke(name, send)).await.ok()?;
         receive.await.ok()
     }
 }
 
 /// The other end of [`Reload`].
-pub type Wishes = mpsc::Receiver<Wish>;
+pub type ReloadRequests = mpsc::Receiver<ReloadRequest>;
 
 /// A way to ask for reloads, and where the wishes arrive.
 #[must_use]
-pub fn channel() -> (Reload, Wishes) {
+pub fn channel() -> (Reload, ReloadRequests) {
     let (send, receive) = mpsc::channel(8);
     (Reload(send), receive)
 }
@@ -98,13 +98,13 @@ impl Reloader {
     #[must_use]
     pub fn new(
         path: &Path,
-        fixed: Fixed,
+        fixed: BootstrapConfig,
         policy: Arc<ArcSwap<Policy>>,
-        issuers: Arc<Issuers>,
+        issuers: Arc<JwksCache>,
         connections: Arc<Connections>,
         from_last_good: bool,
     ) -> Self {
-        let standing = Standing::new(policy.load().generation(), from_last_good, Vec::new());
+        let standing = ReloadStatus::new(policy.load().generation(), from_last_good, Vec::new());
         Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state: StateDir::new(&fixed.state_dir),
@@ -125,22 +125,22 @@ impl Reloader {
 
     /// The same, which replaces these listeners' certificates too.
     #[must_use]
-    pub fn showing(self, shown: Vec<Option<Arc<Present>>>) -> Self {
+    pub fn showing(self, shown: Vec<Option<Arc<CertificateResolver>>>) -> Self {
         Self { shown, ..self }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+    fn lock(&self) -> MutexGuard<'_, ReloadStatus> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the live configuration is.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> ReloadStatus {
         self.lock().clone()
     }
 
     /// Follows the file, the wishes and the clock for as long as the process serves.
-    pub async fn follow(self: Arc<Self>, files: Vec<Sighting>, mut wishes: Wishes) {
+    pub async fn follow(self: Arc<Self>, files: Vec<FileFingerprint>, mut wishes: ReloadRequests) {
         let mut watch = Watch::new(files);
         let mut clock = tokio::time::interval(JUDGE);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -154,14 +154,14 @@ impl Reloader {
                 }
             };
             let wish = match wish {
-                Some(Wish::Revoke(name, answer)) => {
+                Some(ReloadRequest::Revoke(name, answer)) => {
                     let this = self.clone();
                     if let Ok(revoked) = tokio::task::spawn_blocking(move || this.revoke(&name)).await {
                         let _ = answer.send(revoked);
                     }
                     continue;
                 }
-                Some(Wish::Reload(answer)) => Some(answer),
+                Some(ReloadRequest::Reload(answer)) => Some(answer),
                 None => None,
             };
             systemd::reloading();
@@ -187,7 +187,7 @@ impl Reloader {
 
     /// Reads the file and puts it in force, if it is right. Returns the verdict, and the files to
     /// watch from now on if they changed.
-    fn reload(&self) -> (Verdict, Option<Vec<Sighting>>) {
+    fn reload(&self) -> (Verdict, Option<Vec<FileFingerprint>>) {
         let begun = Instant::now();
         let (verdict, files) = match config::load(&self.path, &System) {
             Ok(mut loaded) => {
@@ -313,7 +313,7 @@ impl Reloader {
 
     /// Notes what a start from the last good file found: the tokens it did not take over, and which the
     /// present file lists.
-    pub fn started_from_last_good(&self, withheld: Vec<String>, listed: Option<config::Listed>) {
+    pub fn started_from_last_good(&self, withheld: Vec<String>, listed: Option<config::TokenList>) {
         if let Err(error) = self.state.note_listed(&self.path, listed) {
             tracing::warn!(dir = %self.state.path().display(), %error, "which tokens the broken file lists cannot be noted for the next start");
         }
@@ -330,7 +330,7 @@ impl Reloader {
 }
 
 /// The tokens that are in force and that a file has no place for: not listed, or ended.
-fn without_place(policy: &Policy, listed: &config::Listed, now: Timestamp) -> Vec<String> {
+fn without_place(policy: &Policy, listed: &config::TokenList, now: Timestamp) -> Vec<String> {
     let accepted = policy.live().tokens.iter().filter(|t| t.expires.is_none_or(|at| at > now));
     let gone = accepted.filter(|t| match listed.get(&t.hash.to_hex()) {
         None => true,

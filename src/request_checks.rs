@@ -2,11 +2,11 @@
 //! shares with the real one.
 
 use crate::authn::ambient;
-use crate::headers::{self, Governed, Kind};
+use crate::headers::{self, GatewayHeader, Kind};
 use crate::host::Host;
 use crate::hostnames::HostNames;
-use crate::policy::Proof;
 use crate::policy::Proven;
+use crate::policy::UpstreamCredentials;
 use crate::refusal::Refusal;
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
@@ -15,24 +15,24 @@ use http::{HeaderMap, HeaderValue, Method};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct RequestedHeaders {
     /// The scopes; `None` when the header was not sent at all (law 3).
     pub requested: Option<ScopeSet>,
     /// The gateway's own headers that were sent.
-    pub governed: Vec<(Governed, HeaderValue)>,
+    pub governed: Vec<(GatewayHeader, HeaderValue)>,
 }
 
 /// Reads what a request asks for.
 ///
 /// # Errors
 /// When the scopes header cannot be read, or a governed header was sent twice.
-pub fn asked(headers: &HeaderMap) -> Result<Asked, Refusal> {
-    Ok(Asked { requested: requested(headers)?, governed: governed(headers)? })
+pub fn asked(headers: &HeaderMap) -> Result<RequestedHeaders, Refusal> {
+    Ok(RequestedHeaders { requested: requested(headers)?, governed: governed(headers)? })
 }
 
 /// How many headers claim what they may not.
 #[must_use]
-pub fn forged(headers: &HeaderMap, proof: &Proof) -> usize {
+pub fn forged(headers: &HeaderMap, proof: &UpstreamCredentials) -> usize {
     headers.keys().filter(|name| proof.kind(name.as_str()) == Kind::Forged).count()
 }
 
@@ -90,9 +90,9 @@ pub fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
     if met { Ok(()) } else { Err(Refusal::Expectation) }
 }
 
-fn governed(headers: &HeaderMap) -> Result<Vec<(Governed, HeaderValue)>, Refusal> {
+fn governed(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValue)>, Refusal> {
     let mut all = Vec::new();
-    for which in Governed::ALL {
+    for which in GatewayHeader::ALL {
         let mut values = headers.get_all(which.name()).iter();
         match (values.next(), values.next()) {
             (None, _) => {}

@@ -16,7 +16,7 @@ const CAPABILITY_PREFIX: &str = "/__openclaw__/cap";
 
 /// Why a target is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TargetFault {
+pub enum PathFault {
     /// Absolute form, authority form, asterisk, or nothing.
     #[error("the request target must be a path that begins with one slash")]
     NotOriginForm,
@@ -57,37 +57,37 @@ impl<'a> Path<'a> {
     /// Judges the target as it came over the wire and returns its path, without the query.
     ///
     /// # Errors
-    /// The first [`TargetFault`] found.
-    pub fn judge(target: &'a [u8]) -> Result<Self, TargetFault> {
+    /// The first [`PathFault`] found.
+    pub fn judge(target: &'a [u8]) -> Result<Self, PathFault> {
         if target.len() > MAX_TARGET {
-            return Err(TargetFault::TooLong);
+            return Err(PathFault::TooLong);
         }
         if target.first() != Some(&b'/') {
-            return Err(TargetFault::NotOriginForm);
+            return Err(PathFault::NotOriginForm);
         }
         if target.contains(&b'#') {
-            return Err(TargetFault::Delimiter);
+            return Err(PathFault::Delimiter);
         }
         if target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
-            return Err(TargetFault::Character);
+            return Err(PathFault::Character);
         }
         let path = target.split(|b| *b == b'?').next().unwrap_or_default();
-        let path = std::str::from_utf8(path).map_err(|_| TargetFault::Character)?;
+        let path = std::str::from_utf8(path).map_err(|_| PathFault::Character)?;
         if !path.is_ascii() {
-            return Err(TargetFault::Character);
+            return Err(PathFault::Character);
         }
         judge_bytes(path)?;
         readings::judge(path)?;
         for (i, segment) in path.split('/').enumerate().skip(1) {
             if segment.is_empty() && (i + 1 != path.split('/').count() || path.starts_with("//")) {
-                return Err(TargetFault::EmptySegment);
+                return Err(PathFault::EmptySegment);
             }
             if is_dot_segment(segment) {
-                return Err(TargetFault::DotSegment);
+                return Err(PathFault::DotSegment);
             }
         }
         if is_capability_path(path) {
-            return Err(TargetFault::CapabilityPrefix);
+            return Err(PathFault::CapabilityPrefix);
         }
         Ok(Self(path))
     }
@@ -100,18 +100,18 @@ impl<'a> Path<'a> {
 }
 
 /// Single bytes and encodings that no path here may hold.
-fn judge_bytes(path: &str) -> Result<(), TargetFault> {
+fn judge_bytes(path: &str) -> Result<(), PathFault> {
     let bytes = path.as_bytes();
     for (i, byte) in bytes.iter().enumerate() {
         match byte {
-            b'\\' => return Err(TargetFault::Backslash),
-            b';' => return Err(TargetFault::Delimiter),
+            b'\\' => return Err(PathFault::Backslash),
+            b';' => return Err(PathFault::Delimiter),
             b'%' => match bytes.get(i + 1..i + 3).and_then(decode_hex) {
-                None => return Err(TargetFault::Encoding),
-                Some(b'\\') => return Err(TargetFault::Backslash),
-                Some(..=0x1f | 0x7f) => return Err(TargetFault::Character),
+                None => return Err(PathFault::Encoding),
+                Some(b'\\') => return Err(PathFault::Backslash),
+                Some(..=0x1f | 0x7f) => return Err(PathFault::Character),
                 // What a second blank in the request line has become by the time it is seen here.
-                Some(b' ') if i + 3 == bytes.len() => return Err(TargetFault::Character),
+                Some(b' ') if i + 3 == bytes.len() => return Err(PathFault::Character),
                 Some(_) => {}
             },
             _ => {}

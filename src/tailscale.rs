@@ -1,14 +1,14 @@
-//! Asking tailscaled who is calling: each peer once at a time, a few peers at a time, and for a few
+//! Asks tailscaled who is calling: each peer once at a time, a few peers at a time, and for a few
 //! seconds not again. Who is an open stream's caller is asked about for as long as it lasts.
 
 mod localapi;
 
-use crate::authn::tailscale::{About, Question, Seen};
+use crate::authn::tailscale::{About, WhoisQuestion, WhoisResult};
 use crate::hostnames::HostNames;
 use crate::refusal::TailnetFault;
-use crate::telemetry::Watchtower;
-use crate::whois::Peer;
-use localapi::{LocalApi, Silence};
+use crate::telemetry::Telemetry;
+use crate::whois::WhoisNode;
+use localapi::{LocalApi, LocalApiError};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -38,10 +38,10 @@ pub struct Tailnet {
     answers: Mutex<HashMap<About, Arc<Answer>>>,
     room: Semaphore,
     /// Why tailscaled does not answer; `None`: it does.
-    silence: Mutex<Option<Silence>>,
+    silence: Mutex<Option<LocalApiError>>,
     /// What this machine is called there is noted here.
     names: Arc<HostNames>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
 }
 
 /// One answer, or a question under way for whose answer everybody waits.
@@ -50,7 +50,7 @@ struct Answer {
     asked: Instant,
     /// The policy under which it was asked for.
     generation: u64,
-    said: OnceCell<Result<Arc<Seen>, TailnetFault>>,
+    said: OnceCell<Result<Arc<WhoisResult>, TailnetFault>>,
     /// Whom it proved, after it went stale: they are asked about again while anybody holds on to it.
     about: About,
 }
@@ -68,7 +68,7 @@ impl Answer {
 impl Tailnet {
     /// The tailnet that the tailscaled at this socket is in; `used`: whether any listener asks it.
     #[must_use]
-    pub fn new(socket: &Path, used: bool, names: Arc<HostNames>, tower: Arc<Watchtower>) -> Self {
+    pub fn new(socket: &Path, used: bool, names: Arc<HostNames>, telemetry: Arc<Telemetry>) -> Self {
         Self {
             api: LocalApi::new(socket),
             used,
@@ -76,7 +76,7 @@ impl Tailnet {
             room: Semaphore::new(AT_A_TIME),
             silence: Mutex::default(),
             names,
-            tower,
+            telemetry,
         }
     }
 
@@ -91,13 +91,13 @@ impl Tailnet {
     ///
     /// # Errors
     /// When nobody is there, nobody answers, or the answer does not fit the question.
-    pub async fn whois(&self, question: &Question, generation: u64) -> Result<Arc<Seen>, TailnetFault> {
+    pub async fn whois(&self, question: &WhoisQuestion, generation: u64) -> Result<Arc<WhoisResult>, TailnetFault> {
         let seen = self.find(question.about, generation).await?;
         question.judge(seen.peer())?;
         Ok(seen)
     }
 
-    async fn find(&self, about: About, generation: u64) -> Result<Arc<Seen>, TailnetFault> {
+    async fn find(&self, about: About, generation: u64) -> Result<Arc<WhoisResult>, TailnetFault> {
         let address = match about {
             About::Node(address) => address,
             About::Connection { peer, .. } => peer.ip(),
@@ -116,7 +116,7 @@ impl Tailnet {
     }
 
     /// Asks, unless the answer is there or on its way.
-    async fn once(&self, about: About, generation: u64) -> Result<Arc<Seen>, TailnetFault> {
+    async fn once(&self, about: About, generation: u64) -> Result<Arc<WhoisResult>, TailnetFault> {
         let answer = {
             let mut answers = self.answers();
             match answers.get(&about) {
@@ -137,25 +137,25 @@ impl Tailnet {
         answer.said.get_or_init(|| self.ask(about)).await.clone()
     }
 
-    async fn ask(&self, about: About) -> Result<Arc<Seen>, TailnetFault> {
+    async fn ask(&self, about: About) -> Result<Arc<WhoisResult>, TailnetFault> {
         let address = match about {
             About::Node(address) => address.to_string(),
             About::Connection { peer, .. } => peer.to_string(),
         };
         let asked = async {
-            let Ok(_room) = self.room.acquire().await else { return Err(Silence::Slow) };
+            let Ok(_room) = self.room.acquire().await else { return Err(LocalApiError::Slow) };
             self.api.whois(&address).await
         };
-        let metrics = self.tower.metrics();
+        let metrics = self.telemetry.metrics();
         match asked.await {
             Ok(Some(body)) => {
                 self.heard(None);
-                let peer = Peer::parse(&body);
+                let peer = WhoisNode::parse(&body);
                 metrics.whois(if peer.is_ok() { "found" } else { "error" });
                 if peer == Err(TailnetFault::Answer) {
                     tracing::warn!(about = address, "tailscaled's answer to whois cannot be understood");
                 }
-                peer.map(|peer| Arc::new(Seen::new(peer)))
+                peer.map(|peer| Arc::new(WhoisResult::new(peer)))
             }
             Ok(None) => {
                 self.heard(None);
@@ -171,7 +171,7 @@ impl Tailnet {
     }
 
     /// Notes whether tailscaled answers, and says so when that changes.
-    fn heard(&self, silence: Option<Silence>) {
+    fn heard(&self, silence: Option<LocalApiError>) {
         let mut known = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*known, &silence) {
             (None, Some(why)) => tracing::error!(
@@ -189,7 +189,7 @@ impl Tailnet {
         if !self.used {
             return self.follow_name().await;
         }
-        let mut held: Vec<(About, Instant, Weak<Seen>)> = Vec::new();
+        let mut held: Vec<(About, Instant, Weak<WhoisResult>)> = Vec::new();
         loop {
             let name = self.api.check().await;
             self.names.set_tailnet(name.as_deref().unwrap_or_default());
@@ -219,7 +219,7 @@ impl Tailnet {
     }
 
     /// Forgets stale answers, except to those who still hold on to one.
-    fn retire(&self, held: &mut Vec<(About, Instant, Weak<Seen>)>) {
+    fn retire(&self, held: &mut Vec<(About, Instant, Weak<WhoisResult>)>) {
         held.retain(|(_, _, seen)| seen.strong_count() > 0);
         self.answers().retain(|_, answer| {
             let fresh = answer.is_fresh(answer.generation);
@@ -232,7 +232,7 @@ impl Tailnet {
 
     /// Has a caller whose answer has changed judged anew. While tailscaled is silent nothing changes:
     /// a stream that was let in is not cut by a restart of tailscaled.
-    async fn compare(&self, about: About, seen: &Seen) {
+    async fn compare(&self, about: About, seen: &WhoisResult) {
         match self.ask(about).await {
             Ok(now) if now.peer() == seen.peer() => {}
             Ok(_) | Err(TailnetFault::UnknownPeer) => seen.outdate(),

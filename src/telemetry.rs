@@ -20,7 +20,7 @@ const REFUSED_LINES: u64 = 200;
 
 /// Whose access lines are bounded together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bounded {
+pub(crate) enum LogBucket {
     /// Callers nobody proved.
     Unproven,
     /// Known callers who are refused.
@@ -29,7 +29,7 @@ pub(crate) enum Bounded {
 
 /// One refusal, as it is shown.
 #[derive(Debug, Clone, Serialize)]
-pub struct Shown {
+pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
     /// Its number.
@@ -54,10 +54,10 @@ pub struct Shown {
 
 /// What a process knows of itself.
 #[derive(Debug)]
-pub struct Watchtower {
+pub struct Telemetry {
     metrics: Metrics,
     quotas: Quotas,
-    refusals: Mutex<VecDeque<Shown>>,
+    refusals: Mutex<VecDeque<RecentRefusal>>,
     begun: Instant,
     /// The present second and the lines written in it, of unproven callers and of refused ones.
     lines: [AtomicU64; 2],
@@ -68,7 +68,7 @@ pub struct Watchtower {
     gateway: [AtomicU64; 2],
 }
 
-impl Watchtower {
+impl Telemetry {
     /// Nothing has happened yet.
     ///
     /// # Errors
@@ -122,12 +122,12 @@ impl Watchtower {
 
     /// The last refusals, the newest first.
     #[must_use]
-    pub fn refusals(&self) -> Vec<Shown> {
+    pub fn refusals(&self) -> Vec<RecentRefusal> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
     /// Remembers a refusal.
-    pub(crate) fn refused(&self, shown: Shown) {
+    pub(crate) fn refused(&self, shown: RecentRefusal) {
         let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() == REMEMBERED {
             all.pop_front();
@@ -136,10 +136,10 @@ impl Watchtower {
     }
 
     /// Whether one more line of this kind may be written in this second; if not, it is counted.
-    pub(crate) fn may_write(&self, whose: Bounded) -> bool {
+    pub(crate) fn may_write(&self, whose: LogBucket) -> bool {
         let (lines, left_out, most) = match (whose, &self.lines, &self.left_out) {
-            (Bounded::Unproven, [lines, _], [left_out, _]) => (lines, left_out, UNPROVEN_LINES),
-            (Bounded::Refused, [_, lines], [_, left_out]) => (lines, left_out, REFUSED_LINES),
+            (LogBucket::Unproven, [lines, _], [left_out, _]) => (lines, left_out, UNPROVEN_LINES),
+            (LogBucket::Refused, [_, lines], [_, left_out]) => (lines, left_out, REFUSED_LINES),
         };
         let second = self.begun.elapsed().as_secs() & 0xffff_ffff;
         let updated = lines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| {

@@ -60,9 +60,9 @@ fn provider() -> CryptoProvider {
 
 /// The certificate of one listener, as it is now.
 #[derive(Debug)]
-pub struct Present(ArcSwap<CertifiedKey>);
+pub struct CertificateResolver(ArcSwap<CertifiedKey>);
 
-impl Present {
+impl CertificateResolver {
     /// This one, until it is replaced.
     #[must_use]
     pub fn new(certificate: Certificate) -> Self {
@@ -76,13 +76,13 @@ impl Present {
 }
 
 #[cfg(test)]
-impl Present {
+impl CertificateResolver {
     pub(crate) fn first_in_chain(&self) -> Vec<u8> {
         self.0.load().cert.first().map(|c| c.to_vec()).unwrap_or_default()
     }
 }
 
-impl ResolvesServerCert for Present {
+impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
     }
@@ -92,7 +92,7 @@ impl ResolvesServerCert for Present {
 ///
 /// # Errors
 /// The library's, if it knows no protocol version.
-pub fn terms(present: Arc<Present>) -> Result<Arc<ServerConfig>, Error> {
+pub fn terms(present: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

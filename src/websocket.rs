@@ -24,22 +24,22 @@ pub use reauthorize::OpenSocket;
 pub use session::{Client, Upgraded, occupy, serve};
 
 use crate::config::Unproven;
-use crate::identity_providers::Sources;
+use crate::identity_providers::IdentityProviders;
 use crate::policy::Policy;
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use unauthenticated_limit::{Place, Places};
-use upstream::{Dial, Gateway};
+use unauthenticated_limit::{UnauthenticatedLimit, UnauthenticatedSlot};
+use upstream::{Dial, UpstreamWebSocket};
 
 /// What all WebSockets share.
 #[derive(Debug)]
 pub struct Sockets {
     policy: Arc<ArcSwap<Policy>>,
-    sources: Arc<Sources>,
-    gateway: Gateway,
-    unproven: Arc<Places>,
+    sources: Arc<IdentityProviders>,
+    gateway: UpstreamWebSocket,
+    unproven: Arc<UnauthenticatedLimit>,
 }
 
 impl Sockets {
@@ -47,17 +47,22 @@ impl Sockets {
     #[must_use]
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
-        sources: Arc<Sources>,
+        sources: Arc<IdentityProviders>,
         dial: Arc<dyn Dial>,
         state_dir: PathBuf,
         unproven: Unproven,
     ) -> Self {
-        Self { policy, sources, gateway: Gateway::new(dial, state_dir), unproven: Places::new(unproven) }
+        Self {
+            policy,
+            sources,
+            gateway: UpstreamWebSocket::new(dial, state_dir),
+            unproven: UnauthenticatedLimit::new(unproven),
+        }
     }
 
     /// A place for one more client that has not proven itself.
     #[must_use]
-    pub fn place(&self, peer: Option<IpAddr>) -> Place {
+    pub fn place(&self, peer: Option<IpAddr>) -> UnauthenticatedSlot {
         self.unproven.take(peer)
     }
 }

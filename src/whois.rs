@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 /// A node of the tailnet, and who it acts for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Peer {
+pub struct WhoisNode {
     /// The user's login name in lower case; `None` for a tagged node, which is nobody's.
     pub login: Option<Box<str>>,
     /// The node's name in the tailnet.
@@ -51,7 +51,7 @@ struct Profile {
     login_name: String,
 }
 
-impl Peer {
+impl WhoisNode {
     /// Reads LocalAPI's answer to whois.
     ///
     /// # Errors

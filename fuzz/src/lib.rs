@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use scopeshim::authn::Authenticator;
 use scopeshim::config::diagnostic::Source;
-use scopeshim::config::environment::{SecretFileFault, Surroundings};
-use scopeshim::config::{self, KeySource, Live, Loaded};
+use scopeshim::config::environment::{SecretFileFault, Environment};
+use scopeshim::config::{self, KeySource, DynamicConfig, Loaded};
 use scopeshim::jwks::{KeySet, KeySlot};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub const SECRET: &str = "an-hmac-secret-of-more-than-32-bytes-0123456789";
 /// A world without files, in which it is always the same moment.
 pub struct Stub;
 
-impl Surroundings for Stub {
+impl Environment for Stub {
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
         match path.file_name().and_then(|n| n.to_str()) {
             Some("absent") => Err(SecretFileFault::Unreadable("absent".to_owned())),
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Loaded {
 }
 
 /// The live part of a configuration that is right, with its keys in place.
-pub fn live(text: &str) -> (Live, Vec<Arc<KeySlot>>) {
+pub fn live(text: &str) -> (DynamicConfig, Vec<Arc<KeySlot>>) {
     let loaded = parse(text);
     let rendered = loaded.render();
     let live = loaded.config.unwrap_or_else(|| panic!("{rendered}")).live;

@@ -1,6 +1,6 @@
 //! The access line: every field of it, once, for machines and for people.
 
-use super::Record;
+use super::AccessRecord;
 use crate::label::{Decision, RouteLabel, SourceLabel};
 use crate::refusal::{Code, Refusal};
 use crate::trace_context::TraceParent;
@@ -111,7 +111,7 @@ impl Display for SpanId {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn of(record: &'a Record, event: &'static str) -> Self {
+    pub(super) fn of(record: &'a AccessRecord, event: &'static str) -> Self {
         let socket = record.socket.as_deref().map(|socket| {
             let (up, down): (Option<Passed>, Option<Passed>) = socket.passed.unzip();
             Socket {

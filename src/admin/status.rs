@@ -1,13 +1,13 @@
 //! How the process is, in one value: for the page, for `scopeshim status`, for machines.
 
-use super::Asked;
+use super::AdminState;
 use crate::gateway_probe::{Advice, Findings, Severity};
 use crate::jwks_cache::KeyStatus;
 use crate::label::StreamKind;
 use crate::policy::Policy;
 use crate::quota::Usage;
-use crate::reload::{Standing, Verdict};
-use crate::telemetry::Shown;
+use crate::reload::{ReloadStatus, Verdict};
+use crate::telemetry::RecentRefusal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ pub struct Status {
     /// What principals with a limit use of it.
     pub limits: Vec<Usage>,
     /// The last refusals, the newest first.
-    pub refusals: Vec<Shown>,
+    pub refusals: Vec<RecentRefusal>,
 }
 
 /// The policy in force.
@@ -108,15 +108,15 @@ pub struct Traffic {
 }
 
 impl Status {
-    pub(super) fn of(asked: &Asked) -> Self {
+    pub(super) fn of(asked: &AdminState) -> Self {
         let policy = asked.policy.load();
         let keys = asked.issuers.status();
         let standing = asked.reloader.standing();
         let (connections, in_flight) = asked.connections.count();
-        let (requests, refused) = asked.tower.metrics().totals();
-        let open = |kind| asked.tower.metrics().streams_open(kind);
+        let (requests, refused) = asked.telemetry.metrics().totals();
+        let open = |kind| asked.telemetry.metrics().streams_open(kind);
         let live = policy.live();
-        let [answered, failed] = asked.tower.gateway_ages();
+        let [answered, failed] = asked.telemetry.gateway_ages();
         let mut warnings = Vec::new();
         if failed.is_some_and(|failed| answered.is_none_or(|answered| failed < answered)) {
             warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway.authority()));
@@ -131,7 +131,7 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: Timestamp::now(),
-            uptime_s: asked.tower.uptime().as_secs(),
+            uptime_s: asked.telemetry.uptime().as_secs(),
             gateway: asked.gateway.authority(),
             gateway_findings: (*found).clone(),
             mode: live.gateway_auth.mode(),
@@ -169,14 +169,14 @@ impl Status {
                 sse: open(StreamKind::Sse),
                 websockets: open(StreamKind::Websocket),
             },
-            limits: asked.tower.quotas().usage(&policy),
-            refusals: asked.tower.refusals(),
+            limits: asked.telemetry.quotas().usage(&policy),
+            refusals: asked.telemetry.refusals(),
         }
     }
 }
 
 /// What the file says and the process does not do.
-fn of_the_file(standing: &Standing) -> Vec<String> {
+fn of_the_file(standing: &ReloadStatus) -> Vec<String> {
     let mut warnings = Vec::new();
     if standing.from_last_good {
         warnings.push("the configuration file is broken: the last good one is in force".to_owned());

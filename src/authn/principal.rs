@@ -2,12 +2,12 @@
 
 use super::claims;
 use super::issuer::Verified;
-use super::tailscale::Seen;
+use super::tailscale::WhoisResult;
 use crate::config::ClaimPath;
 use crate::glob::Glob;
 use crate::label::SourceLabel;
 use crate::secret::TokenHash;
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub struct Principal {
     pub(super) name: Arc<str>,
     pub(super) identity: Identity,
     pub(super) valid_until: Option<Timestamp>,
-    pub(super) proof: Proof,
+    pub(super) proof: Evidence,
 }
 
 /// What proved a principal, for asking again under another policy.
 #[derive(Debug)]
-pub(super) enum Proof {
+pub(super) enum Evidence {
     /// It came from where nobody is asked.
     Place,
     /// A token or a secret with this hash.
@@ -30,7 +30,7 @@ pub(super) enum Proof {
     /// A JWT that said this.
     Jwt(Box<Verified>),
     /// What the tailnet says.
-    Tailnet(Arc<Seen>),
+    Tailnet(Arc<WhoisResult>),
 }
 
 /// By which source a principal was proven, and as whom.
@@ -105,23 +105,23 @@ impl Principal {
     #[must_use]
     pub fn verified(&self) -> Option<&Verified> {
         match &self.proof {
-            Proof::Jwt(verified) => Some(verified),
-            Proof::Place | Proof::Hash(_) | Proof::Tailnet(_) => None,
+            Evidence::Jwt(verified) => Some(verified),
+            Evidence::Place | Evidence::Hash(_) | Evidence::Tailnet(_) => None,
         }
     }
 
     /// Whether the source that proved it says something else by now.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        matches!(&self.proof, Proof::Tailnet(seen) if seen.is_outdated())
+        matches!(&self.proof, Evidence::Tailnet(seen) if seen.is_outdated())
     }
 
     /// What the tailnet said that proved it.
     #[must_use]
-    pub fn tailnet(&self) -> Option<&Peer> {
+    pub fn tailnet(&self) -> Option<&WhoisNode> {
         match &self.proof {
-            Proof::Tailnet(seen) => Some(seen.peer()),
-            Proof::Place | Proof::Hash(_) | Proof::Jwt(_) => None,
+            Evidence::Tailnet(seen) => Some(seen.peer()),
+            Evidence::Place | Evidence::Hash(_) | Evidence::Jwt(_) => None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Who somebody would be: principals for dry runs, which prove nothing and never meet the data path.
 
-use super::tailscale::Seen;
-use super::{Authenticator, Identity, Principal, Proof, Verified};
-use crate::config::Supposition;
+use super::tailscale::WhoisResult;
+use super::{Authenticator, Evidence, Identity, Principal, Verified};
+use crate::config::SimulatedCaller;
 use crate::refusal::{JwtFault, Refusal};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,18 +14,25 @@ impl Authenticator {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn suppose(&self, who: &Supposition, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
+    pub fn suppose(
+        &self,
+        who: &SimulatedCaller,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Refusal> {
         match who {
-            Supposition::Token(name) => {
+            SimulatedCaller::Token(name) => {
                 let named = self.tokens.values().find(|t| t.principal.name() == name);
                 named.ok_or(Refusal::CredentialUnknown)?.judge(peer, now)
             }
-            Supposition::GatewaySecret => {
+            SimulatedCaller::GatewaySecret => {
                 self.gateway_secret.as_ref().map(|(_, p)| p.clone()).ok_or(Refusal::CredentialUnknown)
             }
-            Supposition::Anonymous => self.anonymous(peer),
-            Supposition::Tailnet(peer) => Ok(Self::tailnet(Arc::new(Seen::new(peer.clone())))),
-            Supposition::Claims { issuer, claims } => self.claims(issuer, claims.clone(), now).map_err(Refusal::Jwt),
+            SimulatedCaller::Anonymous => self.anonymous(peer),
+            SimulatedCaller::Tailnet(peer) => Ok(Self::tailnet(Arc::new(WhoisResult::new(peer.clone())))),
+            SimulatedCaller::Claims { issuer, claims } => {
+                self.claims(issuer, claims.clone(), now).map_err(Refusal::Jwt)
+            }
         }
     }
 
@@ -47,7 +54,7 @@ impl Authenticator {
             name: Arc::from(name),
             identity: Identity::Issuer(index),
             valid_until: Some(until),
-            proof: Proof::Jwt(Box::new(verified)),
+            proof: Evidence::Jwt(Box::new(verified)),
         }))
     }
 }

@@ -6,7 +6,7 @@ use super::claims;
 use crate::config::ListenerIdentity;
 use crate::refusal::TailnetFault;
 use crate::scope::{Scope, ScopeSet};
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -16,23 +16,23 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const USER_LOGIN: HeaderName = HeaderName::from_static("tailscale-user-login");
 const FUNNEL: HeaderName = HeaderName::from_static("tailscale-funnel-request");
 
-/// A [`Peer`] as it was when tailscaled was asked, and whether that still holds.
+/// A [`WhoisNode`] as it was when tailscaled was asked, and whether that still holds.
 #[derive(Debug)]
-pub struct Seen {
-    peer: Peer,
+pub struct WhoisResult {
+    peer: WhoisNode,
     outdated: AtomicBool,
 }
 
-impl Seen {
+impl WhoisResult {
     /// It holds until somebody finds that it does not.
     #[must_use]
-    pub fn new(peer: Peer) -> Self {
+    pub fn new(peer: WhoisNode) -> Self {
         Self { peer, outdated: AtomicBool::new(false) }
     }
 
     /// The peer.
     #[must_use]
-    pub fn peer(&self) -> &Peer {
+    pub fn peer(&self) -> &WhoisNode {
         &self.peer
     }
 
@@ -50,7 +50,7 @@ impl Seen {
 
 /// The scopes that the values of a peer's capability name, `{"scopes": […]}`, within a ceiling.
 #[must_use]
-pub fn scopes(peer: &Peer, capability: &str, ceiling: &ScopeSet) -> ScopeSet {
+pub fn scopes(peer: &WhoisNode, capability: &str, ceiling: &ScopeSet) -> ScopeSet {
     let values = peer.capabilities.get(capability).and_then(Value::as_array);
     let named = values.into_iter().flatten().filter_map(|value| value.get("scopes")).flat_map(claims::scopes);
     named.filter(|scope: &Scope| ceiling.satisfies(scope)).collect()
@@ -67,7 +67,7 @@ pub struct Caller {
 
 /// What tailscaled is to be asked for a request without a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct WhoisQuestion {
     /// About whom.
     pub about: About,
     /// What tailscale serve says, to be compared.
@@ -94,7 +94,7 @@ struct Served {
     login: Option<Box<str>>,
 }
 
-impl Question {
+impl WhoisQuestion {
     /// What to ask, on a listener of this kind; `None` where the tailnet has no say.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Question {
     ///
     /// # Errors
     /// [`TailnetFault::Mismatch`].
-    pub fn judge(&self, peer: &Peer) -> Result<(), TailnetFault> {
+    pub fn judge(&self, peer: &WhoisNode) -> Result<(), TailnetFault> {
         let same = match &self.served {
             None => true,
             Some(served) => match (&served.login, &peer.login) {
@@ -135,7 +135,7 @@ impl Question {
 }
 
 /// Reads what tailscale serve sets on every request: it takes out what the client sent by these names.
-fn served(headers: &HeaderMap) -> Result<Question, TailnetFault> {
+fn served(headers: &HeaderMap) -> Result<WhoisQuestion, TailnetFault> {
     if headers.contains_key(FUNNEL) {
         return Err(TailnetFault::Headers("it came by Funnel, from outside the tailnet"));
     }
@@ -145,7 +145,7 @@ fn served(headers: &HeaderMap) -> Result<Question, TailnetFault> {
     let address: IpAddr =
         forwarded.parse().map_err(|_| TailnetFault::Headers("X-Forwarded-For is not one bare address"))?;
     let login = one(headers, &USER_LOGIN)?.map(Box::from);
-    Ok(Question { about: About::Node(address.to_canonical()), served: Some(Served { login }) })
+    Ok(WhoisQuestion { about: About::Node(address.to_canonical()), served: Some(Served { login }) })
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, TailnetFault> {
@@ -163,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn answer(change: impl FnOnce(&mut Value)) -> Result<Peer, TailnetFault> {
+    fn answer(change: impl FnOnce(&mut Value)) -> Result<WhoisNode, TailnetFault> {
         let mut answer = json!({
             "Node": {"ID": 7, "Name": "Laptop.tailnet.test.", "Addresses": ["100.64.0.7/32", "fd7a:115c:a1e0::7/128"],
                      "NewField": {"x": 1}},
@@ -172,7 +172,7 @@ mod tests {
             "Later": null,
         });
         change(&mut answer);
-        Peer::parse(answer.to_string().as_bytes())
+        WhoisNode::parse(answer.to_string().as_bytes())
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -231,7 +231,7 @@ mod tests {
     fn serve_s_headers_are_read_from_this_machine_alone_and_to_the_letter() {
         let ask = |peer: &str, lines: &[(&'static str, &str)]| {
             let caller = Caller { connection: 1, peer: Some(peer.parse().unwrap()) };
-            Question::new(ListenerIdentity::TailscaleServe, caller, &headers(lines))
+            WhoisQuestion::new(ListenerIdentity::TailscaleServe, caller, &headers(lines))
         };
         let local = "127.0.0.1:5";
         let good = ask(local, &[("x-forwarded-for", "100.64.0.7"), ("tailscale-user-login", "ALICE@example.org")]);
@@ -261,7 +261,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Peer::parse(&bytes);
+            let _ = WhoisNode::parse(&bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking a running process through its admin socket.
+//! Asks a running process through its admin socket.
 
 use super::ConfigFile;
 use crate::config::environment::{System, default_admin_socket, default_state_dir};
@@ -21,7 +21,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Which running process is meant.
 #[derive(Debug, clap::Args)]
-pub(super) struct Running {
+pub(super) struct RunningProcess {
     #[command(flatten)]
     file: ConfigFile,
     /// Its admin socket; default: where the configuration file has it
@@ -45,7 +45,7 @@ pub(super) enum AskError {
     Failed(String),
 }
 
-impl Running {
+impl RunningProcess {
     /// The process by this file.
     pub(super) fn by(config: &Path) -> Self {
         Self { file: ConfigFile { config: config.to_owned() }, socket: None }
@@ -81,14 +81,14 @@ impl Running {
 }
 
 /// Asks, and reads the answer as JSON.
-pub(super) fn ask(at: &Running, method: &Method, path: &str) -> Result<(u16, Value), AskError> {
+pub(super) fn ask(at: &RunningProcess, method: &Method, path: &str) -> Result<(u16, Value), AskError> {
     let (status, body) = ask_bytes(at, method, path)?;
     let value = serde_json::from_slice(&body).map_err(|e| AskError::Failed(format!("the answer is no JSON: {e}")))?;
     Ok((status, value))
 }
 
 /// Asks, and reads the answer as it is.
-pub(super) fn ask_bytes(at: &Running, method: &Method, path: &str) -> Result<(u16, Bytes), AskError> {
+pub(super) fn ask_bytes(at: &RunningProcess, method: &Method, path: &str) -> Result<(u16, Bytes), AskError> {
     let socket = at.socket();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| AskError::Failed(e.to_string()))?;

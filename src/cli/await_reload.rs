@@ -1,12 +1,12 @@
 //! What became of an edit of the file: the running process is asked, and its verdict is waited for.
 
-use super::admin_client::{self, AskError, Running};
+use super::admin_client::{self, AskError, RunningProcess};
 use http::Method;
 use serde_json::Value;
 use std::path::Path;
 
 /// Whether what was written is in force.
-pub(super) enum Settled {
+pub(super) enum ReloadOutcome {
     /// It is; this is what the process says.
     InForce(String),
     /// The process refused the file; this is why.
@@ -18,23 +18,23 @@ pub(super) enum Settled {
 }
 
 /// Has the running process read the file, and waits for its verdict.
-pub(super) fn settle(at: &Running) -> Settled {
+pub(super) fn settle(at: &RunningProcess) -> ReloadOutcome {
     let (status, answer) = match admin_client::ask(at, &Method::POST, "/reload") {
         Ok(answer) => answer,
-        Err(error @ AskError::NotRunning { .. }) => return Settled::NotRunning(error),
-        Err(error) => return Settled::Unknown(error.to_string()),
+        Err(error @ AskError::NotRunning { .. }) => return ReloadOutcome::NotRunning(error),
+        Err(error) => return ReloadOutcome::Unknown(error.to_string()),
     };
     if let Some(other) = another_file(at.config(), &answer) {
-        return Settled::Unknown(format!(
+        return ReloadOutcome::Unknown(format!(
             "the process that answered runs by {other}, not by {}\n  = help: --socket PATH names the right one",
             at.config().display()
         ));
     }
     let text = answer.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
     match status {
-        200 => Settled::InForce(text),
-        409 => Settled::Refused(text),
-        _ => Settled::Unknown(format!("the process answered {status}: {answer}")),
+        200 => ReloadOutcome::InForce(text),
+        409 => ReloadOutcome::Refused(text),
+        _ => ReloadOutcome::Unknown(format!("the process answered {status}: {answer}")),
     }
 }
 
@@ -47,7 +47,7 @@ fn another_file<'a>(edited: &Path, answer: &'a Value) -> Option<&'a str> {
 }
 
 /// What came of a revocation by command.
-pub(super) enum Ended {
+pub(super) enum RevocationOutcome {
     /// The process accepts the token no more, nor does the next start.
     InForce(u64),
     /// The process accepts it no more; a start from the last good configuration might.
@@ -61,15 +61,15 @@ pub(super) enum Ended {
 }
 
 /// Has the running process accept a token no more, whatever becomes of the file.
-pub(super) fn end(at: &Running, name: &str) -> Ended {
+pub(super) fn end(at: &RunningProcess, name: &str) -> RevocationOutcome {
     match admin_client::ask(at, &Method::POST, &format!("/revoke?name={name}")) {
         Ok((200, answer)) => match answer.get("not_kept").and_then(Value::as_str) {
-            Some(why) => Ended::UntilRestart(why.to_owned()),
-            None => Ended::InForce(answer.get("generation").and_then(Value::as_u64).unwrap_or_default()),
+            Some(why) => RevocationOutcome::UntilRestart(why.to_owned()),
+            None => RevocationOutcome::InForce(answer.get("generation").and_then(Value::as_u64).unwrap_or_default()),
         },
-        Ok((404, _)) => Ended::Absent,
-        Ok((status, answer)) => Ended::Unknown(format!("the process answered {status}: {answer}")),
-        Err(AskError::NotRunning { .. }) => Ended::NotRunning,
-        Err(error) => Ended::Unknown(error.to_string()),
+        Ok((404, _)) => RevocationOutcome::Absent,
+        Ok((status, answer)) => RevocationOutcome::Unknown(format!("the process answered {status}: {answer}")),
+        Err(AskError::NotRunning { .. }) => RevocationOutcome::NotRunning,
+        Err(error) => RevocationOutcome::Unknown(error.to_string()),
     }
 }

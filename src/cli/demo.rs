@@ -3,9 +3,9 @@
 use super::{Exit, complain, say, token};
 use crate::app::App;
 use crate::config::diagnostic::Source;
-use crate::config::environment::{SecretFileFault, Surroundings};
+use crate::config::environment::{Environment, SecretFileFault};
 use crate::config::{self, Config};
-use crate::fake_gateway::StandIn;
+use crate::fake_gateway::FakeGateway;
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,7 +30,7 @@ struct Stage {
     secret: String,
 }
 
-impl Surroundings for Stage {
+impl Environment for Stage {
     fn secret_file(&self, _: &Path) -> Result<String, SecretFileFault> {
         Ok(self.secret.clone())
     }
@@ -68,7 +68,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn show(args: &Args) -> Result<(), Failure> {
     let secret = token::generate()?;
     let reader = token::generate()?;
-    let gateway = StandIn::new(&secret, PAUSE).start().await?;
+    let gateway = FakeGateway::new(&secret, PAUSE).start().await?;
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:{}\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ kind = \"token\", file = \"gateway.token\" }}\n\n\
          [gateway_secret]\naccept = true\n\n{}",

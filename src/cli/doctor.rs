@@ -1,7 +1,7 @@
 //! `doctor`: the live chain, proven stage by stage.
 
 use super::{ConfigFile, Exit, complain, say};
-use crate::doctor::{Checked, Examination, Report, Verdict, examine};
+use crate::doctor::{Checked, DoctorOptions, Report, Verdict, examine};
 use crate::gateway_probe::Severity;
 use crate::secret::Secret;
 
@@ -37,7 +37,7 @@ pub(super) fn doctor(args: &Args) -> Exit {
             return Exit::System;
         }
     };
-    let report = runtime.block_on(examine(Examination { config: &args.file.config, token, chat: args.chat }));
+    let report = runtime.block_on(examine(DoctorOptions { config: &args.file.config, token, chat: args.chat }));
     runtime.shutdown_background();
     if args.json {
         say(serde_json::to_string_pretty(&report).unwrap_or_default());

@@ -2,17 +2,17 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::authn::ambient;
-use crate::config::{KeySource, Supposition};
+use crate::config::{KeySource, SimulatedCaller};
 use crate::hostnames::HostNames;
 use crate::jwks::{KeySet, KeySlot};
-use crate::jwks_cache::Issuers;
+use crate::jwks_cache::JwksCache;
 use crate::policy::explain::{Explanation, WEBSOCKET};
 use crate::policy::{Policy, Proven, Request, SocketRequest};
 use crate::refusal::{Refusal, SocketFault};
 use crate::request_checks;
 use crate::request_path::Path as Target;
 use crate::websocket::upgrade::{self, Page};
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
@@ -121,7 +121,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     });
     let (who, asked) = match asked {
         Ok(asked) => (who, asked),
-        Err(refusal) => (who.and(Err(refusal)), request_checks::Asked::default()),
+        Err(refusal) => (who.and(Err(refusal)), request_checks::RequestedHeaders::default()),
     };
     let request = Request {
         method: &args.method,
@@ -181,7 +181,7 @@ fn fetched(issuer: &crate::config::Issuer) -> Result<Arc<KeySlot>, String> {
     runtime.block_on(async {
         // Nothing is kept: an explanation leaves no trace.
         let nowhere = std::env::temp_dir().join(format!("scopeshim-explain-{}", std::process::id()));
-        let issuers = Issuers::new(&nowhere);
+        let issuers = JwksCache::new(&nowhere);
         let slots = issuers.adopt(std::slice::from_ref(issuer));
         issuers.ready().await;
         let _ = std::fs::remove_dir_all(nowhere);
@@ -189,15 +189,15 @@ fn fetched(issuer: &crate::config::Issuer) -> Result<Arc<KeySlot>, String> {
     })
 }
 
-fn supposed(args: &Args) -> Result<Option<Supposition>, String> {
+fn supposed(args: &Args) -> Result<Option<SimulatedCaller>, String> {
     let Some(who) = &args.who else { return Ok(None) };
     Ok(Some(match who.split_once(':') {
-        Some(("token", name)) => Supposition::Token(name.to_owned()),
-        Some(("issuer", name)) => Supposition::Claims { issuer: name.to_owned(), claims: claims(args)? },
-        Some(("tailnet-user", login)) => Supposition::Tailnet(Peer::of_user(login, claims(args)?)),
-        Some(("tailnet-tag", tag)) => Supposition::Tailnet(Peer::tagged(&[tag.to_owned()], claims(args)?)),
-        None if who == "gateway-secret" => Supposition::GatewaySecret,
-        None if who == "anonymous" => Supposition::Anonymous,
+        Some(("token", name)) => SimulatedCaller::Token(name.to_owned()),
+        Some(("issuer", name)) => SimulatedCaller::Claims { issuer: name.to_owned(), claims: claims(args)? },
+        Some(("tailnet-user", login)) => SimulatedCaller::Tailnet(WhoisNode::of_user(login, claims(args)?)),
+        Some(("tailnet-tag", tag)) => SimulatedCaller::Tailnet(WhoisNode::tagged(&[tag.to_owned()], claims(args)?)),
+        None if who == "gateway-secret" => SimulatedCaller::GatewaySecret,
+        None if who == "anonymous" => SimulatedCaller::Anonymous,
         _ => {
             return Err(format!(
                 "`{who}` is nobody: write token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"

@@ -3,10 +3,10 @@
 mod files;
 mod snippets;
 
-use super::admin_client::Running;
-use super::await_reload::{Settled, settle};
+use super::admin_client::RunningProcess;
+use super::await_reload::{ReloadOutcome, settle};
 use super::{Exit, complain, say, token};
-use crate::config::environment::{Surroundings, System};
+use crate::config::environment::{Environment, System};
 use crate::openclaw_config::{Fault, OpenClaw};
 use files::{Choices, Files};
 use std::io::{BufRead as _, IsTerminal as _};
@@ -94,14 +94,17 @@ pub(super) fn init(mut args: Args) -> Exit {
     say(snippets::gateway_changes(&found));
     say(snippets::clients(&args.listen, &secret));
     // Who wrote over the file of a running process has changed who is let in.
-    let settled = if args.force { settle(&Running::by(files.config())) } else { Settled::InForce(String::new()) };
+    let settled =
+        if args.force { settle(&RunningProcess::by(files.config())) } else { ReloadOutcome::InForce(String::new()) };
     match settled {
-        Settled::InForce(said) if !said.is_empty() => say(format!("The running process has taken it over: {said}\n")),
-        Settled::InForce(_) | Settled::NotRunning(_) => {}
-        Settled::Unknown(why) => {
+        ReloadOutcome::InForce(said) if !said.is_empty() => {
+            say(format!("The running process has taken it over: {said}\n"));
+        }
+        ReloadOutcome::InForce(_) | ReloadOutcome::NotRunning(_) => {}
+        ReloadOutcome::Unknown(why) => {
             complain(format!("warning: whether a process runs by it and took it over is not known: {why}"));
         }
-        Settled::Refused(said) => {
+        ReloadOutcome::Refused(said) => {
             complain(format!(
                 "{said}\nerror: {} is written and NOT in force, for the reasons above",
                 files.config().display()
@@ -133,7 +136,7 @@ fn unreadable(fault: &Fault) -> Exit {
     }
 }
 
-fn default_out(around: &dyn Surroundings) -> PathBuf {
+fn default_out(around: &dyn Environment) -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         return PathBuf::from("/etc/scopeshim");
     }

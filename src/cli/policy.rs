@@ -1,13 +1,13 @@
 //! `policy diff` and `policy test`.
 
 use super::{ConfigFile, Exit, check, complain, say};
-use crate::config::Supposition;
+use crate::config::SimulatedCaller;
 use crate::policy::policy_test;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
 use crate::refusal::Refusal;
 use crate::request_path::Path as Target;
 use crate::route::{Need, Pattern};
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use http::Method;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
         (Ok((_, old)), Ok((_, new))) => (old, new),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let everybody: std::collections::BTreeMap<String, Supposition> =
+    let everybody: std::collections::BTreeMap<String, SimulatedCaller> =
         principals(&old).into_iter().chain(principals(&new)).collect();
     let requests: std::collections::BTreeMap<String, (Method, String)> =
         requests(&old).into_iter().chain(requests(&new)).collect();
@@ -86,14 +86,14 @@ fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
 
 /// Everybody the policy names: tokens, the gateway's secret, anonymous, and for each issuer a bearer
 /// of nothing and one of each claim that a grant speaks of.
-fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
+fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
     let live = policy.live();
-    let mut all: Vec<(String, Supposition)> =
-        live.tokens.iter().map(|t| (format!("token {}", t.name), Supposition::Token(t.name.to_string()))).collect();
-    all.push(("gateway-secret".to_owned(), Supposition::GatewaySecret));
-    all.push(("anonymous".to_owned(), Supposition::Anonymous));
+    let mut all: Vec<(String, SimulatedCaller)> =
+        live.tokens.iter().map(|t| (format!("token {}", t.name), SimulatedCaller::Token(t.name.to_string()))).collect();
+    all.push(("gateway-secret".to_owned(), SimulatedCaller::GatewaySecret));
+    all.push(("anonymous".to_owned(), SimulatedCaller::Anonymous));
     for issuer in &live.issuers {
-        let bearer = |claims: serde_json::Map<String, serde_json::Value>| Supposition::Claims {
+        let bearer = |claims: serde_json::Map<String, serde_json::Value>| SimulatedCaller::Claims {
             issuer: issuer.name.to_string(),
             claims,
         };
@@ -118,7 +118,7 @@ fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
             }
             let words: Vec<String> =
                 said.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
-            let who = Supposition::Claims { issuer: issuer.name.to_string(), claims: said };
+            let who = SimulatedCaller::Claims { issuer: issuer.name.to_string(), claims: said };
             all.push((format!("issuer {} ({})", issuer.name, words.join(" ")), who));
         }
     }
@@ -126,18 +126,18 @@ fn principals(policy: &Policy) -> Vec<(String, Supposition)> {
 }
 
 /// The peer of the tailnet that a grant speaks of.
-fn peer(to: &crate::config::Subject) -> Option<(String, Supposition)> {
+fn peer(to: &crate::config::Subject) -> Option<(String, SimulatedCaller)> {
     let crate::config::Subject::Tailnet(to) = to else { return None };
     let texts = |globs: &[crate::glob::Glob]| globs.iter().map(|g| g.as_str().to_owned()).collect::<Vec<_>>();
     let (users, tags, names) = (texts(&to.users), texts(&to.tags), texts(&to.capabilities));
     let words: Vec<&str> = users.iter().take(1).chain(&tags).chain(&names).map(String::as_str).collect();
     let capabilities = names.iter().map(|name| (name.clone(), serde_json::json!([]))).collect();
     let peer = match users.first() {
-        Some(login) => Peer::of_user(login, capabilities),
-        None if tags.is_empty() => Peer::of_user("somebody", capabilities),
-        None => Peer::tagged(&tags, capabilities),
+        Some(login) => WhoisNode::of_user(login, capabilities),
+        None if tags.is_empty() => WhoisNode::of_user("somebody", capabilities),
+        None => WhoisNode::tagged(&tags, capabilities),
     };
-    Some((format!("tailnet {}", words.join(" ")), Supposition::Tailnet(peer)))
+    Some((format!("tailnet {}", words.join(" ")), SimulatedCaller::Tailnet(peer)))
 }
 
 /// One request for each route.
@@ -158,7 +158,7 @@ fn requests(policy: &Policy) -> Vec<(String, (Method, String))> {
 
 fn table(
     policy: &Policy,
-    everybody: &BTreeMap<String, Supposition>,
+    everybody: &BTreeMap<String, SimulatedCaller>,
     requests: &BTreeMap<String, (Method, String)>,
 ) -> Table {
     let now = Timestamp::now();

@@ -1,10 +1,10 @@
 //! `reload`: have a running process read its file again, and wait for the verdict.
 
-use super::admin_client::{self, Running};
+use super::admin_client::{self, RunningProcess};
 use super::{Exit, complain, say};
 use http::Method;
 
-pub(super) fn reload(at: &Running) -> Exit {
+pub(super) fn reload(at: &RunningProcess) -> Exit {
     match admin_client::ask(at, &Method::POST, "/reload") {
         Ok((200, answer)) => {
             say(words(&answer));

@@ -1,6 +1,6 @@
 //! `status` and `top`: what the status page says, in the terminal.
 
-use super::admin_client::{self, Running};
+use super::admin_client::{self, RunningProcess};
 use super::{Exit, complain, say};
 use http::Method;
 use serde_json::Value;
@@ -15,7 +15,7 @@ const SHOWN: usize = 10;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    at: Running,
+    at: RunningProcess,
     /// Print the status as JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +24,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct TopArgs {
     #[command(flatten)]
-    at: Running,
+    at: RunningProcess,
     /// Stop after so many looks; 0: never
     #[arg(long, default_value_t = 0)]
     looks: u32,
@@ -76,7 +76,7 @@ pub(super) fn top(args: &TopArgs) -> Exit {
     }
 }
 
-fn ask(at: &Running) -> Result<Value, String> {
+fn ask(at: &RunningProcess) -> Result<Value, String> {
     match admin_client::ask(at, &Method::GET, "/status").map_err(|e| e.to_string())? {
         (200, status) => Ok(status),
         (status, answer) => Err(format!("the process answered {status}: {answer}")),

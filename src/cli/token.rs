@@ -3,8 +3,8 @@
 mod edit;
 mod revoke;
 
-use super::admin_client::Running;
-use super::await_reload::{Settled, settle};
+use super::admin_client::RunningProcess;
+use super::await_reload::{ReloadOutcome, settle};
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::scope::{KNOWN, Scope};
 use crate::secret::TokenHash;
@@ -25,7 +25,7 @@ pub(super) enum Verb {
         #[arg(long)]
         write: bool,
         #[command(flatten)]
-        at: Running,
+        at: RunningProcess,
     },
     /// List the named tokens
     List {
@@ -43,7 +43,7 @@ pub(super) enum Verb {
         #[arg(long, value_name = "SPAN", default_value = "24h")]
         overlap: jiff::SignedDuration,
         #[command(flatten)]
-        at: Running,
+        at: RunningProcess,
     },
     /// Take a token out of the configuration, and wait until it is accepted no more
     ///
@@ -57,7 +57,7 @@ pub(super) enum Verb {
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        at: Running,
+        at: RunningProcess,
     },
     /// Say whose token is on standard input, and whether it is good
     Check(ConfigFile),
@@ -82,7 +82,7 @@ fn hash(secret: &str) -> String {
     TokenHash::of(secret.as_bytes()).to_hex()
 }
 
-fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&Running>) -> Exit {
+fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&RunningProcess>) -> Exit {
     if !crate::config::is_name(name) {
         complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
         return Exit::Usage;
@@ -118,12 +118,17 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: O
 
 /// Edits the configuration so that it holds the hash of a new secret, prints the secret only once the
 /// edit is on disk, and waits until it is in force.
-fn edited(at: &Running, change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>) -> Exit {
+fn edited(
+    at: &RunningProcess,
+    change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>,
+) -> Exit {
     let Ok(secret) = generate() else {
         complain("error: the system's random numbers cannot be had");
         return Exit::System;
     };
-    if let Err(error) = edit::edit(at.config(), edit::Demand::Right, |document| change(document, &hash(&secret))) {
+    if let Err(error) =
+        edit::edit(at.config(), edit::EditRequirement::Right, |document| change(document, &hash(&secret)))
+    {
         complain(format!("error: {error}"));
         return Exit::Failed;
     }
@@ -131,15 +136,15 @@ fn edited(at: &Running, change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -
     say(secret);
     let file = at.config().display();
     match settle(at) {
-        Settled::InForce(said) => {
+        ReloadOutcome::InForce(said) => {
             complain(format!("{file} is written: {said}"));
             Exit::Ok
         }
-        Settled::NotRunning(error) => {
+        ReloadOutcome::NotRunning(error) => {
             complain(format!("{file} is written; no process runs, so it counts from the next start\n  ({error})"));
             Exit::Ok
         }
-        Settled::Refused(said) => {
+        ReloadOutcome::Refused(said) => {
             complain(said);
             complain(format!(
                 "error: {file} is written and NOT in force: the running process refused it, for the reasons above\n  \
@@ -147,7 +152,7 @@ fn edited(at: &Running, change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -
             ));
             Exit::Config
         }
-        Settled::Unknown(why) => {
+        ReloadOutcome::Unknown(why) => {
             complain(format!(
                 "error: {file} is written, and whether it is in force is not known: {why}\n  \
                  = help: `scopeshim reload` asks again"

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What needs a restart to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed {
+pub struct BootstrapConfig {
     /// Where clients connect; at least one.
     pub listeners: Vec<Listen>,
     /// The socket of tailscaled's LocalAPI.
@@ -28,7 +28,7 @@ pub struct Fixed {
     pub log: Log,
 }
 
-impl Fixed {
+impl BootstrapConfig {
     /// The keys in which another configuration differs: those that need a restart.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {

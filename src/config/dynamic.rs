@@ -1,6 +1,6 @@
 //! What a reload changes: the callers' tokens, the gateway's credential, the rules.
 
-use super::{GrantRule, Issuer, PrincipalLimits, TailnetCapability, Trial};
+use super::{GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// What a reload changes.
 #[derive(Debug, Clone)]
-pub struct Live {
+pub struct DynamicConfig {
     /// How this proxy authenticates itself to the gateway.
     pub gateway_auth: GatewayAuth,
     /// What clients that hold the gateway's secret may do; `None`: they are not accepted.
@@ -43,14 +43,14 @@ pub struct Live {
     /// Names of this machine besides those it knows of itself, in lower case.
     pub hosts: Vec<String>,
     /// What the policy must do.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<PolicyTest>,
     /// The certificates of the listeners, one for each.
     pub certificates: Vec<Option<Certificate>>,
     /// What WebSocket clients may do.
     pub websocket: WebSocketRules,
 }
 
-impl Live {
+impl DynamicConfig {
     /// A configuration that lets nobody in.
     #[must_use]
     pub fn closed() -> Self {

@@ -1,11 +1,11 @@
 //! What a configuration refers to outside its file: secrets, directories, the moment.
 
-use crate::files::Sighting;
+use crate::files::FileFingerprint;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// The world around a configuration, so that tests can have their own.
-pub trait Surroundings {
+pub trait Environment {
     /// Reads a secret's file.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ pub enum SecretFileFault {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 
-impl Surroundings for System {
+impl Environment for System {
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
         use std::io::Read as _;
         use std::os::unix::fs::PermissionsExt as _;
@@ -74,7 +74,7 @@ impl Surroundings for System {
 ///
 /// # Errors
 /// When the process has no credentials, or the name is none.
-pub fn credential(around: &dyn Surroundings, name: &str) -> Result<PathBuf, (&'static str, &'static str)> {
+pub fn credential(around: &dyn Environment, name: &str) -> Result<PathBuf, (&'static str, &'static str)> {
     let Some(dir) = around.variable("CREDENTIALS_DIRECTORY") else {
         return Err((
             "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set",
@@ -87,33 +87,33 @@ pub fn credential(around: &dyn Surroundings, name: &str) -> Result<PathBuf, (&'s
     Ok(Path::new(&dir).join(name))
 }
 
-/// Surroundings that remember which files were asked for.
-pub struct Remembering<'a> {
-    around: &'a dyn Surroundings,
-    files: std::cell::RefCell<Vec<Sighting>>,
+/// An environment that remembers which files were asked for.
+pub struct RecordingEnvironment<'a> {
+    around: &'a dyn Environment,
+    files: std::cell::RefCell<Vec<FileFingerprint>>,
 }
 
-impl<'a> Remembering<'a> {
+impl<'a> RecordingEnvironment<'a> {
     /// Remembers what is asked of `around`.
     #[must_use]
-    pub fn new(around: &'a dyn Surroundings) -> Self {
+    pub fn new(around: &'a dyn Environment) -> Self {
         Self { around, files: std::cell::RefCell::default() }
     }
 
     /// The files that were asked for.
     #[must_use]
-    pub fn into_files(self) -> Vec<Sighting> {
+    pub fn into_files(self) -> Vec<FileFingerprint> {
         self.files.into_inner()
     }
 }
 
-impl Surroundings for Remembering<'_> {
+impl Environment for RecordingEnvironment<'_> {
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
-        self.files.borrow_mut().push(Sighting::of(path));
+        self.files.borrow_mut().push(FileFingerprint::of(path));
         self.around.secret_file(path)
     }
     fn text_file(&self, path: &Path) -> std::io::Result<String> {
-        self.files.borrow_mut().push(Sighting::of(path));
+        self.files.borrow_mut().push(FileFingerprint::of(path));
         self.around.text_file(path)
     }
     fn variable(&self, name: &str) -> Option<String> {
@@ -126,7 +126,7 @@ impl Surroundings for Remembering<'_> {
 
 /// The unix socket of the process where the configuration names none.
 #[must_use]
-pub fn default_admin_socket(surroundings: &dyn Surroundings, state_dir: &Path) -> PathBuf {
+pub fn default_admin_socket(surroundings: &dyn Environment, state_dir: &Path) -> PathBuf {
     // systemd's RuntimeDirectory=, which may name several.
     let runtime = surroundings.variable("RUNTIME_DIRECTORY").unwrap_or_default();
     match runtime.split(':').find(|d| !d.is_empty()) {
@@ -137,7 +137,7 @@ pub fn default_admin_socket(surroundings: &dyn Surroundings, state_dir: &Path) -
 
 /// The directory for state where the configuration names none.
 #[must_use]
-pub fn default_state_dir(surroundings: &dyn Surroundings) -> PathBuf {
+pub fn default_state_dir(surroundings: &dyn Environment) -> PathBuf {
     // systemd's StateDirectory=, which may name several.
     if let Some(dirs) = surroundings.variable("STATE_DIRECTORY")
         && let Some(first) = dirs.split(':').find(|d| !d.is_empty())

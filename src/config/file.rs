@@ -34,24 +34,24 @@ pub struct File {
     pub admin: Admin,
     /// What is written to standard error. The level is live; restart to change the format.
     pub log: Log,
-    /// Rules for every caller. Live.
+    /// Rules for every caller. Reloadable.
     pub policy: PolicyTable,
-    /// Clients that hold the gateway's own shared secret. Live.
+    /// Clients that hold the gateway's own shared secret. Reloadable.
     pub gateway_secret: Option<At<GatewaySecret>>,
-    /// Callers without any credential. Live.
+    /// Callers without any credential. Reloadable.
     pub anonymous: Option<At<Anonymous>>,
-    /// Named bearer tokens. Live.
+    /// Named bearer tokens. Reloadable.
     pub token: Vec<At<Token>>,
-    /// Issuers whose JWTs are accepted. Live.
+    /// Issuers whose JWTs are accepted. Reloadable.
     pub issuer: Vec<At<Issuer>>,
-    /// What principals may do, beside what their own table says. Live.
+    /// What principals may do, beside what their own table says. Reloadable.
     pub grant: Vec<At<Grant>>,
-    /// Routes that the gateway serves beside those known here. Live.
+    /// Routes that the gateway serves beside those known here. Reloadable.
     pub route: Vec<At<RouteTable>>,
     /// What the policy must do: run by `check` and at every reload. A policy that fails its own
     /// tests does not come into force.
     pub test: Vec<At<Test>>,
-    /// WebSocket clients: apps, command lines, the gateway's own web page. Live.
+    /// WebSocket clients: apps, command lines, the gateway's own web page. Reloadable.
     pub websocket: WebSocket,
 }
 
@@ -112,9 +112,9 @@ pub struct Tailscale {
     /// change.
     pub socket: Option<At<String>>,
     /// The app capability whose values, `{ "scopes": […] }`, are granted to the peers that have it.
-    /// Live.
+    /// Reloadable.
     pub capability: Option<At<String>>,
-    /// The most that `capability` may carry. Live.
+    /// The most that `capability` may carry. Reloadable.
     pub ceiling: Option<At<Vec<At<String>>>>,
 }
 

@@ -4,7 +4,7 @@ use super::{ClaimPath, Excess, HeaderRules, PrincipalLimits};
 use crate::glob::Glob;
 use crate::route::PathRule;
 use crate::scope::ScopeSet;
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use http::{HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -93,7 +93,7 @@ pub struct TailnetSubject {
 
 /// Somebody to suppose.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Supposition {
+pub enum SimulatedCaller {
     /// The holder of a named token.
     Token(String),
     /// A client that holds the gateway's own secret.
@@ -109,7 +109,7 @@ pub enum Supposition {
         claims: Map<String, Value>,
     },
     /// A peer of the tailnet.
-    Tailnet(Peer),
+    Tailnet(WhoisNode),
 }
 
 /// What a test asks for.
@@ -128,11 +128,11 @@ pub enum Asks {
 
 /// One test.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trial {
+pub struct PolicyTest {
     /// What it is called.
     pub name: String,
     /// Who asks.
-    pub who: Supposition,
+    pub who: SimulatedCaller,
     /// For what.
     pub asks: Asks,
     /// With which scopes header; `None`: without.

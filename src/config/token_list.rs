@@ -7,15 +7,15 @@ use toml::{Table, Value};
 
 /// The tokens that a file lists, by the hash as it is written in lower case, each with the moment it
 /// ends, if it does.
-pub type Listed = BTreeMap<String, Option<Timestamp>>;
+pub type TokenList = BTreeMap<String, Option<Timestamp>>;
 
 /// Reads the tokens of a file that may be wrong. `None` where it says nothing about anybody: where it
 /// is not TOML, or has no `[[listen]]`, as when its beginning alone, or nothing at all, was saved.
 #[must_use]
-pub fn listed(text: &str) -> Option<Listed> {
+pub fn listed(text: &str) -> Option<TokenList> {
     let file: Table = text.parse().ok()?;
     tables(file.get("listen")).next()?;
-    let mut listed = Listed::new();
+    let mut listed = TokenList::new();
     for token in tables(file.get("token")) {
         let expires = token.get("expires").and_then(moment);
         if let Some(hash) = hash(token) {
@@ -79,6 +79,6 @@ mod tests {
         ] {
             assert_eq!(listed(text), None, "{text:?}");
         }
-        assert_eq!(listed("[[listen]]\n"), Some(Listed::new()));
+        assert_eq!(listed("[[listen]]\n"), Some(TokenList::new()));
     }
 }

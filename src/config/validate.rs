@@ -16,9 +16,9 @@ mod values;
 mod websocket;
 
 use super::diagnostic::{Problems, Source};
-use super::environment::{Surroundings, default_admin_socket, default_state_dir};
+use super::environment::{Environment, default_admin_socket, default_state_dir};
 use super::file::{self, At, File};
-use super::{Admin, Config, Fixed, Listen, ListenAddress, Live, Log, LogFormat};
+use super::{Admin, BootstrapConfig, Config, DynamicConfig, Listen, ListenAddress, Log, LogFormat};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,17 +28,17 @@ use values::{choice, count, duration};
 pub(super) fn validate(
     file: &File,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<Config> {
     let fixed = fixed(file, around, problems);
     let auth = gateway::auth(file, source, around, problems);
     let certificates = file.listen.iter().map(|l| tls::certificate(l, source, around, problems)).collect();
     let live = dynamic::live(file, source, around, auth, problems);
-    Some(Config { fixed: fixed?, live: Live { certificates, ..live? } })
+    Some(Config { fixed: fixed?, live: DynamicConfig { certificates, ..live? } })
 }
 
-fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Option<Fixed> {
+fn fixed(file: &File, around: &dyn Environment, problems: &mut Problems) -> Option<BootstrapConfig> {
     if file.listen.is_empty() {
         problems.error(
             "no-listener",
@@ -51,7 +51,7 @@ fn fixed(file: &File, around: &dyn Surroundings, problems: &mut Problems) -> Opt
     let server = &file.server;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let state_dir = server.state_dir.as_ref().map_or_else(|| default_state_dir(around), |dir| absolute(dir, problems));
-    let fixed = Fixed {
+    let fixed = BootstrapConfig {
         admin: admin(&file.admin, &state_dir, around, problems),
         state_dir,
         threads: count(server.threads.as_ref(), processors.min(4), 1, 256, problems),
@@ -114,7 +114,7 @@ fn file_mode(mode: &At<String>, problems: &mut Problems) -> Option<u32> {
     parsed
 }
 
-fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Surroundings, problems: &mut Problems) -> Admin {
+fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Environment, problems: &mut Problems) -> Admin {
     let address = table.address.as_ref().and_then(|at| {
         let address = at.get().to_socket_addrs().ok().and_then(|mut all| all.next());
         if !address.is_some_and(|a| a.ip().is_loopback()) {

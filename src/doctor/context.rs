@@ -1,9 +1,9 @@
 //! What every check looks at: the configuration, a caller to ask as, the gateway as it was found.
 
-use crate::config::{Config, Fixed, ListenAddress, ListenerIdentity};
+use crate::config::{BootstrapConfig, Config, ListenAddress, ListenerIdentity};
 use crate::gateway_probe::{Findings, probe};
-use crate::http_client::{Answer, Fault, Question, Server, ask};
-use crate::jwks_cache::Issuers;
+use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
+use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven, Request};
 use crate::refusal::Refusal;
 use crate::request_path::Path;
@@ -25,7 +25,7 @@ pub(super) type Lines = Vec<(HeaderName, HeaderValue)>;
 
 /// The chain as far as it can be seen from here.
 pub(super) struct Chain {
-    pub fixed: Fixed,
+    pub fixed: BootstrapConfig,
     pub policy: Policy,
     /// Issuers that have no keys.
     pub keyless: Vec<Arc<str>>,
@@ -62,7 +62,7 @@ pub(super) enum NoCaller {
 impl Chain {
     pub(super) async fn new(config: Config, token: Option<Secret>) -> Self {
         let Config { fixed, live } = config;
-        let issuers = Issuers::new(&fixed.state_dir);
+        let issuers = JwksCache::new(&fixed.state_dir);
         let slots = issuers.adopt(&live.issuers);
         let keyless = issuers.ready().await;
         let policy = Policy::compile(live, &slots, 0);
@@ -72,7 +72,7 @@ impl Chain {
         let listener = plain.or(clear().next()).or(fixed.listeners.first());
         let server = listener.map_or(Server::Tcp("127.0.0.1".to_owned(), 0), |l| server(&l.address));
         let places_prove = listener.is_none_or(|l| l.identity != ListenerIdentity::None);
-        let answers = is_ours(&ask(&server, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
+        let answers = is_ours(&ask(&server, ClientRequest::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);
         let gateway = probe(&fixed.gateway, policy.proof(), policy.canary_user()).await;
@@ -80,14 +80,14 @@ impl Chain {
     }
 
     /// Asks this proxy, through its first listener.
-    pub(super) async fn get(&self, path: &str, lines: Lines) -> Result<Answer, Fault> {
-        ask(&self.server, Question::get(path, lines), PATIENCE).await
+    pub(super) async fn get(&self, path: &str, lines: Lines) -> Result<ClientResponse, Fault> {
+        ask(&self.server, ClientRequest::get(path, lines), PATIENCE).await
     }
 
     /// Posts an empty object to this proxy: every route refuses it, after the scope and before any work.
-    pub(super) async fn post(&self, path: &str, mut lines: Lines) -> Result<Answer, Fault> {
+    pub(super) async fn post(&self, path: &str, mut lines: Lines) -> Result<ClientResponse, Fault> {
         lines.push((http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let question = Question { method: Method::POST, path, lines, body: "{}".into() };
+        let question = ClientRequest { method: Method::POST, path, lines, body: "{}".into() };
         ask(&self.server, question, PATIENCE).await
     }
 
@@ -116,7 +116,7 @@ impl Caller {
 }
 
 /// Whether an answer to [`AMBIGUOUS`] is this proxy's.
-pub(super) fn is_ours(answer: &Result<Answer, Fault>) -> bool {
+pub(super) fn is_ours(answer: &Result<ClientResponse, Fault>) -> bool {
     answer.as_ref().is_ok_and(|a| a.text_at("/error/request_id").is_some())
 }
 

@@ -2,17 +2,19 @@
 
 use super::Outcome;
 use super::context::Chain;
-use crate::gateway_probe::{Advice, State, Traits};
+use crate::gateway_probe::{Advice, Capabilities, ProbeState};
 
 /// The advice with these codes.
 fn advice(chain: &Chain, codes: &[&str]) -> Vec<Advice> {
     chain.gateway.advice().into_iter().filter(|a| codes.contains(&a.code)).collect()
 }
 
-fn traits(chain: &Chain) -> Result<&Traits, Outcome> {
+fn traits(chain: &Chain) -> Result<&Capabilities, Outcome> {
     match &chain.gateway.state {
-        State::Answers(traits) => Ok(traits),
-        State::Unknown | State::Unreachable(_) => Err(Outcome::Skipped("the gateway does not answer".to_owned())),
+        ProbeState::Answers(traits) => Ok(traits),
+        ProbeState::Unknown | ProbeState::Unreachable(_) => {
+            Err(Outcome::Skipped("the gateway does not answer".to_owned()))
+        }
     }
 }
 

@@ -4,13 +4,13 @@
 use super::Outcome;
 use super::context::{Chain, PATIENCE};
 use crate::gateway_probe::{Advice, Severity, Side};
-use crate::http_client::{Question, Server, ask};
+use crate::http_client::{ClientRequest, Server, ask};
 use serde_json::Value;
 
 /// Asks the process how its policy is.
 pub(super) async fn standing(chain: &Chain) -> Outcome {
     let socket = &chain.fixed.admin.socket;
-    let answer = match ask(&Server::Unix(socket.clone()), Question::get("/status", Vec::new()), PATIENCE).await {
+    let answer = match ask(&Server::Unix(socket.clone()), ClientRequest::get("/status", Vec::new()), PATIENCE).await {
         Ok(answer) if answer.status == 200 => answer,
         Ok(answer) => return Outcome::Skipped(format!("{} answers {}", socket.display(), answer.brief())),
         Err(fault) => return Outcome::Skipped(format!("{} cannot be asked: {fault}", socket.display())),

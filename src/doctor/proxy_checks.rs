@@ -3,8 +3,8 @@
 use super::Outcome;
 use super::context::{AMBIGUOUS, Caller, Chain, NoCaller, PATIENCE, is_ours, lines, server};
 use crate::config::ListenerIdentity;
-use crate::gateway_probe::{Advice, Severity, Side, State};
-use crate::http_client::{Answer, Fault, Question, Server, ask};
+use crate::gateway_probe::{Advice, ProbeState, Severity, Side};
+use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
             advice.extend(chain.fixed.listeners.iter().all(|l| l.tls).then(tls_alone));
             continue;
         }
-        let finding = match ask(&at, Question::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
+        let finding = match ask(&at, ClientRequest::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
             answer if is_ours(&answer) => None,
             Ok(answer) => Some(error(
                 "listener-taken",
@@ -175,7 +175,7 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
             "`scopeshim reload`; the stage `process` says more",
         )),
         // The gateway's own stages say it with its cause.
-        _ if !matches!(chain.gateway.state, State::Answers(_)) || chain.gateway.is_wrong() => {
+        _ if !matches!(chain.gateway.state, ProbeState::Answers(_)) || chain.gateway.is_wrong() => {
             Outcome::Skipped(format!("{said}; the gateway's stages say why"))
         }
         _ => Outcome::found(error(
@@ -189,7 +189,7 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
 }
 
 fn endpoints_enabled(chain: &Chain) -> bool {
-    matches!(&chain.gateway.state, State::Answers(traits) if traits.endpoints_enabled == Some(true))
+    matches!(&chain.gateway.state, ProbeState::Answers(traits) if traits.endpoints_enabled == Some(true))
 }
 
 /// Is a client that asks for less held to it, whatever the gateway does?
@@ -220,7 +220,7 @@ pub(super) async fn narrowing(chain: &Chain) -> Outcome {
         })
         .collect();
     let mut said = "a narrowed and an empty header are refused here";
-    if let State::Answers(traits) = &chain.gateway.state {
+    if let ProbeState::Answers(traits) = &chain.gateway.state {
         if traits.enforces_narrowed == Some(true) && traits.enforces_empty == Some(true) {
             said = "a narrowed and an empty header are refused here, and by the gateway too";
         }
@@ -281,7 +281,7 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
     Outcome::claim("headers that claim identity, origin or scopes change nothing", advice)
 }
 
-pub(super) fn brief(answer: &Result<Answer, Fault>) -> String {
+pub(super) fn brief(answer: &Result<ClientResponse, Fault>) -> String {
     match answer {
         Ok(answer) => answer.brief(),
         Err(fault) => fault.to_string(),

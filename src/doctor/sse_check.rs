@@ -4,7 +4,7 @@ use super::Outcome;
 use super::context::{Chain, PATIENCE};
 use super::proxy_checks::{address, caller};
 use crate::gateway_probe::{Advice, Severity, Side};
-use crate::http_client::{Fault, Question, open};
+use crate::http_client::{ClientRequest, Fault, open};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) async fn chat(chain: &Chain) -> Outcome {
     }
     let mut lines = caller.lines.clone();
     lines.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    let question = Question { method: Method::POST, path: "/v1/chat/completions", lines, body: CHAT.into() };
+    let question = ClientRequest { method: Method::POST, path: "/v1/chat/completions", lines, body: CHAT.into() };
     let broken = |what: String| {
         Outcome::found(Advice::new(
             "stream-broken",
@@ -53,7 +53,7 @@ pub(super) async fn chat(chain: &Chain) -> Outcome {
 }
 
 /// Reads a stream to its end; the inner error is an answer that is no stream.
-async fn timed(chain: &Chain, question: Question<'_>, begun: Instant) -> Result<Result<Times, String>, Fault> {
+async fn timed(chain: &Chain, question: ClientRequest<'_>, begun: Instant) -> Result<Result<Times, String>, Fault> {
     let mut answer = open(address(chain), question, PATIENCE).await?;
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     if answer.status != 200 || !kind.starts_with("text/event-stream") {

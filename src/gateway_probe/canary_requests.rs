@@ -1,10 +1,10 @@
 //! Harmless questions whose answers tell what a gateway is: GET only, over the real credential.
 
-use super::findings::{Findings, State, Traits};
+use super::findings::{Capabilities, Findings, ProbeState};
 use crate::config::GatewayAddress;
 use crate::headers::{CLIENT_ADDRESS, SCOPES};
-use crate::http_client::{Answer, Question, Server, ask};
-use crate::policy::Proof;
+use crate::http_client::{ClientRequest, ClientResponse, Server, ask};
+use crate::policy::UpstreamCredentials;
 use http::{HeaderName, HeaderValue};
 use std::time::Duration;
 
@@ -18,25 +18,25 @@ const HISTORY: &str = "/sessions/scopeshim-canary/history";
 const WRITES: &str = "/v1/chat/completions";
 
 /// Finds out what the gateway is. `user` is named where the mode names callers.
-pub async fn probe(address: &GatewayAddress, proof: &Proof, user: &HeaderValue) -> Findings {
+pub async fn probe(address: &GatewayAddress, proof: &UpstreamCredentials, user: &HeaderValue) -> Findings {
     let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), proof, user };
     let state = match canary.traits().await {
-        Ok(traits) => State::Answers(traits),
-        Err(cause) => State::Unreachable(cause),
+        Ok(traits) => ProbeState::Answers(traits),
+        Err(cause) => ProbeState::Unreachable(cause),
     };
     Findings { mode: proof.mode(), state }
 }
 
 struct Canary<'a> {
     server: Server,
-    proof: &'a Proof,
+    proof: &'a UpstreamCredentials,
     user: &'a HeaderValue,
 }
 
 impl Canary<'_> {
     /// The error says why it does not answer.
-    async fn traits(&self) -> Result<Traits, String> {
-        let mut traits = Traits::default();
+    async fn traits(&self) -> Result<Capabilities, String> {
+        let mut traits = Capabilities::default();
         // Away, or starting: not a word about the rest then.
         let alive = self.ask("/healthz", unproven()).await?;
         if alive.status == 503 {
@@ -73,8 +73,8 @@ impl Canary<'_> {
         lines
     }
 
-    async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<Answer, String> {
-        ask(&self.server, Question::get(path, lines), PATIENCE).await.map_err(|fault| fault.to_string())
+    async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<ClientResponse, String> {
+        ask(&self.server, ClientRequest::get(path, lines), PATIENCE).await.map_err(|fault| fault.to_string())
     }
 }
 
@@ -84,7 +84,7 @@ fn unproven() -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// Whether the OpenAI endpoints are there: 405 to the wrong method, else the web page or 404.
-fn enabled(answer: &Answer) -> Option<bool> {
+fn enabled(answer: &ClientResponse) -> Option<bool> {
     match answer.status {
         405 => Some(true),
         404 => Some(false),
@@ -94,7 +94,7 @@ fn enabled(answer: &Answer) -> Option<bool> {
 }
 
 /// What the answer to a good credential with operator.read says of the credential.
-fn judge(traits: &mut Traits, answer: &Answer) {
+fn judge(traits: &mut Capabilities, answer: &ClientResponse) {
     let attribution = answer.text_at("/error/type").as_deref() == Some("proxy_attribution_required");
     (traits.credential_accepted, traits.attribution_refused) = match answer.status {
         401 => (Some(false), Some(false)),
@@ -110,7 +110,7 @@ fn judge(traits: &mut Traits, answer: &Answer) {
 }
 
 /// Whether a request was refused that differs from a good one in one thing.
-fn refuses(answer: &Answer) -> Option<bool> {
+fn refuses(answer: &ClientResponse) -> Option<bool> {
     match answer.status {
         403 => Some(true),
         200 => Some(false),
@@ -122,13 +122,13 @@ fn refuses(answer: &Answer) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::config::GatewayAuth;
-    use crate::fake_gateway::StandIn;
+    use crate::fake_gateway::FakeGateway;
     use crate::secret::Secret;
 
     const SECRET: &str = "the-secret-of-the-gateway";
 
     async fn found(secret: &str) -> (Findings, Vec<crate::fake_gateway::Seen>) {
-        let gateway = StandIn::new(SECRET, Duration::ZERO);
+        let gateway = FakeGateway::new(SECRET, Duration::ZERO);
         let at = gateway.start().await.unwrap();
         let address = GatewayAddress {
             host: at.ip().to_string(),
@@ -137,7 +137,7 @@ mod tests {
             retry_for: Duration::ZERO,
             canaries: true,
         };
-        let proof = Proof::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
+        let proof = UpstreamCredentials::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
         let found = probe(&address, &proof, &HeaderValue::from_static("canary")).await;
         (found, gateway.seen())
     }
@@ -145,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_release_that_enforces_is_known() {
         let (found, seen) = found(SECRET).await;
-        let expected = Traits {
+        let expected = Capabilities {
             endpoints_enabled: Some(true),
             credential_accepted: Some(true),
             attribution_refused: Some(false),
@@ -153,9 +153,9 @@ mod tests {
             enforces_empty: Some(true),
             absent_means_all: Some(false),
             refuses_forwarded: Some(false),
-            ..Traits::default()
+            ..Capabilities::default()
         };
-        assert_eq!(found, Findings { mode: "token", state: State::Answers(expected) });
+        assert_eq!(found, Findings { mode: "token", state: ProbeState::Answers(expected) });
         assert!(!found.is_wrong());
         assert!(seen.iter().all(|s| s.method == http::Method::GET));
     }
@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_credential_is_tried_once() {
         let (found, seen) = found("another-secret-altogether").await;
-        let State::Answers(traits) = &found.state else { panic!("{found:?}") };
+        let ProbeState::Answers(traits) = &found.state else { panic!("{found:?}") };
         assert_eq!(traits.credential_accepted, Some(false));
         assert!(found.is_wrong());
         assert_eq!(seen.iter().filter(|s| s.target == READS).count(), 1, "ten lock a caller out");
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        let answer = |status, kind: &'static str, body: &'static str| Answer {
+        let answer = |status, kind: &'static str, body: &'static str| ClientResponse {
             status,
             headers: [(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect(),
             body: body.into(),
@@ -181,8 +181,8 @@ mod tests {
         assert_eq!(enabled(&answer(404, "text/plain", "")), Some(false));
         assert_eq!(enabled(&answer(405, "text/plain", "")), Some(true));
         assert_eq!(enabled(&answer(500, "text/plain", "")), None);
-        let judged = |a: &Answer| {
-            let mut traits = Traits::default();
+        let judged = |a: &ClientResponse| {
+            let mut traits = Capabilities::default();
             judge(&mut traits, a);
             traits
         };

@@ -10,25 +10,25 @@ pub struct Findings {
     /// The mode it was asked in.
     pub mode: &'static str,
     /// What it is.
-    pub state: State,
+    pub state: ProbeState,
 }
 
 /// Whether the gateway answers, and as what.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum ProbeState {
     /// It was not asked yet.
     #[default]
     Unknown,
     /// It does not answer; why.
     Unreachable(String),
     /// It answers.
-    Answers(Traits),
+    Answers(Capabilities),
 }
 
 /// What the gateway does. `None`: that could not be found out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Traits {
+pub struct Capabilities {
     /// Whether the OpenAI endpoints are switched on.
     pub endpoints_enabled: Option<bool>,
     /// Whether it takes this proxy's credential.
@@ -130,9 +130,9 @@ impl Findings {
     #[must_use]
     pub fn advice(&self) -> Vec<Advice> {
         match &self.state {
-            State::Unknown => Vec::new(),
-            State::Unreachable(cause) => vec![unreachable(cause)],
-            State::Answers(traits) => {
+            ProbeState::Unknown => Vec::new(),
+            ProbeState::Unreachable(cause) => vec![unreachable(cause)],
+            ProbeState::Answers(traits) => {
                 [self.credential(traits), broken(traits), endpoints(traits), self.narrowing(traits)]
                     .into_iter()
                     .flatten()
@@ -141,7 +141,7 @@ impl Findings {
         }
     }
 
-    fn credential(&self, traits: &Traits) -> Option<Advice> {
+    fn credential(&self, traits: &Capabilities) -> Option<Advice> {
         let trusted = self.mode == "trusted-proxy";
         if traits.locked_out {
             return Some(Advice::new(
@@ -211,7 +211,7 @@ impl Findings {
         ))
     }
 
-    fn narrowing(&self, traits: &Traits) -> Option<Advice> {
+    fn narrowing(&self, traits: &Capabilities) -> Option<Advice> {
         if traits.enforces_narrowed != Some(false) {
             return None;
         }
@@ -247,7 +247,7 @@ fn unreachable(cause: &str) -> Advice {
     )
 }
 
-fn broken(traits: &Traits) -> Option<Advice> {
+fn broken(traits: &Capabilities) -> Option<Advice> {
     let status = traits.broken?;
     Some(Advice::new(
         "gateway-broken",
@@ -259,7 +259,7 @@ fn broken(traits: &Traits) -> Option<Advice> {
     ))
 }
 
-fn endpoints(traits: &Traits) -> Option<Advice> {
+fn endpoints(traits: &Capabilities) -> Option<Advice> {
     (traits.endpoints_enabled == Some(false)).then(|| {
         Advice::new(
             "endpoints-disabled",
@@ -276,27 +276,27 @@ fn endpoints(traits: &Traits) -> Option<Advice> {
 mod tests {
     use super::*;
 
-    fn codes(mode: &'static str, traits: Traits) -> Vec<&'static str> {
-        Findings { mode, state: State::Answers(traits) }.advice().iter().map(|a| a.code).collect()
+    fn codes(mode: &'static str, traits: Capabilities) -> Vec<&'static str> {
+        Findings { mode, state: ProbeState::Answers(traits) }.advice().iter().map(|a| a.code).collect()
     }
 
     #[test]
     fn each_trait_has_its_advice() {
-        assert!(codes("token", Traits::default()).is_empty());
-        let refused = Traits { credential_accepted: Some(false), ..Traits::default() };
+        assert!(codes("token", Capabilities::default()).is_empty());
+        let refused = Capabilities { credential_accepted: Some(false), ..Capabilities::default() };
         for mode in ["token", "password", "none", "trusted-proxy"] {
             assert_eq!(codes(mode, refused.clone()), ["gateway-credential"]);
         }
-        let off = Traits { endpoints_enabled: Some(false), ..Traits::default() };
+        let off = Capabilities { endpoints_enabled: Some(false), ..Capabilities::default() };
         assert_eq!(codes("token", off), ["endpoints-disabled"]);
-        let wide = Traits { enforces_narrowed: Some(false), ..Traits::default() };
+        let wide = Capabilities { enforces_narrowed: Some(false), ..Capabilities::default() };
         assert_eq!(codes("token", wide.clone()), ["mode-cannot-narrow"]);
-        let findings = Findings { mode: "token", state: State::Answers(wide) };
+        let findings = Findings { mode: "token", state: ProbeState::Answers(wide) };
         assert!(!findings.is_wrong(), "the edge makes it good");
         assert_eq!(
-            codes("trusted-proxy", Traits { attribution_refused: Some(true), ..Traits::default() }),
+            codes("trusted-proxy", Capabilities { attribution_refused: Some(true), ..Capabilities::default() }),
             ["gateway-attribution"]
         );
-        assert_eq!(codes("token", Traits { locked_out: true, ..refused }), ["gateway-locked-out"]);
+        assert_eq!(codes("token", Capabilities { locked_out: true, ..refused }), ["gateway-locked-out"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The end of a connection that is answered without Pingora: what is said, and that it arrives.
 
-use super::socket::Raw;
+use super::socket::ClientSocket;
 use crate::refusal::Refusal;
 use http::StatusCode;
 use std::io;
@@ -28,7 +28,7 @@ impl Closing {
     }
 
     /// Ready when the client has had its answer, or does not want it.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut BufWriter<Raw>) -> Poll<io::Result<()>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut BufWriter<ClientSocket>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.answer.get(self.written..).filter(|rest| !rest.is_empty()) {
             self.written += ready!(Pin::new(&mut *socket).poll_write(cx, rest))?;
         }

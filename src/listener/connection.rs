@@ -1,12 +1,12 @@
 //! The connections that are open, and what each is doing.
 
 use super::body_timeout::BodyWatch;
-use crate::access_log::Record;
+use crate::access_log::AccessRecord;
 use crate::authn::tailscale::Caller;
 use crate::config::{Limits, ListenerIdentity};
 use crate::policy::Policy;
 use crate::refusal::{Code, LimitFault, Refusal};
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use futures_util::task::AtomicWaker;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -54,7 +54,7 @@ impl std::fmt::Display for Ending {
 }
 
 /// What goes on with a socket once HTTP is done with it.
-pub type Sequel = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type UpgradeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One client's connection.
 pub struct Connection {
@@ -67,9 +67,9 @@ pub struct Connection {
     born: Instant,
     cancelled: CancellationToken,
     open: Mutex<Option<Arc<dyn OpenRequest>>>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
     draining: Arc<AtomicBool>,
-    sequel: Mutex<Option<Sequel>>,
+    sequel: Mutex<Option<UpgradeFuture>>,
     limits: Arc<Limits>,
     requests: AtomicU64,
     /// Whether the time for a head is over.
@@ -99,7 +99,7 @@ impl Connection {
         caller: Caller,
         identity: ListenerIdentity,
         limits: Arc<Limits>,
-        tower: Arc<Watchtower>,
+        telemetry: Arc<Telemetry>,
         draining: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Connection {
             born: Instant::now(),
             cancelled: CancellationToken::new(),
             open: Mutex::default(),
-            tower,
+            telemetry,
             draining,
             sequel: Mutex::default(),
             limits,
@@ -257,7 +257,7 @@ impl Connection {
 
     /// A head was no request at all; no record was begun for it.
     pub(super) fn malformed(&self, refusal: &Refusal) {
-        let mut record = Record::begin(self.tower.clone(), Arc::from("-"), 0, self.peer());
+        let mut record = AccessRecord::begin(self.telemetry.clone(), Arc::from("-"), 0, self.peer());
         record.status = refusal.status();
         record.refusal = Some(refusal.clone());
         record.emit();
@@ -276,13 +276,13 @@ impl Connection {
     }
 
     /// HTTP ends on this connection, and this follows in its place, as the rest of one request.
-    pub fn hand_over(&self, request: Arc<dyn OpenRequest>, sequel: Sequel) {
+    pub fn hand_over(&self, request: Arc<dyn OpenRequest>, sequel: UpgradeFuture) {
         self.judged_again(request);
         *self.sequel.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequel);
     }
 
     /// What follows HTTP, if anything does.
-    pub(crate) fn sequel(&self) -> Option<Sequel> {
+    pub(crate) fn sequel(&self) -> Option<UpgradeFuture> {
         self.sequel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -8,7 +8,7 @@ use crate::label::Label as _;
 use crate::peer_group::PeerGroup;
 use crate::policy::Policy;
 use crate::refusal::{LimitFault, Refusal};
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +29,7 @@ pub struct Connections {
     limits: Arc<Limits>,
     turning_away: Arc<Semaphore>,
     turned_away: Mutex<(Option<Instant>, u64)>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
     draining: Arc<AtomicBool>,
 }
 
@@ -40,9 +40,9 @@ struct Open {
 }
 
 /// Takes a connection out of the list when its task ends, however it ends.
-struct Leave<'a>(&'a Connections, u64, Option<IpAddr>);
+struct ConnectionGuard<'a>(&'a Connections, u64, Option<IpAddr>);
 
-impl Drop for Leave<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         let mut open = self.0.list();
         open.all.remove(&self.1);
@@ -59,14 +59,14 @@ impl Drop for Leave<'_> {
 impl Connections {
     /// None yet.
     #[must_use]
-    pub fn new(limits: Limits, tower: Arc<Watchtower>) -> Self {
+    pub fn new(limits: Limits, telemetry: Arc<Telemetry>) -> Self {
         Self {
             open: Mutex::default(),
             next: AtomicU64::new(0),
             limits: Arc::new(limits),
             turning_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             turned_away: Mutex::default(),
-            tower,
+            telemetry,
             draining: Arc::default(),
         }
     }
@@ -118,8 +118,8 @@ impl Connections {
         }
         *open.groups.entry(group).or_default() += 1;
         let caller = Caller { connection: self.next.fetch_add(1, Ordering::Relaxed), peer };
-        let (limits, tower, draining) = (self.limits.clone(), self.tower.clone(), self.draining.clone());
-        let connection = Arc::new(Connection::begin(caller, identity, limits, tower, draining));
+        let (limits, telemetry, draining) = (self.limits.clone(), self.telemetry.clone(), self.draining.clone());
+        let connection = Arc::new(Connection::begin(caller, identity, limits, telemetry, draining));
         open.all.insert(caller.connection, connection.clone());
         Ok(connection)
     }
@@ -127,7 +127,7 @@ impl Connections {
     /// Says no, to as many at a time as costs nothing; hangs up on the rest.
     fn turn_away(&self, stream: ClientStream, peer: Option<SocketAddr>, fault: LimitFault) {
         let refusal = Refusal::Limit(fault);
-        self.tower.metrics().refused(refusal.code());
+        self.telemetry.metrics().refused(refusal.code());
         self.say(&refusal, peer);
         let Ok(place) = self.turning_away.clone().try_acquire_owned() else { return stream.hang_up(&refusal) };
         tokio::spawn(async move {
@@ -151,7 +151,7 @@ impl Connections {
 
     /// Runs what serves an accepted connection until it is done or the connection is ended.
     pub(crate) async fn run(&self, connection: Arc<Connection>, serve: impl Future<Output = ()>) {
-        let _leave = Leave(self, connection.caller().connection, connection.peer());
+        let _leave = ConnectionGuard(self, connection.caller().connection, connection.peer());
         tokio::select! {
             biased;
             () = serve => {}

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// The socket itself.
 #[derive(Debug)]
-pub enum Raw {
+pub enum ClientSocket {
     /// TCP.
     Tcp(TcpStream),
     /// A unix socket.
@@ -21,7 +21,7 @@ pub enum Raw {
     Tls(Box<Secured>),
 }
 
-impl Raw {
+impl ClientSocket {
     /// The TCP socket beneath, if it is one.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
@@ -45,7 +45,7 @@ impl Raw {
     }
 }
 
-impl AsyncRead for Raw {
+impl AsyncRead for ClientSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
@@ -55,7 +55,7 @@ impl AsyncRead for Raw {
     }
 }
 
-impl AsyncWrite for Raw {
+impl AsyncWrite for ClientSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),

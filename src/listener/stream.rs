@@ -4,7 +4,7 @@ use super::Connection;
 use super::close::Closing;
 use super::handshake::Secured;
 use super::head::{Bounds, Scanner, Seen};
-use super::socket::Raw;
+use super::socket::ClientSocket;
 use crate::refusal::{LimitFault, Refusal};
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -33,7 +33,7 @@ const READ: usize = 4096;
 /// A client's connection.
 #[derive(Debug)]
 pub struct ClientStream {
-    socket: BufWriter<Raw>,
+    socket: BufWriter<ClientSocket>,
     connection: Option<Arc<Connection>>,
     /// Whether Pingora's own answer to a malformed head was replaced by ours.
     replaced: bool,
@@ -53,7 +53,7 @@ struct Head {
 }
 
 impl ClientStream {
-    fn new(socket: Raw) -> Self {
+    fn new(socket: ClientSocket) -> Self {
         Self {
             socket: BufWriter::with_capacity(WRITE_BUFFER, socket),
             connection: None,
@@ -64,15 +64,15 @@ impl ClientStream {
     }
 
     pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self::new(Raw::Tcp(stream))
+        Self::new(ClientSocket::Tcp(stream))
     }
 
     pub(super) fn tls(stream: TcpStream, tls: Arc<ServerConfig>) -> Self {
-        Self::new(Raw::Tls(Box::new(Secured::begin(stream, tls))))
+        Self::new(ClientSocket::Tls(Box::new(Secured::begin(stream, tls))))
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self::new(Raw::Unix(stream))
+        Self::new(ClientSocket::Unix(stream))
     }
 
     /// Lets `connection` see when bytes come in.
@@ -214,7 +214,7 @@ impl ClientStream {
 
     /// The socket alone, and what came in by it and was not read. Nothing may be left to write.
     #[must_use]
-    pub fn into_raw(self) -> (Raw, BytesMut) {
+    pub fn into_raw(self) -> (ClientSocket, BytesMut) {
         (self.socket.into_inner(), self.head.held)
     }
 }
@@ -284,9 +284,9 @@ impl Shutdown for ClientStream {
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
         match self.socket.get_ref() {
-            Raw::Tcp(s) => s.as_raw_fd(),
-            Raw::Unix(s) => s.as_raw_fd(),
-            Raw::Tls(s) => s.socket().map_or(-1, TcpStream::as_raw_fd),
+            ClientSocket::Tcp(s) => s.as_raw_fd(),
+            ClientSocket::Unix(s) => s.as_raw_fd(),
+            ClientSocket::Tls(s) => s.socket().map_or(-1, TcpStream::as_raw_fd),
         }
     }
 }

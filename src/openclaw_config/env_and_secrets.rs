@@ -1,7 +1,7 @@
 //! Values of `openclaw.json`: `${VAR}` filled in, references to secrets followed.
 
 use super::Fault;
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ pub(super) struct Values<'a> {
     document: &'a Value,
     /// The gateway's own `.env`, which never overrides the environment.
     dotenv: HashMap<String, String>,
-    around: &'a dyn Surroundings,
+    around: &'a dyn Environment,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(document: &'a Value, state_dir: &Path, around: &'a dyn Surroundings) -> Self {
+    pub(super) fn new(document: &'a Value, state_dir: &Path, around: &'a dyn Environment) -> Self {
         let dotenv = std::fs::read_to_string(state_dir.join(".env")).map(|text| dotenv(&text)).unwrap_or_default();
         Self { document, dotenv, around }
     }
@@ -114,7 +114,7 @@ impl<'a> Values<'a> {
 }
 
 /// A path with `~` for the home directory.
-pub(super) fn home(path: &str, around: &dyn Surroundings) -> PathBuf {
+pub(super) fn home(path: &str, around: &dyn Environment) -> PathBuf {
     match (path.strip_prefix('~'), around.variable("HOME")) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
             Path::new(&home).join(rest.trim_start_matches('/'))

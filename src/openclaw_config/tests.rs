@@ -9,7 +9,7 @@ struct World {
     variables: HashMap<&'static str, String>,
 }
 
-impl Surroundings for World {
+impl Environment for World {
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
         std::fs::read_to_string(path).map_err(|e| SecretFileFault::Unreadable(e.to_string()))
     }

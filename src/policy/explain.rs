@@ -1,6 +1,6 @@
 //! Why a request is decided as it is: the same decision, with its reasons.
 
-use super::grants::Circumstances;
+use super::grants::RequestFacts;
 use super::upstream_headers;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
@@ -19,13 +19,13 @@ pub const WEBSOCKET: &str = "websocket";
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// Who it is taken for; `None` where nobody was proven.
-    pub principal: Option<Who>,
+    pub principal: Option<ExplainedPrincipal>,
     /// The route's name, or [`WEBSOCKET`].
     pub route: &'static str,
     /// What the route needs, in words.
     pub needs: String,
     /// What gives scopes, and what nearly would.
-    pub sources: Vec<Given>,
+    pub sources: Vec<ExplainedGrant>,
     /// Each scope that the principal holds for this request, and where it is from.
     pub granted: Vec<Reason>,
     /// What the scopes header asks for; `None` when it is absent.
@@ -48,7 +48,7 @@ pub struct Explanation {
 
 /// A principal.
 #[derive(Debug, Clone, Serialize)]
-pub struct Who {
+pub struct ExplainedPrincipal {
     /// Its name.
     pub name: String,
     /// What proved it.
@@ -59,7 +59,7 @@ pub struct Who {
 
 /// Something in the policy that gives scopes.
 #[derive(Debug, Clone, Serialize)]
-pub struct Given {
+pub struct ExplainedGrant {
     /// Where it stands, or what it is.
     pub place: String,
     /// The scopes it gives.
@@ -114,7 +114,7 @@ impl Policy {
         &self,
         decided: &Result<Grant, Refusal>,
         who: &Result<Proven, Refusal>,
-        at: Circumstances<'_>,
+        at: RequestFacts<'_>,
         requested: Option<&ScopeSet>,
         route: &'static str,
         needs: String,
@@ -125,7 +125,7 @@ impl Policy {
             Err(refusal) => (refusal.code().as_str(), Some(refusal)),
         };
         Explanation {
-            principal: who.as_ref().ok().map(|p| Who {
+            principal: who.as_ref().ok().map(|p| ExplainedPrincipal {
                 name: p.principal.name().to_owned(),
                 source: p.principal.identity().source(),
                 place: self.place(p),
@@ -153,7 +153,7 @@ impl Policy {
         }
     }
 
-    fn sources(&self, proven: &Proven, at: Circumstances<'_>) -> Vec<Given> {
+    fn sources(&self, proven: &Proven, at: RequestFacts<'_>) -> Vec<ExplainedGrant> {
         let own = match proven.principal.identity() {
             Identity::Token(_) => format!("its own table, {}", self.place(proven).unwrap_or_default()),
             Identity::GatewaySecret => "[gateway_secret]".to_owned(),
@@ -161,7 +161,7 @@ impl Policy {
             Identity::Issuer(_) => "its token's claims".to_owned(),
             Identity::Tailnet => "the tailnet's capability".to_owned(),
         };
-        let mut sources = vec![Given {
+        let mut sources = vec![ExplainedGrant {
             place: own,
             scopes: proven.holding.own.scopes.to_header(),
             limits: shown(proven.holding.own.limits),
@@ -171,7 +171,7 @@ impl Policy {
             let but = grant.to.failing(&proven.principal).or_else(|| grant.when.failing(at).map(ToOwned::to_owned));
             // Grants to somebody else altogether are no near miss.
             if but.as_deref() != Some("it is to another identity source") {
-                sources.push(Given {
+                sources.push(ExplainedGrant {
                     place: format!("[[grant]], {}", grant.place),
                     scopes: grant.scopes.to_header(),
                     limits: shown(grant.limits),
@@ -250,7 +250,7 @@ fn is_plain(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || " @._+-:|/".contains(c))
 }
 
-fn granted(sources: &[Given]) -> Vec<Reason> {
+fn granted(sources: &[ExplainedGrant]) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     for source in sources.iter().filter(|s| s.but.is_none()) {
         for scope in ScopeSet::parse_lines([source.scopes.as_bytes()]).unwrap_or_default().iter().map(Scope::as_str) {

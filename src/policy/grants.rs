@@ -14,7 +14,7 @@ use tailscale::TailnetIndex;
 
 /// What a condition of a grant is judged on.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub struct RequestFacts<'a> {
     /// What is reached.
     pub reach: Reach<'a>,
     /// The peer; `None` on a unix socket.
@@ -62,7 +62,7 @@ impl Conditions {
 
     /// The first condition that does not hold, in words; `None` when all do.
     #[must_use]
-    pub fn failing(&self, at: Circumstances<'_>) -> Option<&'static str> {
+    pub fn failing(&self, at: RequestFacts<'_>) -> Option<&'static str> {
         match at.reach {
             Reach::Request { path, .. } if !self.routes.is_empty() => match PathRule::fit(&self.routes, path) {
                 Fit::All => {}
@@ -87,7 +87,7 @@ impl Conditions {
     }
 
     /// The same of the conditions that the caller cannot choose for a request.
-    fn failing_by_place_or_time(&self, at: Circumstances<'_>) -> Option<&'static str> {
+    fn failing_by_place_or_time(&self, at: RequestFacts<'_>) -> Option<&'static str> {
         if !self.cidrs.is_empty() && !at.peer.is_some_and(|p| within(&self.cidrs, p)) {
             return Some("it is for other addresses");
         }
@@ -111,7 +111,7 @@ impl Conditions {
 /// Whether what a grant says of headers and of excess can apply: on this request, or on any that its
 /// caller could send from here now.
 #[must_use]
-pub fn may_rule(when: &Conditions, at: Circumstances<'_>) -> bool {
+pub fn may_rule(when: &Conditions, at: RequestFacts<'_>) -> bool {
     match at.reach {
         Reach::Request { .. } => when.failing(at).is_none(),
         Reach::Everywhere => when.failing_by_place_or_time(at).is_none(),

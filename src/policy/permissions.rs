@@ -1,8 +1,8 @@
 //! What a principal holds: scopes, and the say over the gateway's own headers.
 
-use super::grants::{Circumstances, Reach, may_rule};
-use crate::config::{Excess, GrantRule, HeaderRule, HeaderRules, Live, PrincipalLimits};
-use crate::headers::Governed;
+use super::grants::{Reach, RequestFacts, may_rule};
+use crate::config::{DynamicConfig, Excess, GrantRule, HeaderRule, HeaderRules, PrincipalLimits};
+use crate::headers::GatewayHeader;
 use crate::request_path::Path;
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use http::HeaderValue;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 /// The most a principal may do, with its header value ready.
 #[derive(Debug, Clone)]
-pub(super) struct Ceiling {
+pub(super) struct ScopeLimit {
     pub(super) scopes: Arc<ScopeSet>,
     pub(super) header: HeaderValue,
 }
 
-impl Ceiling {
+impl ScopeLimit {
     pub(super) fn new(scopes: ScopeSet) -> Self {
         // A scope's name holds visible ASCII only, so this cannot fail; and if it did, nothing is
         // granted.
@@ -26,8 +26,8 @@ impl Ceiling {
 
 /// What applies to one principal's request.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
-    pub(super) ceiling: Ceiling,
+pub(super) struct EffectiveRules {
+    pub(super) ceiling: ScopeLimit,
     pub(super) excess: Excess,
     /// How much the principal may ask for.
     pub(super) limits: PrincipalLimits,
@@ -36,10 +36,10 @@ pub(super) struct Terms {
     rules: HeaderRules,
 }
 
-impl Terms {
+impl EffectiveRules {
     /// Adds up what a principal's own table says and its grants; of several that speak of a header,
     /// of an excess or of a name, the first in the file decides. Of several limits the strictest counts.
-    fn sum<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+    fn sum<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &DynamicConfig) -> Self {
         let mut scopes = own.scopes.clone();
         let mut limits = PrincipalLimits::default();
         let mut rules = HeaderRules::default();
@@ -54,7 +54,7 @@ impl Terms {
         }
         rules.fill_from(&live.headers);
         Self {
-            ceiling: Ceiling::new(scopes),
+            ceiling: ScopeLimit::new(scopes),
             excess: first_excess.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
@@ -65,7 +65,7 @@ impl Terms {
     /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
     /// of what they say of a header, of an excess and of limits, the strictest counts that could decide on some
     /// route: the path is the client's to choose.
-    fn everywhere<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &Live) -> Self {
+    fn everywhere<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &DynamicConfig) -> Self {
         let mut scopes = own.scopes.clone();
         let mut limits = PrincipalLimits::default();
         let mut gateway_user = None;
@@ -89,7 +89,7 @@ impl Terms {
         strictest_excess.hear(Some(live.excess), true, |e| u8::from(*e == Excess::Refuse));
         let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
         Self {
-            ceiling: Ceiling::new(scopes),
+            ceiling: ScopeLimit::new(scopes),
             excess: strictest_excess.found.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
@@ -97,31 +97,31 @@ impl Terms {
         }
     }
 
-    pub(super) fn rule(&self, governed: Governed) -> &HeaderRule {
+    pub(super) fn rule(&self, governed: GatewayHeader) -> &HeaderRule {
         let default = match governed {
-            Governed::Model => &HeaderRule::Admin,
-            Governed::AgentId | Governed::SessionKey | Governed::MessageChannel => &HeaderRule::Pass,
+            GatewayHeader::Model => &HeaderRule::Admin,
+            GatewayHeader::AgentId | GatewayHeader::SessionKey | GatewayHeader::MessageChannel => &HeaderRule::Pass,
         };
         self.stated(governed).unwrap_or(default)
     }
 
     /// The rule that the policy states; `None` where it leaves the header to the default.
-    fn stated(&self, governed: Governed) -> Option<&HeaderRule> {
+    fn stated(&self, governed: GatewayHeader) -> Option<&HeaderRule> {
         match governed {
-            Governed::AgentId => self.rules.agent_id.as_ref(),
-            Governed::Model => self.rules.model.as_ref(),
-            Governed::SessionKey => self.rules.session_key.as_ref(),
-            Governed::MessageChannel => self.rules.message_channel.as_ref(),
+            GatewayHeader::AgentId => self.rules.agent_id.as_ref(),
+            GatewayHeader::Model => self.rules.model.as_ref(),
+            GatewayHeader::SessionKey => self.rules.session_key.as_ref(),
+            GatewayHeader::MessageChannel => self.rules.message_channel.as_ref(),
         }
     }
 
     /// A header for which this principal has a rule that can be kept on single requests only.
-    pub(super) fn bound_header(&self) -> Option<Governed> {
+    pub(super) fn bound_header(&self) -> Option<GatewayHeader> {
         let admin = self.ceiling.scopes.satisfies(&Scope::known(ADMIN));
-        Governed::ALL.into_iter().find(|governed| match self.stated(*governed) {
+        GatewayHeader::ALL.into_iter().find(|governed| match self.stated(*governed) {
             Some(HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix | HeaderRule::Refuse) => true,
             // Spelled out or not, it is what the gateway itself says of the model.
-            Some(HeaderRule::Admin) => *governed != Governed::Model && !admin,
+            Some(HeaderRule::Admin) => *governed != GatewayHeader::Model && !admin,
             Some(HeaderRule::Pass) | None => false,
         })
     }
@@ -189,19 +189,19 @@ pub(super) struct Own {
 
 /// What one principal holds under one policy, as far as it does not depend on the request.
 #[derive(Debug)]
-pub struct Holding {
+pub struct Permissions {
     /// What its own table, or its token's claims, give it.
     pub(super) own: Own,
     /// The places of its grants.
     pub(super) grants: Vec<usize>,
     /// The sum, where no grant has a condition.
-    pub(super) always: Option<Terms>,
+    pub(super) always: Option<EffectiveRules>,
 }
 
-impl Holding {
-    pub(super) fn new(own: Own, places: Vec<usize>, live: &Live) -> Self {
+impl Permissions {
+    pub(super) fn new(own: Own, places: Vec<usize>, live: &DynamicConfig) -> Self {
         let mut held = places.iter().filter_map(|p| live.grants.get(*p));
-        let always = held.clone().all(|g| g.when.is_always()).then(|| Terms::sum(&own, &mut held, live));
+        let always = held.clone().all(|g| g.when.is_always()).then(|| EffectiveRules::sum(&own, &mut held, live));
         Self { own, grants: places, always }
     }
 
@@ -213,19 +213,19 @@ impl Holding {
     }
 
     /// What applies in these circumstances.
-    pub(super) fn terms(&self, at: Circumstances<'_>, live: &Live) -> std::borrow::Cow<'_, Terms> {
+    pub(super) fn terms(&self, at: RequestFacts<'_>, live: &DynamicConfig) -> std::borrow::Cow<'_, EffectiveRules> {
         if let Some(always) = &self.always {
             return std::borrow::Cow::Borrowed(always);
         }
         let held = self.grants.iter().filter_map(|p| live.grants.get(*p)).filter(|g| may_rule(&g.when, at));
         std::borrow::Cow::Owned(match at.reach {
-            Reach::Request { .. } => Terms::sum(&self.own, held, live),
-            Reach::Everywhere => Terms::everywhere(&self.own, held, live),
+            Reach::Request { .. } => EffectiveRules::sum(&self.own, held, live),
+            Reach::Everywhere => EffectiveRules::everywhere(&self.own, held, live),
         })
     }
 
     /// The limits that hold whatever the request is.
-    pub(super) fn limits(&self, live: &Live) -> PrincipalLimits {
+    pub(super) fn limits(&self, live: &DynamicConfig) -> PrincipalLimits {
         self.always.as_ref().map_or_else(|| self.own.limits.or(live.limits), |terms| terms.limits)
     }
 }

@@ -1,12 +1,12 @@
 //! A policy's own tests: who asks for what, and what must come of it.
 
 use super::{Policy, Request, SocketRequest};
-use crate::config::{Asks, Trial};
+use crate::config::{Asks, PolicyTest};
 use crate::request_path::Path;
 use jiff::Timestamp;
 use std::ops::Range;
 
-impl Trial {
+impl PolicyTest {
     /// Runs the test. `Err` says what came of it instead.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// What proves this proxy to the gateway, rendered once per policy.
 #[derive(Debug, Default)]
-pub struct Proof {
+pub struct UpstreamCredentials {
     mode: &'static str,
     /// The lines that are the same for every caller.
     lines: Vec<(HeaderName, HeaderValue)>,
@@ -25,7 +25,7 @@ struct Asserts {
     stand_in: IpAddr,
 }
 
-impl Proof {
+impl UpstreamCredentials {
     /// Renders what a mode sends.
     #[must_use]
     pub fn new(auth: &GatewayAuth) -> Self {
@@ -112,7 +112,7 @@ pub fn user(name: &str) -> HeaderValue {
 /// `peer` is the client's address, `None` on a unix socket.
 pub fn outbound(
     grant: &Grant,
-    proof: &Proof,
+    proof: &UpstreamCredentials,
     peer: Option<IpAddr>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     // Whoever was not proven gets no authority of ours, only the word that there is none.
@@ -127,8 +127,8 @@ mod tests {
     use super::*;
     use crate::config::TrustedProxy;
 
-    fn trusted() -> Proof {
-        Proof::new(&GatewayAuth::TrustedProxy(Box::new(TrustedProxy {
+    fn trusted() -> UpstreamCredentials {
+        UpstreamCredentials::new(&GatewayAuth::TrustedProxy(Box::new(TrustedProxy {
             user_header: HeaderName::from_static("x-home-user"),
             required_headers: vec![(
                 HeaderName::from_static("x_proxy_secret"),
@@ -138,7 +138,7 @@ mod tests {
         })))
     }
 
-    fn sent(proof: &Proof, peer: Option<&str>) -> Vec<(String, String)> {
+    fn sent(proof: &UpstreamCredentials, peer: Option<&str>) -> Vec<(String, String)> {
         let user = user("alice");
         let lines = proof.lines(Some(&user), peer.map(|p| p.parse().unwrap()));
         lines.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect()
@@ -149,7 +149,7 @@ mod tests {
         let proof = trusted();
         for name in ["x-home-user", "x_home_user", "x.home-user", "x-proxy-secret", "x_proxy_secret"] {
             assert_eq!(proof.kind(name), Kind::Forged, "{name}");
-            assert_eq!(Proof::default().kind(name), Kind::Free, "{name}");
+            assert_eq!(UpstreamCredentials::default().kind(name), Kind::Free, "{name}");
         }
         assert_eq!(proof.kind("x-home-users"), Kind::Free);
         assert_eq!(proof.kind("x-openclaw-scopes"), Kind::Ours);

@@ -5,8 +5,8 @@
 //! hold is what its principal holds everywhere. Rules about single requests cannot be kept there, so
 //! callers with such rules get no socket.
 
-use super::grants::{Circumstances, Reach};
-use super::permissions::{Ceiling, Terms};
+use super::grants::{Reach, RequestFacts};
+use super::permissions::{EffectiveRules, ScopeLimit};
 use super::{Grant, Policy, Proven, narrowed};
 use crate::config::{OwnDevice, WebSocketRules};
 use crate::refusal::{Refusal, SocketFault};
@@ -33,8 +33,8 @@ pub struct SocketRequest<'a> {
 }
 
 impl SocketRequest<'_> {
-    pub(super) fn at(&self) -> Circumstances<'static> {
-        Circumstances { reach: Reach::Everywhere, peer: self.peer, now: self.now }
+    pub(super) fn at(&self) -> RequestFacts<'static> {
+        RequestFacts { reach: Reach::Everywhere, peer: self.peer, now: self.now }
     }
 }
 
@@ -102,7 +102,7 @@ impl Policy {
         })
     }
 
-    fn may_be_node(&self, ceiling: &Ceiling) -> Result<(), Refusal> {
+    fn may_be_node(&self, ceiling: &ScopeLimit) -> Result<(), Refusal> {
         let Some(needed) = &self.live.websocket.nodes else { return Err(Refusal::Socket(SocketFault::Role)) };
         if ceiling.scopes.satisfies(needed) {
             Ok(())
@@ -116,7 +116,7 @@ impl Policy {
     #[must_use]
     pub fn own_device(&self, caller: &Grant) -> Grant {
         let all = crate::scope::KNOWN.iter().map(|name| crate::scope::Scope::known(name)).collect();
-        Grant { user: caller.user.clone(), ..Grant::under(&Ceiling::new(all), caller.principal.as_ref()) }
+        Grant { user: caller.user.clone(), ..Grant::under(&ScopeLimit::new(all), caller.principal.as_ref()) }
     }
 
     /// May a connection that was let in with this grant go on under this policy? Gives its principal
@@ -140,7 +140,7 @@ impl Policy {
         &self,
         scopes: ScopeSet,
         proven: &Proven,
-        terms: &Terms,
+        terms: &EffectiveRules,
         socket: &SocketRequest<'_>,
     ) -> Result<Grant, Refusal> {
         let admin = Scope::known(ADMIN);
@@ -148,7 +148,8 @@ impl Policy {
             let held = terms.ceiling.scopes.satisfies(&admin);
             return Err(Refusal::ScopeMissing { needed: admin, held });
         }
-        let mut grant = Grant { limits: terms.limits, ..Grant::under(&Ceiling::new(scopes), Some(&proven.principal)) };
+        let mut grant =
+            Grant { limits: terms.limits, ..Grant::under(&ScopeLimit::new(scopes), Some(&proven.principal)) };
         if self.proof.names_callers() {
             grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
@@ -160,7 +161,7 @@ impl Policy {
         &self,
         proven: &'a Proven,
         socket: &SocketRequest<'_>,
-    ) -> Result<(Cow<'a, Terms>, Ceiling), Refusal> {
+    ) -> Result<(Cow<'a, EffectiveRules>, ScopeLimit), Refusal> {
         let terms = self.socket_terms(proven, socket)?;
         let ceiling = match socket.requested {
             None => terms.ceiling.clone(),
@@ -169,7 +170,11 @@ impl Policy {
         Ok((terms, ceiling))
     }
 
-    fn socket_terms<'a>(&self, proven: &'a Proven, socket: &SocketRequest<'_>) -> Result<Cow<'a, Terms>, Refusal> {
+    fn socket_terms<'a>(
+        &self,
+        proven: &'a Proven,
+        socket: &SocketRequest<'_>,
+    ) -> Result<Cow<'a, EffectiveRules>, Refusal> {
         if !self.live.websocket.enabled {
             return Err(Refusal::Upgrade);
         }

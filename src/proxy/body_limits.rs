@@ -1,6 +1,6 @@
 //! A request's body: where there may be one, how large, how slow.
 
-use super::context::Ctx;
+use super::context::RequestContext;
 use crate::config::BodySizes;
 use crate::refusal::{LimitFault, Refusal};
 use crate::route::{Need, Route};
@@ -43,7 +43,7 @@ pub(super) fn announced(
 }
 
 /// The request is sent, and its body is wanted.
-pub(super) fn begins(ctx: &mut Ctx) {
+pub(super) fn begins(ctx: &mut RequestContext) {
     ctx.body.came = 0;
     if let (true, Some(connection)) = (ctx.body.expected, &ctx.connection) {
         connection.body_begins();
@@ -51,7 +51,7 @@ pub(super) fn begins(ctx: &mut Ctx) {
 }
 
 /// A part of it is about to be sent on.
-pub(super) fn comes(ctx: &mut Ctx, part: Option<&Bytes>, end: bool) -> Result<()> {
+pub(super) fn comes(ctx: &mut RequestContext, part: Option<&Bytes>, end: bool) -> Result<()> {
     ctx.body.came += part.map_or(0, |p| p.len() as u64);
     if ctx.body.came > ctx.body.limit {
         ctx.over = Some(LimitFault::BodySize { limit: ctx.body.limit });

@@ -1,19 +1,19 @@
 //! What Pingora carries from phase to phase of one request.
 
 use super::body_limits::Body;
-use super::reauthorize::Exchange;
+use super::reauthorize::ReauthorizationContext;
 use super::upstream::Attempts;
-use crate::access_log::Record;
-use crate::authn::tailscale::Question;
-use crate::identity_providers::Asking;
+use crate::access_log::AccessRecord;
+use crate::authn::tailscale::WhoisQuestion;
+use crate::identity_providers::TailnetQuery;
 use crate::join_code_limit::Join;
 use crate::label::{RouteLabel, StreamKind};
 use crate::listener::Connection;
 use crate::policy::{Grant, Policy};
-use crate::quota::{Permit, Use};
+use crate::quota::{LimitedUse, Permit};
 use crate::refusal::{LimitFault, Refusal};
-use crate::request_checks::Asked;
-use crate::telemetry::Watchtower;
+use crate::request_checks::RequestedHeaders;
+use crate::telemetry::Telemetry;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
@@ -31,13 +31,13 @@ tokio::task_local! {
 
 /// One request.
 #[derive(Debug)]
-pub struct Ctx {
+pub struct RequestContext {
     pub(super) policy: Arc<Policy>,
     pub(super) connection: Option<Arc<Connection>>,
-    pub(super) record: Record,
-    exchange: Option<Arc<Exchange>>,
+    pub(super) record: AccessRecord,
+    exchange: Option<Arc<ReauthorizationContext>>,
     /// What the client asked for, until it is decided.
-    pub(super) asked: Asked,
+    pub(super) asked: RequestedHeaders,
     pub(super) attempts: Attempts,
     /// What its principal uses by it, for as long as it lasts.
     pub(super) permit: Option<Permit>,
@@ -54,25 +54,25 @@ pub struct Ctx {
     pub(super) handed_over: bool,
 }
 
-impl Ctx {
+impl RequestContext {
     /// Whether this connection ends with this answer: the process stops, or it has had its share.
     pub(super) fn is_last(&self) -> bool {
         self.connection.as_ref().is_some_and(|c| c.is_draining() || c.is_used_up())
     }
 
-    pub(super) fn begin(policy: Arc<Policy>, tower: &Arc<Watchtower>) -> Self {
+    pub(super) fn begin(policy: Arc<Policy>, telemetry: &Arc<Telemetry>) -> Self {
         let connection = CONNECTION.try_with(Arc::clone).ok();
         if let Some(connection) = &connection {
             connection.request_begins();
         }
         let peer = connection.as_ref().and_then(|c| c.peer());
-        let record = Record::begin(tower.clone(), next_request_id(), policy.generation(), peer);
+        let record = AccessRecord::begin(telemetry.clone(), next_request_id(), policy.generation(), peer);
         Self {
             policy,
             connection,
             record,
             exchange: None,
-            asked: Asked::default(),
+            asked: RequestedHeaders::default(),
             attempts: Attempts::default(),
             permit: None,
             stopped: None,
@@ -89,7 +89,7 @@ impl Ctx {
         self.record.granted(&grant);
         let (asked, method) = (std::mem::take(&mut self.asked), self.record.method.clone());
         let path = self.record.path.clone().unwrap_or_default();
-        let exchange = Arc::new(Exchange::new(grant, asked, &self.policy, method, path, self.place()));
+        let exchange = Arc::new(ReauthorizationContext::new(grant, asked, &self.policy, method, path, self.place()));
         if let Some(connection) = &self.connection {
             connection.judged_again(exchange.clone());
         }
@@ -117,7 +117,7 @@ impl Ctx {
             .as_ref()
             .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
         let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
-        let what = if agent || events { Use::Stream } else { Use::Request };
+        let what = if agent || events { LimitedUse::Stream } else { LimitedUse::Request };
         match self.record.quotas().enter(principal, grant.limits(), what) {
             Ok(permit) => {
                 self.permit = Some(permit);
@@ -132,9 +132,9 @@ impl Ctx {
     }
 
     /// What the tailnet is to be asked about the caller, if they present nothing.
-    pub(super) fn asking(&self, headers: &HeaderMap) -> Asking {
+    pub(super) fn asking(&self, headers: &HeaderMap) -> TailnetQuery {
         let Some(connection) = &self.connection else { return Ok(None) };
-        Question::new(connection.identity(), connection.caller(), headers)
+        WhoisQuestion::new(connection.identity(), connection.caller(), headers)
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {

@@ -6,10 +6,10 @@
 
 use super::Upstream;
 use crate::headers::SCOPES;
-use crate::http_client::{self, Question, Server};
+use crate::http_client::{self, ClientRequest, Server};
 use crate::refusal::Refusal;
 use crate::route::Probe;
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use crate::websocket::upstream::Dial as _;
 use http::HeaderValue;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ type Answer = Result<u16, Refusal>;
 #[derive(Debug)]
 pub(super) struct Health {
     upstream: Arc<Upstream>,
-    tower: Arc<Watchtower>,
+    telemetry: Arc<Telemetry>,
     live: Arc<Slot>,
     ready: Arc<Slot>,
 }
@@ -41,9 +41,9 @@ struct Slot {
 }
 
 /// One question under way. However it ends, those who wait for it are told something.
-struct Asking(Arc<Slot>);
+struct TailnetQuery(Arc<Slot>);
 
-impl Drop for Asking {
+impl Drop for TailnetQuery {
     fn drop(&mut self) {
         self.0.told.send_if_modified(|told| {
             let untold = fresh(told.as_ref()).is_none();
@@ -61,16 +61,16 @@ fn fresh(told: Option<&(Instant, Answer)>) -> Option<Answer> {
 }
 
 impl Health {
-    pub(super) fn new(upstream: Arc<Upstream>, tower: Arc<Watchtower>) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, telemetry: Arc<Telemetry>) -> Self {
         let slot = || Arc::new(Slot { told: watch::Sender::new(None), asking: AtomicBool::new(false) });
-        Self { upstream, tower, live: slot(), ready: slot() }
+        Self { upstream, telemetry, live: slot(), ready: slot() }
     }
 
     /// The gateway's answer, a second old at most. Whoever asks meanwhile waits for the same one,
     /// and a client that hangs up ends nothing but its own waiting.
     pub(super) async fn answer(&self, probe: Probe) -> Answer {
         let (slot, path) = match probe {
-            Probe::Live => (&self.live, "/healthz"),
+            Probe::DynamicConfig => (&self.live, "/healthz"),
             Probe::Ready => (&self.ready, "/readyz"),
         };
         let mut told = slot.told.subscribe();
@@ -79,12 +79,12 @@ impl Health {
                 return answer;
             }
             if !slot.asking.swap(true, Ordering::AcqRel) {
-                let asking = Asking(slot.clone());
-                let (upstream, tower) = (self.upstream.clone(), self.tower.clone());
+                let asking = TailnetQuery(slot.clone());
+                let (upstream, telemetry) = (self.upstream.clone(), self.telemetry.clone());
                 tokio::spawn(async move {
                     let answer = ask(&upstream, path).await;
                     if answer.is_ok() {
-                        tower.gateway(true, Instant::now());
+                        telemetry.gateway(true, Instant::now());
                     }
                     asking.0.told.send_replace(Some((Instant::now(), answer)));
                 });
@@ -99,7 +99,7 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
     let stream = upstream.dial().await?;
     let server = Server::Tcp(upstream.host().to_owned(), upstream.port());
     // No authority, and the word that there is none.
-    let question = Question::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
+    let question = ClientRequest::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
     match http_client::ask_over(stream, &server, question, PATIENCE).await {
         Ok(answer) if (200..600).contains(&answer.status) => {
             upstream.answered(false);
@@ -114,8 +114,8 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
 /// What is left of an answer.
 pub(super) fn verdict(probe: Probe, status: u16) -> &'static str {
     match (probe, (200..300).contains(&status)) {
-        (Probe::Live, true) => r#"{"ok":true,"status":"live"}"#,
-        (Probe::Live, false) => r#"{"ok":false}"#,
+        (Probe::DynamicConfig, true) => r#"{"ok":true,"status":"live"}"#,
+        (Probe::DynamicConfig, false) => r#"{"ok":false}"#,
         (Probe::Ready, true) => r#"{"ready":true}"#,
         (Probe::Ready, false) => r#"{"ready":false}"#,
     }

@@ -1,6 +1,6 @@
 //! Refusals and failures as HTTP answers.
 
-use super::context::Ctx;
+use super::context::RequestContext;
 use crate::headers::REQUEST_ID;
 use crate::refusal::{LimitFault, Refusal};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Answers with a refusal and remembers it.
-pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
+pub(super) async fn refuse(session: &mut Session, ctx: &mut RequestContext, refusal: Refusal) -> Result<()> {
     let body = refusal.body(ctx.record.name(), &ctx.record.request_id);
     let mut head = ResponseHeader::build(refusal.status(), Some(6))?;
     head.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
@@ -81,7 +81,12 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, refusal: Refusa
 }
 
 /// Answers with the gateway's health.
-pub(super) async fn health(session: &mut Session, ctx: &mut Ctx, status: u16, verdict: &'static str) -> Result<()> {
+pub(super) async fn health(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    status: u16,
+    verdict: &'static str,
+) -> Result<()> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     head.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
     head.insert_header(CONTENT_LENGTH, verdict.len())?;
@@ -112,7 +117,7 @@ pub(super) async fn flush(session: &mut Session) {
 }
 
 /// What a failure on the way is called, if there is still somebody to tell.
-pub(super) fn failure(error: &Error, ctx: &Ctx) -> Option<Refusal> {
+pub(super) fn failure(error: &Error, ctx: &RequestContext) -> Option<Refusal> {
     if let Some(over) = ctx.over.or_else(|| ctx.connection.as_ref().and_then(|c| c.body_fault())) {
         return Some(Refusal::Limit(over));
     }

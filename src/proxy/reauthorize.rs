@@ -5,7 +5,7 @@ use crate::authn::Principal;
 use crate::listener::OpenRequest;
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
-use crate::request_checks::Asked;
+use crate::request_checks::RequestedHeaders;
 use crate::request_path::Path;
 use http::Method;
 use jiff::Timestamp;
@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// What is needed to judge a request again.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct ReauthorizationContext {
     grant: Grant,
-    asked: Asked,
+    asked: RequestedHeaders,
     method: Method,
     path: Arc<str>,
     peer: Option<IpAddr>,
@@ -27,11 +27,11 @@ pub(super) struct Exchange {
     until: AtomicI64,
 }
 
-impl Exchange {
+impl ReauthorizationContext {
     /// A request that `policy` has granted just now.
     pub(super) fn new(
         grant: Grant,
-        asked: Asked,
+        asked: RequestedHeaders,
         policy: &Policy,
         method: Method,
         path: Arc<str>,
@@ -52,7 +52,7 @@ fn until(principal: &Principal) -> i64 {
     principal.valid_until().map_or(i64::MAX, Timestamp::as_millisecond)
 }
 
-impl OpenRequest for Exchange {
+impl OpenRequest for ReauthorizationContext {
     fn ends_under(&self, policy: &Policy, now: Timestamp) -> Option<Refusal> {
         let path = match Path::judge(self.path.as_bytes()) {
             Ok(path) => path,

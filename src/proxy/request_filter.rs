@@ -1,13 +1,13 @@
 //! From a request's head to a grant, or to the reason why there is none.
 
 use super::body_limits;
-use super::context::Ctx;
+use super::context::RequestContext;
 use crate::authn::{Identity, Principal, ambient};
 use crate::config::BodySizes;
 use crate::framing;
 use crate::headers::REQUEST_ID;
-use crate::identity_providers::Sources;
-use crate::join_code_limit::Joins;
+use crate::identity_providers::IdentityProviders;
+use crate::join_code_limit::JoinCodeLimit;
 use crate::policy::{Proven, Request};
 use crate::refusal::Refusal;
 use crate::request_checks;
@@ -38,10 +38,10 @@ pub(super) enum Admitted {
 /// Judges a request.
 pub(super) async fn admit(
     session: &Session,
-    ctx: &mut Ctx,
-    sources: &Sources,
+    ctx: &mut RequestContext,
+    sources: &IdentityProviders,
     sockets: &Sockets,
-    joins: &Arc<Joins>,
+    joins: &Arc<JoinCodeLimit>,
     sizes: &BodySizes,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
@@ -103,7 +103,12 @@ pub(super) async fn admit(
 }
 
 /// A pairing join takes one of its caller's tries. Who cannot be told apart from others is known by address.
-fn join(path: Path<'_>, who: Option<&Arc<Principal>>, ctx: &mut Ctx, joins: &Arc<Joins>) -> Result<(), Refusal> {
+fn join(
+    path: Path<'_>,
+    who: Option<&Arc<Principal>>,
+    ctx: &mut RequestContext,
+    joins: &Arc<JoinCodeLimit>,
+) -> Result<(), Refusal> {
     if !path.is_join() {
         return Ok(());
     }
@@ -121,7 +126,11 @@ fn join(path: Path<'_>, who: Option<&Arc<Principal>>, ctx: &mut Ctx, joins: &Arc
 }
 
 /// Who is calling?
-async fn authenticate(headers: &HeaderMap, ctx: &mut Ctx, sources: &Sources) -> Result<Proven, Refusal> {
+async fn authenticate(
+    headers: &HeaderMap,
+    ctx: &mut RequestContext,
+    sources: &IdentityProviders,
+) -> Result<Proven, Refusal> {
     let policy = ctx.policy.clone();
     let credential = policy.authenticator().credential(headers)?;
     let asking = ctx.asking(headers);

@@ -1,7 +1,7 @@
 //! What of the gateway's answer a client is given: nothing that was meant for the connection between
 //! the gateway and this proxy (RFC 9110 §7.6.1), and nothing that is authority at the gateway.
 
-use crate::headers::{Governed, fold};
+use crate::headers::{GatewayHeader, fold};
 use crate::request_checks::contains_token;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
@@ -64,7 +64,8 @@ fn is_between_us(name: &HeaderName, headers: &HeaderMap) -> bool {
 fn is_authority(name: &HeaderName) -> bool {
     const NAMES: &[&str] = &["set-cookie", "set-cookie2", "alt-svc", "authentication-info"];
     NAMES.contains(&name.as_str())
-        || (fold(name.as_str()).starts_with("x-openclaw-") && Governed::ALL.iter().all(|g| g.name() != name.as_str()))
+        || (fold(name.as_str()).starts_with("x-openclaw-")
+            && GatewayHeader::ALL.iter().all(|g| g.name() != name.as_str()))
 }
 
 #[cfg(test)]

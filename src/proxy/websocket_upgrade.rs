@@ -4,10 +4,10 @@
 //! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
 //! goes on with a stand-in until it is dropped.
 
-use super::context::Ctx;
+use super::context::RequestContext;
 use crate::authn::{Credential, ambient};
 use crate::headers::REQUEST_ID;
-use crate::identity_providers::Sources;
+use crate::identity_providers::IdentityProviders;
 use crate::listener::ClientStream;
 use crate::policy::SocketRequest;
 use crate::refusal::Refusal;
@@ -35,8 +35,8 @@ pub(super) struct Upgrade {
 /// bring it.
 pub(super) async fn admit(
     head: &RequestHeader,
-    ctx: &mut Ctx,
-    sources: &Sources,
+    ctx: &mut RequestContext,
+    sources: &IdentityProviders,
     sockets: &Sockets,
 ) -> Result<Upgrade, Refusal> {
     let policy = ctx.policy.clone();
@@ -83,7 +83,7 @@ pub(super) async fn admit(
 /// Answers the upgrade and lets the connection go on as a WebSocket once Pingora is done with it.
 pub(super) async fn hand_over(
     session: &mut Session,
-    ctx: &mut Ctx,
+    ctx: &mut RequestContext,
     upgrade: Upgrade,
     sockets: &Arc<Sockets>,
 ) -> Result<()> {

@@ -21,7 +21,7 @@ pub(super) struct Meter {
 
 /// What is left of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct RemainingRate {
     /// Requests that may come at once.
     pub(super) requests: u32,
     /// Nanoseconds until all may again.
@@ -30,7 +30,7 @@ pub(super) struct Left {
 
 impl Meter {
     /// Takes one request, or says in how many nanoseconds there will be one.
-    pub(super) fn take(&mut self, rate: Rate, now: u64) -> Result<Left, u64> {
+    pub(super) fn take(&mut self, rate: Rate, now: u64) -> Result<RemainingRate, u64> {
         *self = self.at(rate, now);
         let over = (self.used + REQUEST).saturating_sub(room(rate));
         if over > 0 {
@@ -41,10 +41,10 @@ impl Meter {
     }
 
     /// What is left at this moment.
-    pub(super) fn left(self, rate: Rate, now: u64) -> Left {
+    pub(super) fn left(self, rate: Rate, now: u64) -> RemainingRate {
         let then = self.at(rate, now);
         let requests = room(rate).saturating_sub(then.used) / REQUEST;
-        Left { requests: u32::try_from(requests).unwrap_or(u32::MAX), full_in: then.used.div_ceil(then.back) }
+        RemainingRate { requests: u32::try_from(requests).unwrap_or(u32::MAX), full_in: then.used.div_ceil(then.back) }
     }
 
     /// When nothing will be used any more.

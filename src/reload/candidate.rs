@@ -1,8 +1,8 @@
 //! What a file would put in force: prepared and judged, and nothing in force touched (law 11).
 
 use super::rehearsed;
-use crate::config::{Config, Fixed, Live, Loaded};
-use crate::jwks_cache::{Issuers, Prepared};
+use crate::config::{BootstrapConfig, Config, DynamicConfig, Loaded};
+use crate::jwks_cache::{JwksCache, Prepared};
 use crate::policy::Policy;
 use crate::tls::Certificate;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use tracing::level_filters::LevelFilter;
 
 /// What is in force.
 pub(super) struct InForce<'a> {
-    pub fixed: &'a Fixed,
+    pub fixed: &'a BootstrapConfig,
     pub policy: &'a Policy,
-    pub issuers: &'a Issuers,
+    pub issuers: &'a JwksCache,
 }
 
 /// What has passed every test and waits to be committed.
@@ -66,7 +66,7 @@ impl Candidate {
 
 /// The file's certificate for each listener that is open: listeners are told apart by their address, for
 /// the file may have them in another order, or fewer, or more.
-fn certificates(running: &Fixed, file: &Fixed, live: &Live) -> Vec<Option<Certificate>> {
+fn certificates(running: &BootstrapConfig, file: &BootstrapConfig, live: &DynamicConfig) -> Vec<Option<Certificate>> {
     let mut offered: Vec<_> = file.listeners.iter().zip(&live.certificates).map(Some).collect();
     let mut take = |address| {
         let place = offered.iter_mut().find(|o| o.is_some_and(|(listen, _)| listen.address == address));

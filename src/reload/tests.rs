@@ -5,7 +5,7 @@ use super::*;
 use crate::authn::Credential;
 use crate::config::Config;
 use crate::config::Limits;
-use crate::telemetry::Watchtower;
+use crate::telemetry::Telemetry;
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::LazyLock;
@@ -70,8 +70,8 @@ const ADDRESSES: [&str; 2] = ["127.0.0.1:1", "127.0.0.1:2"];
 struct House {
     dir: TempDir,
     reloader: Reloader,
-    shown: Vec<Arc<Present>>,
-    issuers: Arc<Issuers>,
+    shown: Vec<Arc<CertificateResolver>>,
+    issuers: Arc<JwksCache>,
 }
 
 /// Everything that can be seen of it, beside the record of the last reload.
@@ -110,12 +110,13 @@ impl House {
         let loaded = config::load(&path, &System).unwrap();
         let said = loaded.render();
         let Some(Config { fixed, live }) = loaded.config else { panic!("{said}") };
-        let shown: Vec<_> = live.certificates.iter().flatten().map(|c| Arc::new(Present::new(c.clone()))).collect();
-        let issuers = Arc::new(Issuers::new(&fixed.state_dir));
+        let shown: Vec<_> =
+            live.certificates.iter().flatten().map(|c| Arc::new(CertificateResolver::new(c.clone()))).collect();
+        let issuers = Arc::new(JwksCache::new(&fixed.state_dir));
         let slots = issuers.adopt(&live.issuers);
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
         let limits = Limits::default();
-        let connections = Arc::new(Connections::new(limits, Arc::new(Watchtower::new().unwrap())));
+        let connections = Arc::new(Connections::new(limits, Arc::new(Telemetry::new().unwrap())));
         let reloader = Reloader::new(&path, fixed, policy, issuers.clone(), connections, false)
             .showing(shown.iter().cloned().map(Some).collect());
         reloader.keep(&loaded.source.text);

@@ -88,7 +88,7 @@ pub struct Revoked {
 
 /// How the live configuration is, for status and metrics.
 #[derive(Debug, Clone, Serialize)]
-pub struct Standing {
+pub struct ReloadStatus {
     /// The number of the policy in force.
     pub generation: u64,
     /// When it came into force.
@@ -105,7 +105,7 @@ pub struct Standing {
     pub reloads: (u64, u64),
 }
 
-impl Standing {
+impl ReloadStatus {
     pub(super) fn new(generation: u64, from_last_good: bool, withheld: Vec<String>) -> Self {
         let since = Timestamp::now();
         let pending_restart = Vec::new();

@@ -4,7 +4,7 @@
 //! the path, and the path decoded once, twice and so on, each in lower case, with repeated and
 //! trailing slashes removed (`security-path` and `route-match`, alike in 2026.3.28, 6.11 and 9.6).
 
-use super::{Path, TargetFault, is_dot_segment};
+use super::{Path, PathFault, is_dot_segment};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
@@ -76,25 +76,25 @@ pub fn is_join(path: &str) -> bool {
 }
 
 /// Refuses what a URL parser would change in a decoded path.
-pub(super) fn judge(path: &str) -> Result<(), TargetFault> {
+pub(super) fn judge(path: &str) -> Result<(), PathFault> {
     let mut text = Cow::Borrowed(path);
     for _ in 0..MAX_DECODINGS {
         let Some(next) = decoded(&text) else { return Ok(()) };
         if next.contains('\\') {
-            return Err(TargetFault::Backslash);
+            return Err(PathFault::Backslash);
         }
         if next.ends_with(' ') || next.chars().any(|c| c.is_ascii_control()) {
-            return Err(TargetFault::Character);
+            return Err(PathFault::Character);
         }
         if next.starts_with("//") {
-            return Err(TargetFault::EmptySegment);
+            return Err(PathFault::EmptySegment);
         }
         if next.split(['/', '?', '#']).any(is_dot_segment) {
-            return Err(TargetFault::DotSegment);
+            return Err(PathFault::DotSegment);
         }
         text = Cow::Owned(next);
     }
-    if decoded(&text).is_some() { Err(TargetFault::Encoding) } else { Ok(()) }
+    if decoded(&text).is_some() { Err(PathFault::Encoding) } else { Ok(()) }
 }
 
 /// JavaScript's `decodeURIComponent`; `None` where it fails or changes nothing.

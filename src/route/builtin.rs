@@ -154,9 +154,12 @@ fn built_in() -> Vec<Route> {
             scope(ADMIN),
         ),
     ];
-    for (path, probe) in
-        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
-    {
+    for (path, probe) in [
+        ("/health", Probe::DynamicConfig),
+        ("/healthz", Probe::DynamicConfig),
+        ("/ready", Probe::Ready),
+        ("/readyz", Probe::Ready),
+    ] {
         routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
     }
     routes

@@ -22,7 +22,7 @@ pub(super) struct LocalApi {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Silence {
+pub(super) enum LocalApiError {
     #[error("its socket cannot be opened: {0}")]
     Connect(String),
     #[error("it did not answer within {PATIENCE:?}")]
@@ -59,46 +59,46 @@ impl LocalApi {
     }
 
     /// What it says of an address, with a port or without; `None`: it knows of nobody there.
-    pub(super) async fn whois(&self, address: &str) -> Result<Option<Bytes>, Silence> {
+    pub(super) async fn whois(&self, address: &str) -> Result<Option<Bytes>, LocalApiError> {
         match self.get(&format!("/localapi/v0/whois?addr={address}")).await? {
             (StatusCode::OK, body) => Ok(Some(body)),
             (StatusCode::NOT_FOUND, _) => Ok(None),
-            (status, _) => Err(Silence::Status(status.as_u16())),
+            (status, _) => Err(LocalApiError::Status(status.as_u16())),
         }
     }
 
     /// Whether it answers, and is connected; gives this machine's name in the tailnet.
-    pub(super) async fn check(&self) -> Result<String, Silence> {
+    pub(super) async fn check(&self) -> Result<String, LocalApiError> {
         let (status, body) = self.get("/localapi/v0/status?peers=false").await?;
         if status != StatusCode::OK {
-            return Err(Silence::Status(status.as_u16()));
+            return Err(LocalApiError::Status(status.as_u16()));
         }
-        let state: State = serde_json::from_slice(&body).map_err(|e| Silence::Broken(e.to_string()))?;
+        let state: State = serde_json::from_slice(&body).map_err(|e| LocalApiError::Broken(e.to_string()))?;
         if state.backend_state != "Running" {
-            return Err(Silence::State(state.backend_state));
+            return Err(LocalApiError::State(state.backend_state));
         }
         Ok(state.own.map(|own| own.dns_name).unwrap_or_default())
     }
 
-    async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Silence> {
-        tokio::time::timeout(PATIENCE, self.exchange(path)).await.map_err(|_| Silence::Slow)?
+    async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), LocalApiError> {
+        tokio::time::timeout(PATIENCE, self.exchange(path)).await.map_err(|_| LocalApiError::Slow)?
     }
 
-    async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), Silence> {
-        let broken = |e: hyper::Error| Silence::Broken(e.to_string());
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| Silence::Connect(e.to_string()))?;
+    async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), LocalApiError> {
+        let broken = |e: hyper::Error| LocalApiError::Broken(e.to_string());
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| LocalApiError::Connect(e.to_string()))?;
         let (mut send, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let request = Request::get(path)
             // The name by which LocalAPI knows that no web page sent this.
             .header("host", "local-tailscaled.sock")
             .body(Empty::<Bytes>::new())
-            .map_err(|e| Silence::Broken(e.to_string()))?;
+            .map_err(|e| LocalApiError::Broken(e.to_string()))?;
         let answer = async {
             let answer = send.send_request(request).await.map_err(broken)?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            Ok((status, body.map_err(|e| Silence::Broken(e.to_string()))?.to_bytes()))
+            Ok((status, body.map_err(|e| LocalApiError::Broken(e.to_string()))?.to_bytes()))
         };
         // Driven here and not in a task of its own: what is given up on leaves nothing behind.
         tokio::pin!(connection);

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 /// What is known of a client beside who it is and what its `connect` says.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub struct ConnectContext<'a> {
     /// The scopes that the header of its upgrade asked for.
     pub requested: Option<&'a ScopeSet>,
     /// Its address.
@@ -21,7 +21,7 @@ pub struct Circumstances<'a> {
     pub challenged: bool,
 }
 
-impl<'a> Circumstances<'a> {
+impl<'a> ConnectContext<'a> {
     /// What is decided on: before the client's `connect` came, or with it.
     #[must_use]
     pub fn request(self, connect: Option<&'a Connect>) -> SocketRequest<'a> {
@@ -43,7 +43,7 @@ pub fn decide<'a>(
     policy: &Policy,
     proven: &Proven,
     connect: &'a Connect,
-    at: Circumstances<'_>,
+    at: ConnectContext<'_>,
 ) -> Result<(Grant, Option<Exact<'a>>), Refusal> {
     let request = at.request(Some(connect));
     let passable = at.challenged && connect.has_device();

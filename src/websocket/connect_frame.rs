@@ -8,7 +8,7 @@ mod exact;
 
 pub use exact::{Exact, Inexact};
 
-use super::device_identity::{Device, PLATFORM, Statement};
+use super::device_identity::{Device, PLATFORM, SignedFields};
 use crate::config::GatewayAuth;
 use crate::json::strict;
 use crate::policy::Grant;
@@ -39,7 +39,7 @@ const MAX_ID: usize = 256;
 
 /// Why a frame is no `connect` request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum ConnectFault {
     /// No JSON object of type `req` with an id.
     #[error("the first message must be a request frame: {{\"type\":\"req\",\"id\":…,\"method\":\"connect\",…}}")]
     NoRequest,
@@ -84,13 +84,13 @@ impl Connect {
     /// Reads the client's first message.
     ///
     /// # Errors
-    /// [`Unreadable`] when it is something else.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+    /// [`ConnectFault`] when it is something else.
+    pub fn parse(text: &str) -> Result<Self, ConnectFault> {
         let mut frame = match strict(text.as_bytes(), MAX_DEPTH) {
             Ok(Value::Object(frame)) => frame,
             // Readers differ in which of two members counts: this gateway takes the last.
-            Err(error) if error.is_data() => return Err(Unreadable::Repeated),
-            _ => return Err(Unreadable::NoRequest),
+            Err(error) if error.is_data() => return Err(ConnectFault::Repeated),
+            _ => return Err(ConnectFault::NoRequest),
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let (Some("req"), Some(id), Some(method)) = (
@@ -98,21 +98,21 @@ impl Connect {
             text(frame.get("id")).filter(|id| (1..=MAX_ID).contains(&id.len())),
             text(frame.get("method")),
         ) else {
-            return Err(Unreadable::NoRequest);
+            return Err(ConnectFault::NoRequest);
         };
         if method != "connect" {
-            return Err(Unreadable::OtherMethod);
+            return Err(ConnectFault::OtherMethod);
         }
         let Some(Value::Object(params)) = frame.remove("params") else {
-            return Err(Unreadable::Parameter("`params` is no object"));
+            return Err(ConnectFault::Parameter("`params` is no object"));
         };
         for name in ["client", "auth", "device"] {
             if params.get(name).is_some_and(|v| !v.is_object()) {
-                return Err(Unreadable::Parameter("`client`, `auth` or `device` is no object"));
+                return Err(ConnectFault::Parameter("`client`, `auth` or `device` is no object"));
             }
         }
         if params.get("role").is_some_and(|v| !v.is_string()) {
-            return Err(Unreadable::Parameter("`role` is no text"));
+            return Err(ConnectFault::Parameter("`role` is no text"));
         }
         let scopes = params.get("scopes").map(wish_list).transpose()?;
         Ok(Self { id, params, scopes })
@@ -175,20 +175,22 @@ impl Connect {
     }
 
     /// The client's id and mode as the gateway is told them.
-    fn name(&self, form: &Form<'_>) -> (&str, &str) {
+    fn name(&self, form: &ClientIdentity<'_>) -> (&str, &str) {
         match form {
-            Form::Backend => (CLIENT, "backend"),
-            Form::Device { .. } if self.is_browser() => (CLIENT, "ui"),
-            Form::Device { .. } => (self.client("id").unwrap_or(CLIENT), self.client("mode").unwrap_or("backend")),
+            ClientIdentity::Backend => (CLIENT, "backend"),
+            ClientIdentity::Device { .. } if self.is_browser() => (CLIENT, "ui"),
+            ClientIdentity::Device { .. } => {
+                (self.client("id").unwrap_or(CLIENT), self.client("mode").unwrap_or("backend"))
+            }
         }
     }
 }
 
 /// An array of names, spelled with separators or without (law 4).
-fn wish_list(value: &Value) -> Result<ScopeSet, Unreadable> {
-    let names = value.as_array().ok_or(Unreadable::Parameter("`scopes` is no list"))?;
+fn wish_list(value: &Value) -> Result<ScopeSet, ConnectFault> {
+    let names = value.as_array().ok_or(ConnectFault::Parameter("`scopes` is no list"))?;
     if names.len() > MAX_REQUESTED {
-        return Err(Unreadable::Parameter("`scopes` is too long"));
+        return Err(ConnectFault::Parameter("`scopes` is too long"));
     }
     let readable = names.iter().filter_map(Value::as_str).filter_map(|n| ScopeSet::parse_lines([n.as_bytes()]).ok());
     Ok(readable.fold(ScopeSet::empty(), |all, some| all.union(&some)))
@@ -196,7 +198,7 @@ fn wish_list(value: &Value) -> Result<ScopeSet, Unreadable> {
 
 /// As whom the gateway is met, so that it keeps the scopes of a connection (contract §7 (b)).
 #[derive(Debug, Clone, Copy)]
-pub enum Form<'a> {
+pub enum ClientIdentity<'a> {
     /// With this proxy's device: honoured by every release.
     Device {
         /// The device.
@@ -212,7 +214,7 @@ pub enum Form<'a> {
 
 /// The frame that leaves in place of the client's: its words, the grant's scopes, our identity.
 #[must_use]
-pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &Form<'_>) -> String {
+pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &ClientIdentity<'_>) -> String {
     let mut params: Map<String, Value> = kept(&connect.params, KEPT);
     let (id, mode) = connect.name(form);
     let mut client =
@@ -230,9 +232,9 @@ pub fn leaving(connect: &Connect, grant: &Grant, auth: &GatewayAuth, form: &Form
         GatewayAuth::Password(secret) => params.insert("auth".into(), json!({ "password": secret.expose() })),
         GatewayAuth::None | GatewayAuth::TrustedProxy(_) => None,
     };
-    if let Form::Device { device, nonce, now } = *form {
+    if let ClientIdentity::Device { device, nonce, now } = *form {
         let token = if let GatewayAuth::Token(secret) = auth { secret.expose() } else { "" };
-        let signature = device.sign(&Statement {
+        let signature = device.sign(&SignedFields {
             client_id: id,
             client_mode: mode,
             role: "operator",

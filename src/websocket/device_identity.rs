@@ -53,7 +53,7 @@ pub enum DeviceError {
 
 /// What a signature speaks for: the fields of the frame it stands in.
 #[derive(Debug, Clone, Copy)]
-pub struct Statement<'a> {
+pub struct SignedFields<'a> {
     /// The client's name.
     pub client_id: &'a str,
     /// The client's mode.
@@ -149,7 +149,7 @@ impl Device {
 
     /// Signs a statement, form 3 (contract §7 (b)); base64url.
     #[must_use]
-    pub fn sign(&self, said: &Statement<'_>) -> String {
+    pub fn sign(&self, said: &SignedFields<'_>) -> String {
         let payload = format!(
             "v3|{}|{}|{}|{}|{}|{}|{}|{}|{PLATFORM}|",
             self.id, said.client_id, said.client_mode, said.role, said.scopes, said.signed_at, said.token, said.nonce
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_signature_is_over_the_contract_s_payload() {
         let (device, _) = Device::generate().unwrap();
-        let signature = device.sign(&Statement {
+        let signature = device.sign(&SignedFields {
             client_id: "cli",
             client_mode: "cli",
             role: "operator",

@@ -1,11 +1,11 @@
 //! Peers that vanish without a word. A tunnel has no other timeout.
 
-use crate::listener::Raw;
+use crate::listener::ClientSocket;
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Silence after which a peer is asked for a sign of life.
+/// The silence after which a peer is asked for a sign of life.
 const IDLE: Duration = Duration::from_secs(60);
 /// The pause between two such questions.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -15,7 +15,7 @@ const COUNT: u32 = 4;
 const UNTAKEN: Duration = Duration::from_secs(300);
 
 /// Has the kernel watch both peers. Where it cannot, they are not watched.
-pub(super) fn watch(client: &Raw, gateway: &TcpStream) {
+pub(super) fn watch(client: &ClientSocket, gateway: &TcpStream) {
     if let Some(client) = client.tcp() {
         set(&SockRef::from(client));
     }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 /// All places.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct PendingLimit {
     limit: usize,
     /// How many one principal may have.
     each: usize,
@@ -31,13 +31,13 @@ struct Entry {
 
 /// One place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct PendingSlot {
+    places: Arc<PendingLimit>,
     number: u64,
     displaced: CancellationToken,
 }
 
-impl Places {
+impl PendingLimit {
     pub(super) fn new(limit: usize, each: usize) -> Arc<Self> {
         Arc::new(Self { limit, each, taken: Mutex::default() })
     }
@@ -48,7 +48,7 @@ impl Places {
 
     /// A place for this principal. Where there is none left, its own oldest connection that is still
     /// silent makes room, or that of the principal who has the most; `None` if nobody is silent.
-    pub(super) fn take(self: &Arc<Self>, who: &Arc<str>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, who: &Arc<str>) -> Option<PendingSlot> {
         let mut taken = self.lock();
         if taken.count(who) >= self.each {
             taken.displace(who)?;
@@ -60,7 +60,7 @@ impl Places {
         taken.next += 1;
         let displaced = CancellationToken::new();
         taken.all.push(Entry { number, who: who.clone(), answered: false, displaced: displaced.clone() });
-        Some(Place { places: self.clone(), number, displaced })
+        Some(PendingSlot { places: self.clone(), number, displaced })
     }
 }
 
@@ -82,7 +82,7 @@ impl Taken {
     }
 }
 
-impl Place {
+impl PendingSlot {
     /// Returns once the place was given to somebody else.
     pub(super) async fn displaced(&self) {
         self.displaced.cancelled().await;
@@ -97,7 +97,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingSlot {
     fn drop(&mut self) {
         self.places.lock().all.retain(|e| e.number != self.number);
     }
@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn a_caller_who_takes_places_and_says_nothing_loses_them_to_others() {
-        let places = Places::new(8, 4);
-        let weak: Vec<Place> = (0..100).filter_map(|_| places.take(&who("weak"))).collect();
+        let places = PendingLimit::new(8, 4);
+        let weak: Vec<PendingSlot> = (0..100).filter_map(|_| places.take(&who("weak"))).collect();
         assert_eq!(weak.iter().filter(|p| !p.displaced.is_cancelled()).count(), 4);
-        let other: Vec<Place> = (0..100).filter_map(|_| places.take(&who("other"))).collect();
+        let other: Vec<PendingSlot> = (0..100).filter_map(|_| places.take(&who("other"))).collect();
         assert_eq!(other.iter().filter(|p| !p.displaced.is_cancelled()).count(), 4);
         let strong = places.take(&who("strong")).unwrap();
         let again = places.take(&who("strong")).unwrap();
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn whoever_answered_keeps_its_place() {
-        let places = Places::new(2, 2);
+        let places = PendingLimit::new(2, 2);
         let (a, b) = (places.take(&who("a")).unwrap(), places.take(&who("b")).unwrap());
         assert!(a.answered() && b.answered());
         assert!(places.take(&who("c")).is_none() && places.take(&who("a")).is_none());
@@ -145,8 +145,8 @@ mod tests {
         fn nobody_has_more_than_a_share_and_a_newcomer_finds_room_beside_silence(
             steps in prop::collection::vec((0..5usize, 0..3u8), 0..60),
         ) {
-            let places = Places::new(4, 2);
-            let mut held: Vec<Place> = Vec::new();
+            let places = PendingLimit::new(4, 2);
+            let mut held: Vec<PendingSlot> = Vec::new();
             for (which, step) in steps {
                 match step {
                     0 => { held.pop(); }

@@ -1,22 +1,22 @@
 //! One WebSocket from its upgrade to its end: the handshake, the tunnel, what is said of it.
 
-use super::authorize::{self, Circumstances};
+use super::authorize::{self, ConnectContext};
 use super::connect_frame::{self, Connect, Exact};
 use super::frame_codec::{self, Bounds, Frame};
 use super::message_stream::{Wire, WireError};
 use super::reauthorize::OpenSocket;
 use super::tunnel::{Ended, Tunnel};
-use super::unauthenticated_limit::Place;
+use super::unauthenticated_limit::UnauthenticatedSlot;
 use super::upgrade::Page;
-use super::upstream::{Connected, Failure, Leave, Opened};
+use super::upstream::{Authorization, Connected, Failure, Opened};
 use super::{Sockets, keepalive};
-use crate::access_log::{Record, SocketRecord};
+use crate::access_log::{AccessRecord, WebSocketRecord};
 use crate::authn::Credential;
-use crate::identity_providers::Asking;
+use crate::identity_providers::TailnetQuery;
 use crate::label::{Label as _, StreamKind};
-use crate::listener::{Ending, OpenRequest as _, Raw};
+use crate::listener::{ClientSocket, Ending, OpenRequest as _};
 use crate::policy::{Grant, Policy, Proven};
-use crate::quota::{Permit, Use};
+use crate::quota::{LimitedUse, Permit};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
 use jiff::Timestamp;
@@ -31,13 +31,13 @@ const BOUNDS: Bounds = Bounds { message: 64 * 1024, frames: 64 };
 #[derive(Debug)]
 pub struct Client {
     /// Its socket.
-    pub socket: Raw,
+    pub socket: ClientSocket,
     /// What it sent behind the upgrade.
     pub early: Vec<u8>,
     /// What was judged of the upgrade.
     pub upgrade: Upgraded,
     /// What is remembered of it.
-    pub record: Record,
+    pub record: AccessRecord,
     /// How it is seen in the list of open connections.
     pub open: Arc<OpenSocket>,
 }
@@ -50,7 +50,7 @@ pub struct Upgraded {
     /// Who was proven by it, if anybody.
     pub proven: Option<Proven>,
     /// What the tailnet is to be asked, if its first frame holds no credential either.
-    pub asking: Asking,
+    pub asking: TailnetQuery,
     /// The scopes its header asked for.
     pub requested: Option<ScopeSet>,
     /// Whether its `Host` is a name of this machine, which who has no credential must call by.
@@ -58,7 +58,7 @@ pub struct Upgraded {
     /// The page it came from.
     pub page: Page,
     /// The place a client takes that has not proven itself.
-    pub unproven: Option<Place>,
+    pub unproven: Option<UnauthenticatedSlot>,
     /// What its principal uses by it, from its proof to its end.
     pub permit: Option<Permit>,
 }
@@ -67,9 +67,9 @@ pub struct Upgraded {
 ///
 /// # Errors
 /// The limit that was reached.
-pub fn occupy(policy: &Policy, grant: &Grant, record: &mut Record) -> Result<Option<Permit>, Refusal> {
+pub fn occupy(policy: &Policy, grant: &Grant, record: &mut AccessRecord) -> Result<Option<Permit>, Refusal> {
     let Some(principal) = grant.principal().filter(|_| policy.is_limited()) else { return Ok(None) };
-    record.quotas().enter(principal, grant.limits(), Use::Socket).map(Some).map_err(|reached| {
+    record.quotas().enter(principal, grant.limits(), LimitedUse::Socket).map(Some).map_err(|reached| {
         let refusal = Refusal::Quota(reached);
         record.change = Some(policy.remedy(None, &refusal));
         refusal
@@ -104,7 +104,7 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
     let Client { socket, early, mut upgrade, mut record, open } = client;
     record.socket = Some(Box::default());
     let mut wire = Wire::of_client(socket, &early, BOUNDS);
-    let lost = upgrade.unproven.as_ref().map(Place::lost);
+    let lost = upgrade.unproven.as_ref().map(UnauthenticatedSlot::lost);
     let lost = async {
         match lost {
             Some(lost) => lost.await,
@@ -129,9 +129,9 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
 }
 
 async fn handshake(
-    wire: &mut Wire<Raw>,
+    wire: &mut Wire<ClientSocket>,
     upgrade: &mut Upgraded,
-    record: &mut Record,
+    record: &mut AccessRecord,
     open: &OpenSocket,
     sockets: &Sockets,
 ) -> Result<Connected, Stop> {
@@ -159,7 +159,7 @@ async fn handshake(
         {
             return Ok(Err(Ending::Judged(refusal.code())));
         }
-        let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
+        let leave = Authorization { grant: &grant, policy: &upgrade.policy, peer: record.peer };
         match (opened, exact) {
             (Some(opened), Some(exact)) => sockets.gateway.pass(exact, opened).await,
             (opened, _) => sockets.gateway.connect(&connect, leave, opened).await,
@@ -186,9 +186,9 @@ async fn handshake(
 /// Challenges the client and waits for its answer. A client that may bring a device of its own, and
 /// was proven already, is given the gateway's challenge instead of ours.
 async fn first_message(
-    wire: &mut Wire<Raw>,
+    wire: &mut Wire<ClientSocket>,
     upgrade: &Upgraded,
-    record: &mut Record,
+    record: &mut AccessRecord,
     sockets: &Sockets,
 ) -> Result<(String, Option<Opened>), Stop> {
     let refused = |refusal| Stop::Refused(refusal, None);
@@ -198,7 +198,7 @@ async fn first_message(
         && upgrade.policy.may_pass_frames(proven, request)
     {
         let grant = upgrade.policy.decide_socket(proven, request).map_err(refused)?;
-        let leave = Leave { grant: &grant, policy: &upgrade.policy, peer: record.peer };
+        let leave = Authorization { grant: &grant, policy: &upgrade.policy, peer: record.peer };
         opened = Some(sockets.gateway.open_early(leave).await.map_err(refused)?);
     }
     let mut ours = [0; 16];
@@ -218,7 +218,7 @@ async fn first_message(
 async fn judged<'a>(
     connect: &'a Connect,
     upgrade: &mut Upgraded,
-    record: &mut Record,
+    record: &mut AccessRecord,
     opened: bool,
     sockets: &Sockets,
 ) -> Result<(Grant, Option<Exact<'a>>), Refusal> {
@@ -243,11 +243,17 @@ async fn judged<'a>(
     Ok(decided)
 }
 
-fn circumstances(upgrade: &Upgraded, peer: Option<IpAddr>, challenged: bool) -> Circumstances<'_> {
-    Circumstances { requested: upgrade.requested.as_ref(), peer, now: Timestamp::now(), challenged }
+fn circumstances(upgrade: &Upgraded, peer: Option<IpAddr>, challenged: bool) -> ConnectContext<'_> {
+    ConnectContext { requested: upgrade.requested.as_ref(), peer, now: Timestamp::now(), challenged }
 }
 
-async fn tunnel(wire: Wire<Raw>, connected: Connected, record: &mut Record, open: &OpenSocket, sockets: &Sockets) {
+async fn tunnel(
+    wire: Wire<ClientSocket>,
+    connected: Connected,
+    record: &mut AccessRecord,
+    open: &OpenSocket,
+    sockets: &Sockets,
+) {
     let (client, up) = wire.into_parts();
     keepalive::watch(&client, &connected.socket);
     let mut down = bytes::BytesMut::from(&Frame::Text(&connected.hello).encode(None)[..]);
@@ -291,7 +297,7 @@ fn goodbye(ending: Ending) -> (u16, &'static str) {
     }
 }
 
-async fn turn_away(mut wire: Wire<Raw>, stop: Stop, record: &mut Record) {
+async fn turn_away(mut wire: Wire<ClientSocket>, stop: Stop, record: &mut AccessRecord) {
     let (code, reason) = match stop {
         Stop::Gone(error) => {
             record.cause = Some(error.to_string());
@@ -342,12 +348,12 @@ fn is_passing(refusal: &Refusal) -> bool {
 
 /// A refusal in the shape of the gateway's own answers to `connect` (contract §3), with the codes
 /// its clients know where they mean the same.
-fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
+fn error_answer(id: &str, refusal: &Refusal, record: &AccessRecord) -> String {
     let code = match refusal {
         Refusal::CredentialMissing => "AUTH_TOKEN_MISSING",
         Refusal::CredentialUnknown => "AUTH_TOKEN_MISMATCH",
         Refusal::Socket(SocketFault::Origin) => "CONTROL_UI_ORIGIN_NOT_ALLOWED",
-        Refusal::Guessing { .. } => "AUTH_RATE_LIMITED",
+        Refusal::AuthThrottle { .. } => "AUTH_RATE_LIMITED",
         refusal if refusal.status() == 401 => "AUTH_UNAUTHORIZED",
         refusal => refusal.code().as_str(),
     };
@@ -365,7 +371,7 @@ fn error_answer(id: &str, refusal: &Refusal, record: &Record) -> String {
     json!({ "type": "res", "id": id, "ok": false, "error": error }).to_string()
 }
 
-fn note(record: &mut Record, say: impl FnOnce(&mut SocketRecord)) {
+fn note(record: &mut AccessRecord, say: impl FnOnce(&mut WebSocketRecord)) {
     if let Some(socket) = &mut record.socket {
         say(socket);
     }

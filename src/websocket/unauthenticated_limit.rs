@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// All such places.
 #[derive(Debug)]
-pub struct Places {
+pub struct UnauthenticatedLimit {
     limits: Unproven,
     taken: Mutex<Taken>,
 }
@@ -42,26 +42,26 @@ impl Taken {
 
 /// One place; given back when it goes.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct UnauthenticatedSlot {
+    places: Arc<UnauthenticatedLimit>,
     number: u64,
     lost: CancellationToken,
 }
 
-impl Place {
+impl UnauthenticatedSlot {
     /// Returns when the place is needed for somebody else.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         self.lost.clone().cancelled_owned()
     }
 }
 
-impl Drop for Place {
+impl Drop for UnauthenticatedSlot {
     fn drop(&mut self) {
         self.places.taken().leave(self.number);
     }
 }
 
-impl Places {
+impl UnauthenticatedLimit {
     /// All of them free.
     #[must_use]
     pub fn new(limits: Unproven) -> Arc<Self> {
@@ -80,7 +80,7 @@ impl Places {
 
     /// A place for a client from this address; `None` is a unix socket. If it has its share already,
     /// its own oldest goes; if all are taken, the oldest of the address that has most.
-    pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> Place {
+    pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> UnauthenticatedSlot {
         let group = PeerGroup::of(peer);
         let most = self.limits.per_address.filter(|_| !group.is_local());
         let mut taken = self.taken();
@@ -101,7 +101,7 @@ impl Places {
         if let Some(goes) = goes {
             goes.cancel();
         }
-        Place { places: self.clone(), number, lost }
+        UnauthenticatedSlot { places: self.clone(), number, lost }
     }
 }
 
@@ -110,15 +110,15 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn places(sockets: usize, per_address: Option<usize>) -> Arc<Places> {
-        Places::new(Unproven { sockets, per_address, timeout: Duration::from_secs(10) })
+    fn places(sockets: usize, per_address: Option<usize>) -> Arc<UnauthenticatedLimit> {
+        UnauthenticatedLimit::new(Unproven { sockets, per_address, timeout: Duration::from_secs(10) })
     }
 
-    fn from(places: &Arc<Places>, address: &str) -> Place {
+    fn from(places: &Arc<UnauthenticatedLimit>, address: &str) -> UnauthenticatedSlot {
         places.take(Some(address.parse().unwrap()))
     }
 
-    fn lost(all: &[Place]) -> Vec<usize> {
+    fn lost(all: &[UnauthenticatedSlot]) -> Vec<usize> {
         all.iter().enumerate().filter(|(_, p)| p.lost.is_cancelled()).map(|(i, _)| i).collect()
     }
 

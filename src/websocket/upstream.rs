@@ -1,10 +1,10 @@
 //! The gateway's end: its socket opened, its challenge answered, this proxy's device made known.
 
-use super::connect_frame::{self, Connect, Exact, Form, Reply};
+use super::connect_frame::{self, ClientIdentity, Connect, Exact, Reply};
 use super::device_identity::Device;
 use super::frame_codec::{Bounds, Frame};
 use super::message_stream::{Wire, WireError};
-use super::pending_limit::{Place, Places};
+use super::pending_limit::{PendingLimit, PendingSlot};
 use super::upstream_upgrade;
 use crate::headers::CLIENT_ADDRESS;
 use crate::policy::{self, Grant, Policy};
@@ -39,7 +39,7 @@ const UNPAIRED_FOR: Duration = Duration::from_secs(30);
 /// hello-ok holds a snapshot of the gateway's state.
 const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
 
-/// What `Gateway::last` holds.
+/// What `UpstreamWebSocket::last` holds.
 const WITH_DEVICE: u8 = 1;
 const BACKEND: u8 = 2;
 
@@ -56,7 +56,7 @@ pub trait Dial: Send + Sync + std::fmt::Debug {
 
 /// The gateway, as far as sockets are concerned.
 #[derive(Debug)]
-pub struct Gateway {
+pub struct UpstreamWebSocket {
     dial: Arc<dyn Dial>,
     state_dir: PathBuf,
     /// Made or read when the first socket is opened.
@@ -67,7 +67,7 @@ pub struct Gateway {
     /// The form that connected last is tried first.
     last: AtomicU8,
     room: Semaphore,
-    early: Arc<Places>,
+    early: Arc<PendingLimit>,
 }
 
 /// What is known of the device's standing with the gateway.
@@ -91,7 +91,7 @@ enum Addressed {
 
 /// For whom a socket is opened: what writes the lines of its upgrade.
 #[derive(Debug, Clone, Copy)]
-pub struct Leave<'a> {
+pub struct Authorization<'a> {
     /// What was granted.
     pub grant: &'a Grant,
     /// By which policy.
@@ -105,7 +105,7 @@ pub struct Leave<'a> {
 pub struct Opened {
     wire: Wire<TcpStream>,
     nonce: String,
-    place: Option<Place>,
+    place: Option<PendingSlot>,
 }
 
 impl Opened {
@@ -169,7 +169,7 @@ enum Attempt {
     Stripped,
 }
 
-impl Gateway {
+impl UpstreamWebSocket {
     /// The gateway that `dial` leads to; `state_dir` is where the device key is kept.
     #[must_use]
     pub fn new(dial: Arc<dyn Dial>, state_dir: PathBuf) -> Self {
@@ -181,7 +181,7 @@ impl Gateway {
             pairing: Mutex::default(),
             last: AtomicU8::new(0),
             room: Semaphore::new(UNCONNECTED),
-            early: Places::new(EARLY, EARLY_EACH),
+            early: PendingLimit::new(EARLY, EARLY_EACH),
         }
     }
 
@@ -205,7 +205,7 @@ impl Gateway {
     }
 
     /// Opens a socket and waits for its challenge.
-    async fn open(&self, leave: Leave<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
+    async fn open(&self, leave: Authorization<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
         let ours = policy::outbound(leave.grant, leave.policy.proof(), leave.peer)
             .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
@@ -226,7 +226,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The [`Refusal`] a client is given.
-    pub async fn open_early(&self, leave: Leave<'_>) -> Result<Opened, Refusal> {
+    pub async fn open_early(&self, leave: Authorization<'_>) -> Result<Opened, Refusal> {
         let crowded = Refusal::Socket(SocketFault::Crowded);
         let Some(place) = leave.grant.principal().and_then(|p| self.early.take(&p.key())) else { return Err(crowded) };
         let opened = tokio::select! {
@@ -244,7 +244,7 @@ impl Gateway {
     pub async fn connect(
         &self,
         client: &Connect,
-        leave: Leave<'_>,
+        leave: Authorization<'_>,
         opened: Option<Opened>,
     ) -> Result<Connected, Failure> {
         let work = async {
@@ -321,7 +321,7 @@ impl Gateway {
 
     /// Has the device paired with every scope it may ever need, since most releases refuse to widen
     /// a pairing later (contract §7). Where that is not to be had, the client's own attempt tells why.
-    async fn make_known(&self, caller: Leave<'_>) -> Result<(), Failure> {
+    async fn make_known(&self, caller: Authorization<'_>) -> Result<(), Failure> {
         let mut pairing = self.pairing.lock().await;
         let holds = match *pairing {
             Pairing::Unknown => false,
@@ -332,7 +332,7 @@ impl Gateway {
             return Ok(());
         }
         let grant = caller.policy.own_device(caller.grant);
-        let leave = Leave { grant: &grant, ..caller };
+        let leave = Authorization { grant: &grant, ..caller };
         let named = caller.policy.proof().names_callers();
         // The latter is what a gateway since 2026.9 pairs by itself if it is told to (`deviceAutoApprove`).
         let ways = [(connect_frame::pairing(), Addressed::No), (connect_frame::native_pairing(), Addressed::Yes)];
@@ -357,7 +357,7 @@ impl Gateway {
     }
 
     /// Whether the gateway now knows the device.
-    async fn pair(&self, client: &Connect, leave: Leave<'_>, addressed: Addressed) -> Result<bool, Failure> {
+    async fn pair(&self, client: &Connect, leave: Authorization<'_>, addressed: Addressed) -> Result<bool, Failure> {
         let socket = self.open(leave, addressed).await?;
         match self.attempt(client, leave, socket, true).await? {
             Attempt::Connected(_) => Ok(true),
@@ -377,7 +377,7 @@ impl Gateway {
     async fn attempt(
         &self,
         client: &Connect,
-        leave: Leave<'_>,
+        leave: Authorization<'_>,
         opened: Opened,
         with_device: bool,
     ) -> Result<Attempt, Refusal> {
@@ -385,8 +385,8 @@ impl Gateway {
         let grant = leave.grant;
         let now = jiff::Timestamp::now().as_millisecond();
         let form = match self.device().filter(|_| with_device) {
-            Some(device) => Form::Device { device, nonce: &nonce, now },
-            None => Form::Backend,
+            Some(device) => ClientIdentity::Device { device, nonce: &nonce, now },
+            None => ClientIdentity::Backend,
         };
         let frame = connect_frame::leaving(client, grant, leave.policy.gateway_auth(), &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;

@@ -3,9 +3,9 @@
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
 use scopeshim::label::Label as _;
-use scopeshim::quota::{Limit, Reached};
+use scopeshim::quota::{Limit, LimitReached};
 use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
-use scopeshim::request_path::TargetFault;
+use scopeshim::request_path::PathFault;
 use scopeshim::scope::{Scope, ScopeSet};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,8 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     all
 }
 
-fn reached(limit: Limit, retry_after: u32) -> Reached {
-    Reached { limit, allowed: 2, rate: None, retry_after }
+fn reached(limit: Limit, retry_after: u32) -> LimitReached {
+    LimitReached { limit, allowed: 2, rate: None, retry_after }
 }
 
 /// One refusal for each code.
@@ -83,11 +83,11 @@ fn samples() -> Vec<Refusal> {
         SocketFault::PairingRequired,
     ];
     let plain = [
-        Refusal::Target(TargetFault::EmptySegment),
+        Refusal::Target(PathFault::EmptySegment),
         Refusal::Framing("Content-Length is not one plain number"),
         Refusal::Malformed,
         Refusal::Host("it is missing"),
-        Refusal::Guessing { retry_after: 30 },
+        Refusal::AuthThrottle { retry_after: 30 },
         Refusal::Quota(reached(Limit::Rate, 20)),
         Refusal::Quota(reached(Limit::Requests, 1)),
         Refusal::Quota(reached(Limit::Streams, 1)),

@@ -13,7 +13,7 @@ mod wsgateway;
 
 pub use capture::Capture;
 pub use client::Client;
-pub use issuer::{Issuer, Mood};
+pub use issuer::{FailureMode, Issuer};
 pub use judge::{ISS, Judge};
 pub use scripted::Scripted;
 pub use shim::{Shim, scopeshim, write_private};
@@ -21,7 +21,7 @@ pub use tailscaled::Tailscaled;
 pub use wsclient::{Came, WsClient};
 pub use wsgateway::{Release, WsGateway};
 
-use scopeshim::fake_gateway::StandIn;
+use scopeshim::fake_gateway::FakeGateway;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -42,8 +42,8 @@ pub static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
 /// A stand-in gateway with this pace.
-pub fn stand_in(pause: Duration) -> (Arc<StandIn>, SocketAddr) {
-    let gateway = StandIn::new(SECRET, pause);
+pub fn stand_in(pause: Duration) -> (Arc<FakeGateway>, SocketAddr) {
+    let gateway = FakeGateway::new(SECRET, pause);
     let address = RUNTIME.block_on(gateway.start()).unwrap();
     (gateway, address)
 }

@@ -2,7 +2,7 @@
 
 use super::super::token;
 use crate::config::diagnostic::Source;
-use crate::config::environment::{SecretFileFault, Surroundings, System};
+use crate::config::environment::{Environment, SecretFileFault, System};
 use crate::files::{create, write_atomically};
 use crate::openclaw_config::{Auth, OpenClaw};
 use crate::secret::Secret;
@@ -38,7 +38,7 @@ pub(super) enum WriteError {
 /// The surroundings as they will be once the secret is written.
 struct Written<'a>(Option<&'a Secret>);
 
-impl Surroundings for Written<'_> {
+impl Environment for Written<'_> {
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault> {
         self.0.map_or_else(|| System.secret_file(path), |secret| Ok(secret.expose().to_owned()))
     }

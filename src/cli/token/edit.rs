@@ -39,7 +39,7 @@ pub(super) enum EditError {
 
 /// What an edited file must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) enum EditRequirement {
     /// Right: it may give somebody something.
     Right,
     /// No worse than before. It takes something away, which must be possible while other things are wrong.
@@ -50,7 +50,7 @@ pub(super) enum Demand {
 /// own tests included, before it is written.
 pub(super) fn edit<T>(
     path: &Path,
-    demand: Demand,
+    demand: EditRequirement,
     change: impl FnOnce(&mut DocumentMut) -> Result<T, EditError>,
 ) -> Result<Edited<T>, EditError> {
     let place = |e: std::io::Error| EditError::File(format!("{}: {e}", path.display()));
@@ -69,8 +69,8 @@ pub(super) fn edit<T>(
     let name = path.display().to_string();
     let after = judged(&name, &new);
     let mut before = match demand {
-        Demand::Right => Vec::new(),
-        Demand::NoWorse => errors(&judged(&name, &text)).map(key).collect(),
+        EditRequirement::Right => Vec::new(),
+        EditRequirement::NoWorse => errors(&judged(&name, &text)).map(key).collect(),
     };
     // Each error that was there before counts once.
     let added: String = errors(&after)

@@ -1,16 +1,16 @@
 //! `token revoke`: whoever is told "revoked" can rely on it (law 11).
 
-use super::super::admin_client::Running;
-use super::super::await_reload::{Ended, Settled, end, settle};
+use super::super::admin_client::RunningProcess;
+use super::super::await_reload::{ReloadOutcome, RevocationOutcome, end, settle};
 use super::super::{Exit, complain};
-use super::edit::{self, Demand, EditError};
+use super::edit::{self, EditError, EditRequirement};
 
-pub(super) fn revoke(at: &Running, name: &str, force: bool) -> Exit {
+pub(super) fn revoke(at: &RunningProcess, name: &str, force: bool) -> Exit {
     if !crate::config::is_name(name) {
         complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
         return Exit::Usage;
     }
-    let edited = edit::edit(at.config(), Demand::NoWorse, |document| {
+    let edited = edit::edit(at.config(), EditRequirement::NoWorse, |document| {
         edit::revoke(document, name)?;
         Ok(if force { edit::drop_tests(document, name) } else { Vec::new() })
     });
@@ -42,13 +42,13 @@ pub(super) fn revoke(at: &Running, name: &str, force: bool) -> Exit {
 }
 
 /// The file is written. Is it in force?
-fn settled(at: &Running, name: &str, wrong: &str) -> Exit {
+fn settled(at: &RunningProcess, name: &str, wrong: &str) -> Exit {
     match settle(at) {
-        Settled::InForce(said) => {
+        ReloadOutcome::InForce(said) => {
             complain(format!("`{name}` is revoked: {said}"));
             Exit::Ok
         }
-        Settled::NotRunning(error) => {
+        ReloadOutcome::NotRunning(error) => {
             if !wrong.is_empty() {
                 complain(wrong.trim_end());
             }
@@ -61,17 +61,17 @@ fn settled(at: &Running, name: &str, wrong: &str) -> Exit {
             }
             Exit::Ok
         }
-        Settled::Refused(said) => {
+        ReloadOutcome::Refused(said) => {
             complain(said);
             match end(at, name) {
-                Ended::InForce(generation) => {
+                RevocationOutcome::InForce(generation) => {
                     complain(format!(
                         "`{name}` is revoked: policy {generation}, without it, is in force\n\
                          warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
                     ));
                     Exit::Ok
                 }
-                Ended::Absent => {
+                RevocationOutcome::Absent => {
                     complain(format!(
                         "`{name}` is revoked: no token of that name was in force\n\
                          warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
@@ -81,7 +81,7 @@ fn settled(at: &Running, name: &str, wrong: &str) -> Exit {
                 other => unended(name, other),
             }
         }
-        Settled::Unknown(why) => {
+        ReloadOutcome::Unknown(why) => {
             complain(format!(
                 "error: the file is written, and whether `{name}` is revoked is not known: {why}\n  \
                  = help: `scopeshim reload` asks again; until it says that the file is in force, expect the token to work"
@@ -92,16 +92,16 @@ fn settled(at: &Running, name: &str, wrong: &str) -> Exit {
 }
 
 /// The file does not list it. The process may accept it still, if it refused that file.
-fn missing(at: &Running, name: &str) -> Exit {
+fn missing(at: &RunningProcess, name: &str) -> Exit {
     match end(at, name) {
-        Ended::InForce(generation) => {
+        RevocationOutcome::InForce(generation) => {
             complain(format!(
                 "{} did not list it; `{name}` is revoked: policy {generation}, without it, is in force",
                 at.config().display()
             ));
             Exit::Ok
         }
-        Ended::Absent | Ended::NotRunning => {
+        RevocationOutcome::Absent | RevocationOutcome::NotRunning => {
             complain(format!("error: no token is named `{name}`"));
             Exit::Failed
         }
@@ -111,16 +111,18 @@ fn missing(at: &Running, name: &str) -> Exit {
 
 /// Nobody can edit the file but a person. The process ends the token all the same, and the person must see
 /// to the file, which may list it.
-fn unreadable(at: &Running, name: &str, error: &str) -> Exit {
+fn unreadable(at: &RunningProcess, name: &str, error: &str) -> Exit {
     let file = at.config().display();
     complain(format!("error: {error}\nnothing was written"));
     match end(at, name) {
-        Ended::InForce(generation) => complain(format!(
+        RevocationOutcome::InForce(generation) => complain(format!(
             "`{name}` is out of the running process for now: policy {generation}, without it, is in force\n\
              warning: {file} may list it, and brings it back as soon as it is right again: take its table out"
         )),
-        Ended::Absent => complain(format!("the running process accepts no token named `{name}`; {file} may list it")),
-        Ended::NotRunning => {
+        RevocationOutcome::Absent => {
+            complain(format!("the running process accepts no token named `{name}`; {file} may list it"));
+        }
+        RevocationOutcome::NotRunning => {
             complain(format!("no process runs; `{name}` is NOT revoked: take its table out of {file}"));
         }
         other => return unended(name, other),
@@ -128,13 +130,13 @@ fn unreadable(at: &Running, name: &str, error: &str) -> Exit {
     Exit::Failed
 }
 
-fn unended(name: &str, ended: Ended) -> Exit {
+fn unended(name: &str, ended: RevocationOutcome) -> Exit {
     match ended {
-        Ended::UntilRestart(why) => complain(format!(
+        RevocationOutcome::UntilRestart(why) => complain(format!(
             "error: the running process accepts `{name}` no more, but cannot note it for the next start ({why})\n  \
              = help: mend the file before the process is started again"
         )),
-        Ended::Unknown(why) => complain(format!(
+        RevocationOutcome::Unknown(why) => complain(format!(
             "error: `{name}` is NOT revoked, as far as is known: {why}\n  \
              = help: mend the file, then `scopeshim reload`; or stop the process"
         )),

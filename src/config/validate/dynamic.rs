@@ -1,6 +1,6 @@
 //! The live part: who may do what.
 
-use super::grants::{Known, Ways, grants};
+use super::grants::{Definitions, IdentityOptions, grants};
 use super::issuers::issuers;
 use super::policy_tests::trials;
 use super::routes::{need, routes};
@@ -8,9 +8,9 @@ use super::tokens::tokens;
 use super::values::{choice, cidrs, count, scopes};
 use super::{headers, tailscale};
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
-use crate::config::{Anonymous, Excess, GatewayAuth, GrantRule, Live, Subject};
+use crate::config::{Anonymous, DynamicConfig, Excess, GatewayAuth, GrantRule, Subject};
 use crate::route::Need;
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -21,10 +21,10 @@ const OPENING: &str = "or a `[[route]]` with `public = true` for each path that 
 pub(super) fn live(
     file: &File,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     auth: Option<GatewayAuth>,
     problems: &mut Problems,
-) -> Option<Live> {
+) -> Option<DynamicConfig> {
     let tokens = tokens(file, source, around, problems);
     let routes = routes(file, source, problems);
     let policy = &file.policy;
@@ -50,11 +50,11 @@ pub(super) fn live(
     let issuers = issuers(file, source, around, problems);
     let anonymous = file.anonymous.as_ref().map(|a| anonymous(a, problems));
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
-    let known = Known {
+    let known = Definitions {
         tokens: &tokens,
         names: tokens.iter().map(|t| &*t.name).collect(),
         issuers: &issuers,
-        ways: Ways {
+        ways: IdentityOptions {
             gateway_secret: gateway_secret.is_some(),
             anonymous: anonymous.is_some(),
             tailnet: tailscale::is_asked(file),
@@ -90,7 +90,7 @@ pub(super) fn live(
     let of_pages = websocket.origins.iter().filter_map(|origin| origin.split_once("://")).map(|(_, host)| host);
     let mut hosts: Vec<String> = of_pages.filter_map(super::websocket::host).collect();
     hosts.extend(policy.hosts.iter().flatten().filter_map(|host| super::websocket::listed_host(host, problems)));
-    Some(Live {
+    Some(DynamicConfig {
         gateway_auth: auth?,
         gateway_secret,
         anonymous,

@@ -3,7 +3,7 @@
 use super::headers::text;
 use super::values::{choice, duration};
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::environment::{Surroundings, credential};
+use crate::config::environment::{Environment, credential};
 use crate::config::file::{self, At, File, RequiredHeader, SecretPlace};
 use crate::config::{GatewayAddress, GatewayAuth, TrustedProxy};
 use crate::secret::Secret;
@@ -74,7 +74,7 @@ enum Kind {
 pub(super) fn auth(
     file: &File,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<GatewayAuth> {
     let at = &file.gateway.as_ref()?.get().auth;
@@ -276,7 +276,7 @@ enum Place<'a> {
 
 struct Reader<'a> {
     source: &'a Source,
-    around: &'a dyn Surroundings,
+    around: &'a dyn Environment,
 }
 
 impl Reader<'_> {

@@ -15,28 +15,28 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What grants may refer to.
-pub(super) struct Known<'a> {
+pub(super) struct Definitions<'a> {
     pub tokens: &'a [Token],
     /// The tokens' names, for look-up.
     pub names: HashSet<&'a str>,
     pub issuers: &'a [Issuer],
-    pub ways: Ways,
+    pub ways: IdentityOptions,
     /// Whether the gateway is told who is calling.
     pub callers_named: bool,
 }
 
 /// Which ways in there are besides tokens and issuers.
-pub(super) struct Ways {
+pub(super) struct IdentityOptions {
     pub gateway_secret: bool,
     pub anonymous: bool,
     pub tailnet: bool,
 }
 
-pub(super) fn grants(file: &File, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Vec<GrantRule> {
+pub(super) fn grants(file: &File, source: &Source, known: &Definitions<'_>, problems: &mut Problems) -> Vec<GrantRule> {
     file.grant.iter().filter_map(|g| grant(g, source, known, problems)).collect()
 }
 
-fn grant(at: &At<file::Grant>, source: &Source, known: &Known<'_>, problems: &mut Problems) -> Option<GrantRule> {
+fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problems: &mut Problems) -> Option<GrantRule> {
     let table = at.get();
     let when = conditions(at, problems);
     let granted = scopes(&table.scopes, problems);
@@ -140,7 +140,7 @@ fn conditions(at: &At<file::Grant>, problems: &mut Problems) -> Conditions {
     Conditions { routes, methods, cidrs: cidrs(table.cidrs.as_ref(), problems), not_before, expires }
 }
 
-fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Option<Subject> {
+fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) -> Option<Subject> {
     let to = at.get();
     let sources = [
         to.token.is_some(),
@@ -192,7 +192,7 @@ fn subject(at: &At<file::To>, known: &Known<'_>, problems: &mut Problems) -> Opt
     Some(Subject::Anonymous)
 }
 
-fn tokens(names: &At<OneOrMany>, known: &Known<'_>, problems: &mut Problems) -> Vec<Glob> {
+fn tokens(names: &At<OneOrMany>, known: &Definitions<'_>, problems: &mut Problems) -> Vec<Glob> {
     let all = || known.tokens.iter().map(|t| &*t.name);
     let globs: Vec<Glob> = names.get().all().iter().map(|n| Glob::new(n)).collect();
     for glob in &globs {
@@ -214,7 +214,7 @@ fn tokens(names: &At<OneOrMany>, known: &Known<'_>, problems: &mut Problems) -> 
     globs
 }
 
-fn issuer(name: &At<String>, to: &file::To, known: &Known<'_>, problems: &mut Problems) -> Option<Subject> {
+fn issuer(name: &At<String>, to: &file::To, known: &Definitions<'_>, problems: &mut Problems) -> Option<Subject> {
     let Some(issuer) = known.issuers.iter().position(|i| *i.name == **name.get()) else {
         let hint = did_you_mean(name.get(), known.issuers.iter().map(|i| &*i.name))
             .map_or_else(|| "add an `[[issuer]]` of that name".to_owned(), |near| format!("did you mean `{near}`?"));

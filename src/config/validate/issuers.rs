@@ -5,7 +5,7 @@ mod preset;
 
 use super::values::{duration, scopes};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
 use crate::config::{ClaimPath, Issuer, KeySource, NameClaim};
 use http::HeaderName;
@@ -30,7 +30,7 @@ const ASYMMETRIC: &[Algorithm] = &[
 ];
 const SYMMETRIC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 
-pub(super) fn issuers(file: &File, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Vec<Issuer> {
+pub(super) fn issuers(file: &File, source: &Source, around: &dyn Environment, problems: &mut Problems) -> Vec<Issuer> {
     let mut names = HashSet::new();
     let mut urls = HashSet::new();
     let mut all = Vec::new();
@@ -67,12 +67,7 @@ pub(super) fn issuers(file: &File, source: &Source, around: &dyn Surroundings, p
     all
 }
 
-fn issuer(
-    at: &At<file::Issuer>,
-    source: &Source,
-    around: &dyn Surroundings,
-    problems: &mut Problems,
-) -> Option<Issuer> {
+fn issuer(at: &At<file::Issuer>, source: &Source, around: &dyn Environment, problems: &mut Problems) -> Option<Issuer> {
     let table = at.get();
     if table.issuer.get().is_empty() {
         problems.error(

@@ -5,7 +5,7 @@ use super::tailscale;
 use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At, File};
-use crate::config::{Asks, Supposition, Trial};
+use crate::config::{Asks, PolicyTest, SimulatedCaller};
 use crate::label::Label as _;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
@@ -13,11 +13,11 @@ use http::Method;
 use std::net::{IpAddr, Ipv4Addr};
 use strum::VariantArray as _;
 
-pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<Trial> {
+pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<PolicyTest> {
     file.test.iter().filter_map(|t| trial(t, problems)).collect()
 }
 
-fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
+fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<PolicyTest> {
     let table = at.get();
     let who = who(&table.who, problems);
     let asks = asks(&table.request, problems)?;
@@ -50,7 +50,7 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<Trial> {
         );
         problems.error("test", table.expect.span(), format!("`{expect}` is no outcome"), hint);
     }
-    Some(Trial {
+    Some(PolicyTest {
         name: table.name.get().clone(),
         who: who?,
         asks,
@@ -79,18 +79,17 @@ fn asks(at: &At<String>, problems: &mut Problems) -> Option<Asks> {
     judged_path(path, at, problems).then(|| Asks::Request { method, path: path.to_owned() })
 }
 
-fn who(at: &At<file::As>, problems: &mut Problems) -> Option<Supposition> {
+fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
     let who = at.get();
     let mut given = Vec::new();
-    given.extend(who.token.as_ref().map(|t| Supposition::Token(t.get().clone())));
-    given.extend(who.gateway_secret.filter(|g| *g).map(|_| Supposition::GatewaySecret));
-    given.extend(who.anonymous.filter(|a| *a).map(|_| Supposition::Anonymous));
-    given.extend(
-        who.issuer
-            .as_ref()
-            .map(|i| Supposition::Claims { issuer: i.get().clone(), claims: who.claims.clone().into_iter().collect() }),
-    );
-    given.extend(tailscale::supposed(who).map(Supposition::Tailnet));
+    given.extend(who.token.as_ref().map(|t| SimulatedCaller::Token(t.get().clone())));
+    given.extend(who.gateway_secret.filter(|g| *g).map(|_| SimulatedCaller::GatewaySecret));
+    given.extend(who.anonymous.filter(|a| *a).map(|_| SimulatedCaller::Anonymous));
+    given.extend(who.issuer.as_ref().map(|i| SimulatedCaller::Claims {
+        issuer: i.get().clone(),
+        claims: who.claims.clone().into_iter().collect(),
+    }));
+    given.extend(tailscale::supposed(who).map(SimulatedCaller::Tailnet));
     let one = if given.len() == 1 { given.pop() } else { None };
     if one.is_none() {
         problems.error(

@@ -5,7 +5,7 @@ use crate::config::diagnostic::Problems;
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ListenAddress, ListenerIdentity, TailnetCapability, TailnetSubject};
 use crate::glob::Glob;
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -153,11 +153,11 @@ pub(super) fn subject(at: &At<file::To>, asked: bool, problems: &mut Problems) -
 }
 
 /// The peer that a test speaks of.
-pub(super) fn supposed(who: &file::As) -> Option<Peer> {
+pub(super) fn supposed(who: &file::As) -> Option<WhoisNode> {
     let capabilities = who.tailnet_cap.clone().into_iter().collect();
     match (&who.tailnet_user, &who.tailnet_tag) {
-        (Some(login), _) => Some(Peer::of_user(login.get(), capabilities)),
-        (None, Some(tags)) => Some(Peer::tagged(tags.get().all(), capabilities)),
+        (Some(login), _) => Some(WhoisNode::of_user(login.get(), capabilities)),
+        (None, Some(tags)) => Some(WhoisNode::tagged(tags.get().all(), capabilities)),
         (None, None) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The certificate a listener shows.
 
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use crate::config::file::{self, At};
 use crate::tls::{Certificate, CertificateFault};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) fn certificate(
     listen: &At<file::Listen>,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<Certificate> {
     let tls = listen.get().tls.as_ref()?.get();

@@ -3,14 +3,14 @@
 use super::values::{cidrs, moment, scopes};
 use crate::config::Token;
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::environment::Surroundings;
+use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
 use crate::secret::TokenHash;
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) fn tokens(file: &File, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Vec<Token> {
+pub(super) fn tokens(file: &File, source: &Source, around: &dyn Environment, problems: &mut Problems) -> Vec<Token> {
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut hashes: HashMap<TokenHash, &str> = HashMap::new();
     let mut tokens = Vec::with_capacity(file.token.len());
@@ -105,7 +105,7 @@ fn fingerprint<'a>(
 fn lint_expiry(
     table: &file::Token,
     expires: Option<jiff::Timestamp>,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) {
     let (Some(at), Some(field)) = (expires, &table.expires) else {

@@ -2,13 +2,13 @@
 
 use crate::config::TailnetSubject;
 use crate::glob::Glob;
-use crate::whois::Peer;
+use crate::whois::WhoisNode;
 use std::collections::HashMap;
 
 impl TailnetSubject {
     /// The first thing about a peer that does not fit, in words; `None` when all does.
     #[must_use]
-    pub fn failing(&self, peer: &Peer) -> Option<String> {
+    pub fn failing(&self, peer: &WhoisNode) -> Option<String> {
         let any = |globs: &[Glob], text: &str| globs.iter().any(|g| g.matches(text));
         if !self.users.is_empty() {
             match &peer.login {
@@ -58,7 +58,7 @@ impl TailnetIndex {
         }
     }
 
-    pub(super) fn candidates(&self, peer: &Peer) -> Vec<usize> {
+    pub(super) fn candidates(&self, peer: &WhoisNode) -> Vec<usize> {
         let mut places = self.rest.clone();
         places.extend(peer.login.iter().filter_map(|login| self.users.get(login)).flatten());
         places.extend(peer.tags.iter().filter_map(|tag| self.tags.get(tag)).flatten());

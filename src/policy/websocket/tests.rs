@@ -1,15 +1,15 @@
 use super::*;
 use crate::config::{
-    Conditions, Excess, GatewayAuth, GrantRule, HeaderRule, HeaderRules, Live, OwnDevice, Subject, Token,
+    Conditions, DynamicConfig, Excess, GatewayAuth, GrantRule, HeaderRule, HeaderRules, OwnDevice, Subject, Token,
 };
 use crate::glob::Glob;
-use crate::headers::Governed;
+use crate::headers::GatewayHeader;
 use crate::request_path::Path;
 use crate::route::PathRule;
 use crate::scope::KNOWN;
 use crate::secret::{Secret, TokenHash};
 use crate::websocket::authorize;
-use crate::websocket::connect_frame::{Connect, Form, leaving};
+use crate::websocket::connect_frame::{ClientIdentity, Connect, leaving};
 use http::{HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -107,11 +107,11 @@ fn grant() -> impl Strategy<Value = GrantRule> {
     })
 }
 
-fn live() -> impl Strategy<Value = Live> {
+fn live() -> impl Strategy<Value = DynamicConfig> {
     let nodes = prop::option::of(prop::sample::select(&["operator.admin", "node.connect"][..]));
     (scopes(), prop::collection::vec(grant(), 0..5), rules(), excess(), nodes).prop_map(
         |(scopes, grants, headers, excess, nodes)| {
-            let mut live = Live::closed();
+            let mut live = DynamicConfig::closed();
             live.gateway_auth = GatewayAuth::Token(Secret::parse(SECRET).unwrap());
             live.tokens = vec![token(scopes)];
             live.grants = grants;
@@ -190,7 +190,7 @@ fn frame() -> impl Strategy<Value = Value> {
 }
 
 /// The scopes by the words of the law: what the token's table and its grants give on every route.
-fn held_everywhere(live: &Live, peer: Option<IpAddr>) -> ScopeSet {
+fn held_everywhere(live: &DynamicConfig, peer: Option<IpAddr>) -> ScopeSet {
     let everywhere = |when: &Conditions| {
         let every_path = when.routes.is_empty() || when.routes.contains(&prefix("/"));
         let place = when.cidrs.is_empty() || peer.is_some_and(|p| when.cidrs.iter().any(|c| c.contains(&p)));
@@ -221,7 +221,7 @@ proptest! {
         let decided = policy.decide_socket(&proven, socket);
         let terms = |method: &Method, path: &str| {
             let reach = Reach::Request { method, path: Path::judge(path.as_bytes()).unwrap() };
-            let at = Circumstances { reach, peer, now: moment(NOW) };
+            let at = RequestFacts { reach, peer, now: moment(NOW) };
             proven.holding.terms(at, &live).into_owned()
         };
         match decided {
@@ -245,7 +245,7 @@ proptest! {
                 let all = live.grants.iter().map(|g| &g.headers).chain([&live.headers]);
                 let strict = all.filter_map(stated).any(|rule| rule != HeaderRule::Pass);
                 prop_assert!(strict, "nothing is said of {header}");
-                prop_assert!(Governed::ALL.iter().any(|g| g.name() == header));
+                prop_assert!(GatewayHeader::ALL.iter().any(|g| g.name() == header));
             }
             Err(other) => prop_assert!(false, "{other:?}"),
         }
@@ -265,9 +265,9 @@ proptest! {
         if let Some(requested) = &requested {
             ceiling = requested.meet(&ceiling);
         }
-        let at = authorize::Circumstances { requested: requested.as_ref(), peer, now: moment(NOW), challenged };
+        let at = authorize::ConnectContext { requested: requested.as_ref(), peer, now: moment(NOW), challenged };
         if let Ok((grant, exact)) = authorize::decide(&policy, &proven, &connect, at) {
-            let form = Form::Backend;
+            let form = ClientIdentity::Backend;
             let frame = exact.map_or_else(|| leaving(&connect, &grant, policy.gateway_auth(), &form), |e| e.frame());
             prop_assert_eq!(&names(&frame), grant.effective());
             prop_assert!(grant.effective().excess_over(&ceiling).is_empty(), "{frame}");
@@ -295,7 +295,7 @@ fn an_earlier_rule_for_every_route_decides_before_one_for_some() {
         place: Arc::from("x:1"),
     };
     let decided = |grants: Vec<GrantRule>| {
-        let mut live = Live::closed();
+        let mut live = DynamicConfig::closed();
         live.tokens = vec![token([Scope::known("operator.read")].into_iter().collect())];
         live.grants = grants;
         live.headers.session_key = Some(HeaderRule::Prefix);

@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::environment::{SecretFileFault, Surroundings};
-use crate::config::{Config, Live};
+use crate::config::environment::{Environment, SecretFileFault};
+use crate::config::{Config, DynamicConfig};
 use crate::policy::{Policy, SocketRequest};
 use crate::scope::{ADMIN, Scope};
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 struct Nowhere;
 
-impl Surroundings for Nowhere {
+impl Environment for Nowhere {
     fn secret_file(&self, _: &std::path::Path) -> Result<String, SecretFileFault> {
         Ok(SECRET.to_owned())
     }
@@ -23,7 +23,7 @@ impl Surroundings for Nowhere {
 const SECRET: &str = "the-gateway-s-own-secret";
 const TOKEN: &str = "a-token-of-the-proxy-s-own";
 
-fn live(scopes: &str) -> Live {
+fn live(scopes: &str) -> DynamicConfig {
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:1\"\n[gateway]\nurl = \"http://127.0.0.1:2\"\nauth = {{ kind = \"token\", file = \"x\" }}\n\
          [[token]]\nname = \"t\"\nsha256 = \"{}\"\nscopes = [{scopes}]\n",
@@ -62,7 +62,7 @@ fn left(text: &str, scopes: &str) -> Option<Value> {
     let policy = policy(scopes);
     let connect = Connect::parse(text).ok()?;
     let grant = grant(&policy, connect.wished(), None);
-    let text = leaving(&connect, &grant, policy.gateway_auth(), &Form::Backend);
+    let text = leaving(&connect, &grant, policy.gateway_auth(), &ClientIdentity::Backend);
     Some(serde_json::from_str(&text).unwrap())
 }
 
@@ -119,7 +119,7 @@ fn a_device_keeps_the_client_s_name_unless_that_needs_a_browser() {
     let dir = tempfile::tempdir().unwrap();
     let device = Device::open(dir.path()).unwrap();
     let policy = policy("\"operator.read\"");
-    let form = Form::Device { device: &device, nonce: "n", now: 7 };
+    let form = ClientIdentity::Device { device: &device, nonce: "n", now: 7 };
     for (client, expected) in [
         (json!({ "id": "cli", "mode": "cli" }), ("cli", "cli")),
         (json!({ "id": "openclaw-control-ui", "mode": "ui" }), ("gateway-client", "ui")),
@@ -131,7 +131,7 @@ fn a_device_keeps_the_client_s_name_unless_that_needs_a_browser() {
         let sent: Value = serde_json::from_str(&sent).unwrap();
         let sent = &sent["params"];
         assert_eq!((sent["client"]["id"].as_str().unwrap(), sent["client"]["mode"].as_str().unwrap()), expected);
-        let signed = device.sign(&Statement {
+        let signed = device.sign(&SignedFields {
             client_id: expected.0,
             client_mode: expected.1,
             role: "operator",
@@ -147,20 +147,20 @@ fn a_device_keeps_the_client_s_name_unless_that_needs_a_browser() {
 #[test]
 fn whatever_is_no_connect_request_says_so() {
     for (text, fault) in [
-        ("", Unreadable::NoRequest),
-        ("[]", Unreadable::NoRequest),
-        (r#"{"type":"req","method":"connect","params":{}}"#, Unreadable::NoRequest),
-        (r#"{"type":"req","id":7,"method":"connect","params":{}}"#, Unreadable::NoRequest),
-        (r#"{"type":"event","id":"1","method":"connect","params":{}}"#, Unreadable::NoRequest),
-        (r#"{"type":"req","id":"1","method":"health","params":{}}"#, Unreadable::OtherMethod),
-        (r#"{"type":"req","id":"1","method":"connect"}"#, Unreadable::Parameter("`params` is no object")),
+        ("", ConnectFault::NoRequest),
+        ("[]", ConnectFault::NoRequest),
+        (r#"{"type":"req","method":"connect","params":{}}"#, ConnectFault::NoRequest),
+        (r#"{"type":"req","id":7,"method":"connect","params":{}}"#, ConnectFault::NoRequest),
+        (r#"{"type":"event","id":"1","method":"connect","params":{}}"#, ConnectFault::NoRequest),
+        (r#"{"type":"req","id":"1","method":"health","params":{}}"#, ConnectFault::OtherMethod),
+        (r#"{"type":"req","id":"1","method":"connect"}"#, ConnectFault::Parameter("`params` is no object")),
     ] {
         assert_eq!(Connect::parse(text).unwrap_err(), fault, "{text}");
     }
     for params in
         [json!({ "scopes": "operator.admin" }), json!({ "role": 1 }), json!({ "auth": [] }), json!({ "scopes": null })]
     {
-        assert!(matches!(Connect::parse(&frame(&params)), Err(Unreadable::Parameter(_))), "{params}");
+        assert!(matches!(Connect::parse(&frame(&params)), Err(ConnectFault::Parameter(_))), "{params}");
     }
     let many: Vec<String> = (0..65).map(|i| format!("s{i}")).collect();
     assert!(Connect::parse(&frame(&json!({ "scopes": many }))).is_err());
@@ -259,7 +259,7 @@ proptest! {
         let params = json!({ "scopes": [scopes.clone(), "operator.admin"], "auth": { "token": TOKEN }, "client": {}, "x": more });
         prop_assert!(within(&frame(&params), GRANTS[which]));
         let twice = format!(r#"{{"type":"req","id":"1","method":"connect","params":{{"scopes":[],"scopes":{scopes}}}}}"#);
-        prop_assert_eq!(Connect::parse(&twice).unwrap_err(), Unreadable::Repeated);
+        prop_assert_eq!(Connect::parse(&twice).unwrap_err(), ConnectFault::Repeated);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use crate::support::signer::{P256, claims, claims_with, jwks};
 use crate::support::{ISS, Judge, Shim, people, stand_in};
-use scopeshim::fake_gateway::StandIn;
+use scopeshim::fake_gateway::FakeGateway;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn start(more: &str) -> (Arc<StandIn>, Shim) {
+fn start(more: &str) -> (Arc<FakeGateway>, Shim) {
     let (gateway, address) = stand_in(Duration::ZERO);
     let table = format!(
         "[[issuer]]\nname = \"test\"\nissuer = \"{ISS}\"\naudiences = [\"openclaw\"]\nkeys = {{ jwks_file = \"j\" }}\n{more}\n"
@@ -21,7 +21,7 @@ fn token(changes: Value) -> String {
 }
 
 /// The scopes header that the gateway sees.
-fn sent(gateway: &StandIn, shim: &Shim, changes: &Value) -> String {
+fn sent(gateway: &FakeGateway, shim: &Shim, changes: &Value) -> String {
     let answer = shim.client().ask("GET /v1/models", &token(changes.clone()), &[], "");
     assert_eq!(answer.status, 200, "{changes}: {answer:?}");
     let seen = gateway.seen().pop().unwrap();

@@ -2,14 +2,14 @@
 
 use crate::support::signer::{P256, RSA, Signer, claims_with, jwks};
 use crate::support::{ISS, Issuer, Shim, WRITER, people, stand_in};
-use scopeshim::fake_gateway::StandIn;
+use scopeshim::fake_gateway::FakeGateway;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
 const ANYBODY: &str = "[anonymous]\nscopes = [\"operator.read\"]\n";
 
-fn start() -> (Arc<StandIn>, Issuer, Shim) {
+fn start() -> (Arc<FakeGateway>, Issuer, Shim) {
     let (gateway, address) = stand_in(Duration::ZERO);
     let edge = Issuer::start(&[&RSA]);
     let table = format!(

@@ -2,7 +2,7 @@
 //! often because somebody wishes it.
 
 use crate::support::signer::{P256, RSA, Signer, claims_with, jwks};
-use crate::support::{Issuer, Mood, READER, Shim, eventually, people, stand_in};
+use crate::support::{FailureMode, Issuer, READER, Shim, eventually, people, stand_in};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -44,12 +44,12 @@ fn keys_are_there_before_the_first_request() {
 fn an_issuer_that_comes_a_moment_later_is_waited_for() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
-    issuer.mood(Mood::Away);
+    issuer.mood(FailureMode::Away);
     let tables = issuer.table("");
     let shim = std::thread::scope(|scope| {
         let start = scope.spawn(|| Shim::start(address, &tables));
         eventually("the first fetch", || issuer.asked() > 0);
-        issuer.mood(Mood::Well);
+        issuer.mood(FailureMode::Well);
         start.join().unwrap()
     });
     assert_eq!(issuer.asked(), 2);
@@ -88,7 +88,7 @@ fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
     let (_gateway, address) = stand_in(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     let shim = Shim::start(address, &issuer.table(""));
-    issuer.mood(Mood::Away);
+    issuer.mood(FailureMode::Away);
     let over = AtomicBool::new(false);
     let (attacks, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -127,7 +127,8 @@ fn a_start_while_the_issuer_is_away_uses_the_keys_of_the_last_run() {
     let shim = Shim::start(address, &issuer.table(""));
     let token = fresh(&P256, &issuer);
     assert_eq!(status(&shim, &token), 200);
-    for mood in [Mood::Away, Mood::Status(503), Mood::Body("<html>maintenance</html>".to_owned())] {
+    for mood in [FailureMode::Away, FailureMode::Status(503), FailureMode::Body("<html>maintenance</html>".to_owned())]
+    {
         issuer.mood(mood);
     }
     let begun = Instant::now();
@@ -151,16 +152,16 @@ fn an_issuer_that_answers_badly_is_503_until_it_answers_well() {
     let good = Issuer::start(&[&P256]);
     let huge = jwks(&[&P256]).replacen('{', &format!("{{\"x\":\"{}\",", "x".repeat(20 * 1024 * 1024)), 1);
     let moods = [
-        ("away", Mood::Away),
-        ("silent", Mood::Silent),
-        ("drips", Mood::Drips),
-        ("error", Mood::Status(500)),
-        ("partial", Mood::Status(206)),
-        ("page", Mood::Body("<html>please log in</html>".to_owned())),
-        ("empty", Mood::Body("{\"keys\":[]}".to_owned())),
-        ("huge", Mood::Body(huge)),
-        ("elsewhere", Mood::Redirects(good.url())),
-        ("liar", Mood::Well),
+        ("away", FailureMode::Away),
+        ("silent", FailureMode::Silent),
+        ("drips", FailureMode::Drips),
+        ("error", FailureMode::Status(500)),
+        ("partial", FailureMode::Status(206)),
+        ("page", FailureMode::Body("<html>please log in</html>".to_owned())),
+        ("empty", FailureMode::Body("{\"keys\":[]}".to_owned())),
+        ("huge", FailureMode::Body(huge)),
+        ("elsewhere", FailureMode::Redirects(good.url())),
+        ("liar", FailureMode::Well),
     ];
     let issuers: Vec<(&str, Issuer)> = moods
         .into_iter()
@@ -192,7 +193,7 @@ fn an_issuer_that_answers_badly_is_503_until_it_answers_well() {
     assert_eq!(status(&shim, &fresh(&P256, &good)), 200);
     assert_eq!(status(&shim, READER), 200);
     for (name, issuer) in &issuers {
-        issuer.mood(Mood::Well);
+        issuer.mood(FailureMode::Well);
         if *name == "liar" {
             issuer.claims_to_be(&issuer.iss());
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How it answers.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Mood {
+pub enum FailureMode {
     /// As it should.
     Well,
     /// Closes every connection without a word.
@@ -27,7 +27,7 @@ pub enum Mood {
 }
 
 struct State {
-    mood: Mood,
+    mood: FailureMode,
     keys: String,
     headers: String,
     delay: Duration,
@@ -48,7 +48,7 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {
-            mood: Mood::Well,
+            mood: FailureMode::Well,
             keys: jwks(signers),
             headers: String::new(),
             delay: Duration::ZERO,
@@ -104,7 +104,7 @@ impl Issuer {
     }
 
     /// How it answers from now on.
-    pub fn mood(&self, mood: Mood) {
+    pub fn mood(&self, mood: FailureMode) {
         self.state.lock().unwrap().mood = mood;
     }
 
@@ -177,22 +177,22 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) {
         }
     };
     let (line, more, body) = match mood {
-        Mood::Well => ("200 OK".to_owned(), headers, good),
-        Mood::Away => return,
-        Mood::Silent => {
+        FailureMode::Well => ("200 OK".to_owned(), headers, good),
+        FailureMode::Away => return,
+        FailureMode::Silent => {
             std::thread::sleep(Duration::from_secs(30));
             return;
         }
-        Mood::Drips => {
+        FailureMode::Drips => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{\"keys\":[");
             while stream.write_all(b" ").is_ok() {
                 std::thread::sleep(Duration::from_millis(100));
             }
             return;
         }
-        Mood::Status(status) => (format!("{status} Odd"), headers, good),
-        Mood::Body(body) => ("200 OK".to_owned(), headers, body),
-        Mood::Redirects(to) => ("302 Found".to_owned(), format!("Location: {to}\r\n"), String::new()),
+        FailureMode::Status(status) => (format!("{status} Odd"), headers, good),
+        FailureMode::Body(body) => ("200 OK".to_owned(), headers, body),
+        FailureMode::Redirects(to) => ("302 Found".to_owned(), format!("Location: {to}\r\n"), String::new()),
     };
     let head = format!(
         "HTTP/1.1 {line}\r\nContent-Type: application/json\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n",

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use scopeshim::config::diagnostic::Source;
 use scopeshim::config::{self, environment::System};
 use scopeshim::jwks::KeySlot;
-use scopeshim::jwks_cache::Issuers;
+use scopeshim::jwks_cache::JwksCache;
 use scopeshim::label::Label as _;
 use scopeshim::policy::{Policy, Proven};
 use scopeshim::refusal::Refusal;
@@ -64,7 +64,7 @@ impl Judge {
         let loaded = config::parse(Source::new(name, text), &System);
         let rendered = loaded.render();
         let live = loaded.config.ok_or(rendered)?.live;
-        let slots = Issuers::new(dir.path()).adopt(&live.issuers);
+        let slots = JwksCache::new(dir.path()).adopt(&live.issuers);
         Ok(Self { policy: Policy::compile(live, &slots, 1), _dir: dir })
     }
 

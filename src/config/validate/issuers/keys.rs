@@ -3,7 +3,7 @@
 use super::preset::Preset;
 use crate::config::KeySource;
 use crate::config::diagnostic::{Problems, Source};
-use crate::config::environment::{Surroundings, credential};
+use crate::config::environment::{Environment, credential};
 use crate::config::file::{self, At};
 use crate::jwks::KeySet;
 use crate::secret::Secret;
@@ -18,7 +18,7 @@ pub(super) fn source(
     at: &At<file::Issuer>,
     preset: &Preset,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<KeySource> {
     let issuer = &at.get().issuer;
@@ -95,7 +95,7 @@ fn remote(
     at: &At<String>,
     table: Option<&file::Keys>,
     source: &Source,
-    around: &dyn Surroundings,
+    around: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<KeySource> {
     let parsed = url.parse::<http::Uri>().ok();
@@ -152,7 +152,7 @@ fn remote(
     Some(keys)
 }
 
-fn secret(path: &Path, at: &At<String>, around: &dyn Surroundings, problems: &mut Problems) -> Option<KeySource> {
+fn secret(path: &Path, at: &At<String>, around: &dyn Environment, problems: &mut Problems) -> Option<KeySource> {
     let text = match around.secret_file(path) {
         Ok(text) => text,
         Err(fault) => {
@@ -183,7 +183,7 @@ fn secret(path: &Path, at: &At<String>, around: &dyn Surroundings, problems: &mu
     }
 }
 
-fn text(file: &At<String>, source: &Source, around: &dyn Surroundings, problems: &mut Problems) -> Option<String> {
+fn text(file: &At<String>, source: &Source, around: &dyn Environment, problems: &mut Problems) -> Option<String> {
     let path = beside(source, file);
     match around.text_file(&path) {
         Ok(text) => Some(text),
