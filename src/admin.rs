@@ -64,39 +64,39 @@ pub struct AdminState {
 /// What the process can be asked.
 #[derive(Debug)]
 pub struct Admin {
-    asked: AdminState,
+    admin_state: AdminState,
     budgets: [Arc<Budget>; <AdminEndpoint as strum::VariantArray>::VARIANTS.len()],
 }
 
 impl Admin {
     /// Answers for this process.
     #[must_use]
-    pub fn new(asked: AdminState) -> Self {
-        Self { asked, budgets: Default::default() }
+    pub fn new(admin_state: AdminState) -> Self {
+        Self { admin_state, budgets: Default::default() }
     }
 
     /// Serves one connection.
     pub(crate) async fn serve(
         self: Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        door: AdminEndpoint,
+        endpoint: AdminEndpoint,
     ) {
         let [socket, port, metrics] = &self.budgets;
-        let budget = match door {
+        let budget = match endpoint {
             AdminEndpoint::Socket => socket,
             AdminEndpoint::Address => port,
             AdminEndpoint::MetricsAddress => metrics,
         };
         let (place, lost) = budget.take();
         if lost {
-            self.asked.telemetry.metrics().door_crowded(door);
+            self.admin_state.telemetry.metrics().admin_refused(endpoint);
         }
         let busy = place.busy();
         let service = service_fn(move |request: Request<Incoming>| {
             let (this, busy) = (self.clone(), busy.clone());
             async move {
                 busy.store(true, Ordering::Relaxed);
-                let answer = this.answer(&request, door).await;
+                let answer = this.answer(&request, endpoint).await;
                 busy.store(false, Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }
@@ -112,27 +112,29 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>, door: AdminEndpoint) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>, endpoint: AdminEndpoint) -> Response<Full<Bytes>> {
         if !is_plain(request) {
             return json_answer(400, &json!({"error": "send a plain path and one Host header"}));
         }
-        if door == AdminEndpoint::Address && !is_named_locally(request.headers()) {
+        if endpoint == AdminEndpoint::Address && !is_named_locally(request.headers()) {
             return json_answer(403, &json!({"error": "this is asked by its loopback address"}));
         }
         let watched = ["/livez", "/readyz", "/metrics"];
-        if door == AdminEndpoint::MetricsAddress && !watched.contains(&request.uri().path()) {
+        if endpoint == AdminEndpoint::MetricsAddress && !watched.contains(&request.uri().path()) {
             return json_answer(404, &json!({"error": "there is nothing here", "paths": watched}));
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/livez") => json_answer(200, &json!({"ok": true})),
-            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(door),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(endpoint),
             (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
             (&Method::GET | &Method::HEAD, "/" | "/status") => self.status(request.headers()),
-            (&Method::POST, "/reload") if door == AdminEndpoint::Socket => match self.asked.reload.now().await {
-                Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &self.told(&verdict)),
-                None => json_answer(503, &json!({"error": "the process is ending"})),
-            },
-            (&Method::POST, "/revoke") if door == AdminEndpoint::Socket => self.revoke(request.uri().query()).await,
+            (&Method::POST, "/reload") if endpoint == AdminEndpoint::Socket => {
+                match self.admin_state.reload.now().await {
+                    Some(verdict) => json_answer(if verdict.is_in_force() { 200 } else { 409 }, &self.told(&verdict)),
+                    None => json_answer(503, &json!({"error": "the process is ending"})),
+                }
+            }
+            (&Method::POST, "/revoke") if endpoint == AdminEndpoint::Socket => self.revoke(request.uri().query()).await,
             (&Method::POST, "/reload" | "/revoke") => {
                 json_answer(403, &json!({"error": "what changes anything is asked for on the unix socket"}))
             }
@@ -149,7 +151,7 @@ impl Admin {
         let Some(name) = name else {
             return json_answer(400, &json!({"error": "name the token: POST /revoke?name=NAME"}));
         };
-        match self.asked.reload.revoke(name.to_owned()).await {
+        match self.admin_state.reload.revoke(name.to_owned()).await {
             Some(revoked) if revoked.tokens == 0 => {
                 json_answer(404, &json!({"error": format!("no token named `{name}` is in force")}))
             }
@@ -163,15 +165,15 @@ impl Admin {
         let mut value = serde_json::to_value(verdict).unwrap_or_default();
         if let Some(map) = value.as_object_mut() {
             map.insert("text".to_owned(), json!(verdict.describe()));
-            map.insert("config".to_owned(), json!(self.asked.reloader.path()));
+            map.insert("config".to_owned(), json!(self.admin_state.reloader.path()));
         }
         value
     }
 
-    fn ready(&self, door: AdminEndpoint) -> Response<Full<Bytes>> {
-        let waiting = Status::of(&self.asked).waiting_for;
+    fn ready(&self, endpoint: AdminEndpoint) -> Response<Full<Bytes>> {
+        let waiting = Status::of(&self.admin_state).waiting_for;
         let ready = waiting.is_empty();
-        let said = match door {
+        let said = match endpoint {
             AdminEndpoint::MetricsAddress => json!({"ready": ready}),
             _ => json!({"ready": ready, "waiting_for": waiting}),
         };
@@ -179,16 +181,21 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let standing = self.asked.reloader.standing();
-        let policy = self.asked.policy.load();
+        let reload_status = self.admin_state.reloader.reload_status();
+        let policy = self.admin_state.policy.load();
         let state = Gauges {
-            connections: self.asked.connections.count(),
-            most: self.asked.connections.most(),
-            generation: standing.generation,
-            reloads: (standing.is_good(), standing.since.as_second(), standing.reloads.0, standing.reloads.1),
-            restart_pending: !standing.pending_restart.is_empty(),
+            connections: self.admin_state.connections.count(),
+            most: self.admin_state.connections.most(),
+            generation: reload_status.generation,
+            reloads: (
+                reload_status.is_good(),
+                reload_status.since.as_second(),
+                reload_status.reloads.0,
+                reload_status.reloads.1,
+            ),
+            restart_pending: !reload_status.pending_restart.is_empty(),
             issuers: self
-                .asked
+                .admin_state
                 .issuers
                 .status()
                 .into_iter()
@@ -198,10 +205,10 @@ impl Admin {
                 })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
-            limits: self.asked.telemetry.quotas().series(&policy),
-            tailnet_silent: self.asked.tailnet.trouble().is_some(),
+            limits: self.admin_state.telemetry.quotas().series(&policy),
+            tailnet_silent: self.admin_state.tailnet.trouble().is_some(),
         };
-        answer(200, "text/plain; version=0.0.4; charset=utf-8", self.asked.telemetry.metrics().render(&state))
+        answer(200, "text/plain; version=0.0.4; charset=utf-8", self.admin_state.telemetry.metrics().render(&state))
     }
 
     fn status(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
@@ -211,7 +218,7 @@ impl Admin {
             page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
             return page;
         }
-        json_answer(200, &serde_json::to_value(Status::of(&self.asked)).unwrap_or_default())
+        json_answer(200, &serde_json::to_value(Status::of(&self.admin_state)).unwrap_or_default())
     }
 }
 

@@ -91,9 +91,9 @@ pub struct App {
 struct LiveConfig {
     reloader: Arc<Reloader>,
     reload: Reload,
-    wishes: ReloadRequests,
+    requests: ReloadRequests,
     files: Vec<FileFingerprint>,
-    doors: Vec<(Listener, AdminEndpoint)>,
+    endpoints: Vec<(Listener, AdminEndpoint)>,
 }
 
 /// How a stop went.
@@ -117,7 +117,7 @@ impl App {
         let shown: Vec<_> =
             live.certificates.iter().map(|c| c.clone().map(|c| Arc::new(CertificateResolver::new(c)))).collect();
         let bind = |(listen, shown): (&Listen, &Option<Arc<CertificateResolver>>)| {
-            let tls = shown.clone().map(tls::terms).transpose().map_err(std::io::Error::other)?;
+            let tls = shown.clone().map(tls::server_config).transpose().map_err(std::io::Error::other)?;
             let listener = Listener::inherit_or_bind(&listen.address, &mut inherited)?;
             Ok::<_, StartError>(listener.with_identity(listen.identity).with_tls(tls))
         };
@@ -125,7 +125,7 @@ impl App {
         for address in inherited.unclaimed() {
             tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
         }
-        let doors = from.as_ref().map(|_| doors(&fixed)).transpose()?.unwrap_or_default();
+        let endpoints = from.as_ref().map(|_| endpoints(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Arc::new(Upstream::new(fixed.gateway.clone()).await?);
         let telemetry = Arc::new(Telemetry::new().map_err(std::io::Error::other)?);
         count_panics(telemetry.clone());
@@ -157,8 +157,8 @@ impl App {
                 Some(found) => reloader.started_from_last_good(found.withheld, found.listed),
             }
             reloader.announce();
-            let (reload, wishes) = reload::channel();
-            LiveConfig { reloader: Arc::new(reloader), reload, wishes, files: from.files, doors }
+            let (reload, requests) = reload::channel();
+            LiveConfig { reloader: Arc::new(reloader), reload, requests, files: from.files, endpoints }
         });
         let used = fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
         let names = Arc::new(HostNames::of_this_machine());
@@ -169,13 +169,13 @@ impl App {
             names,
             guessing: AuthThrottle::default(),
         });
-        let gateway = Arc::new(GatewayMonitor::new(fixed.gateway.clone(), policy.clone(), upstream.doubt()));
+        let gateway = Arc::new(GatewayMonitor::new(fixed.gateway.clone(), policy.clone(), upstream.reprobe()));
         let sockets = Sockets::new(
             policy.clone(),
             sources.clone(),
             upstream.clone(),
             fixed.state_dir.clone(),
-            fixed.limits.unproven,
+            fixed.limits.unauthenticated,
         );
         let sockets = Arc::new(sockets);
         let proxy = Proxy::new(policy.clone(), upstream, sources, sockets, telemetry.clone(), fixed.limits.clone());
@@ -230,10 +230,10 @@ impl App {
                 telemetry: self.telemetry.clone(),
                 gateway: self.gateway.clone(),
             }));
-            for (listener, door) in live.doors {
-                background.spawn(answer(listener, door, admin.clone()));
+            for (listener, endpoint) in live.endpoints {
+                background.spawn(answer(listener, endpoint, admin.clone()));
             }
-            background.spawn(live.reloader.follow(live.files, live.wishes));
+            background.spawn(live.reloader.follow(live.files, live.requests));
         }
         background.spawn(systemd::watchdog());
         systemd::ready(&format!("serving; gateway {}", self.fixed.gateway.authority()));
@@ -269,20 +269,20 @@ fn affordable(wanted: usize) -> usize {
     wanted.min(most)
 }
 
-fn doors(fixed: &BootstrapConfig) -> Result<Vec<(Listener, AdminEndpoint)>, StartError> {
+fn endpoints(fixed: &BootstrapConfig) -> Result<Vec<(Listener, AdminEndpoint)>, StartError> {
     if let Some(dir) = fixed.admin.socket.parent() {
         std::fs::create_dir_all(dir)
             .map_err(|e| std::io::Error::new(e.kind(), format!("{} cannot be made: {e}", dir.display())))?;
     }
     let socket = ListenAddress::Unix { path: fixed.admin.socket.clone(), mode: fixed.admin.mode };
-    let mut doors = vec![(Listener::bind(&socket)?, AdminEndpoint::Socket)];
+    let mut endpoints = vec![(Listener::bind(&socket)?, AdminEndpoint::Socket)];
     if let Some(address) = fixed.admin.address {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::Address));
+        endpoints.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::Address));
     }
     if let Some(address) = fixed.admin.metrics {
-        doors.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::MetricsAddress));
+        endpoints.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::MetricsAddress));
     }
-    Ok(doors)
+    Ok(endpoints)
 }
 
 async fn drain(connections: &Connections, patience: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
@@ -353,10 +353,10 @@ async fn serve(
     }
 }
 
-async fn answer(listener: Listener, door: AdminEndpoint, admin: Arc<Admin>) {
+async fn answer(listener: Listener, endpoint: AdminEndpoint, admin: Arc<Admin>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw().0, door))),
+            Ok((stream, _)) => drop(tokio::spawn(admin.clone().serve(stream.into_raw().0, endpoint))),
             Err(error) => {
                 tracing::error!(listener = %listener, %error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

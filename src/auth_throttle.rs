@@ -61,7 +61,7 @@ impl AuthThrottle {
             return refusal;
         }
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
-        match self.judge(peer, now) {
+        match self.admit(peer, now) {
             Verdict::Answer(Duration::ZERO) => refusal,
             Verdict::Answer(delay) => match self.held.try_acquire() {
                 Ok(_held) => {
@@ -74,7 +74,7 @@ impl AuthThrottle {
         }
     }
 
-    fn judge(&self, peer: Option<IpAddr>, now: u64) -> Verdict {
+    fn admit(&self, peer: Option<IpAddr>, now: u64) -> Verdict {
         let new = || Ok::<_, Infallible>(Arc::default());
         let Ok(until) = self.addresses.get_or_insert_with(&block(peer), new);
         let counted = until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
@@ -115,17 +115,17 @@ mod tests {
     #[test]
     fn answers_are_held_back_ever_longer_and_then_not_given() {
         let guessing = AuthThrottle::default();
-        let all: Vec<Verdict> = (0..9).map(|_| guessing.judge(Some(v4(1)), 0)).collect();
+        let all: Vec<Verdict> = (0..9).map(|_| guessing.admit(Some(v4(1)), 0)).collect();
         let delays: Vec<Verdict> = DELAYS.iter().map(|ms| Verdict::Answer(Duration::from_millis(*ms))).collect();
         assert_eq!(all[..8], delays);
         assert_eq!(all[8], Verdict::TurnAway(1));
         assert_eq!(
-            guessing.judge(Some(v4(2)), 0),
+            guessing.admit(Some(v4(2)), 0),
             Verdict::Answer(Duration::ZERO),
             "another address is another matter"
         );
         assert_eq!(
-            guessing.judge(Some(v4(1)), 60_000),
+            guessing.admit(Some(v4(1)), 60_000),
             Verdict::Answer(Duration::ZERO),
             "after a minute all is forgotten"
         );
@@ -145,8 +145,8 @@ mod tests {
         let guessing = AuthThrottle::default();
         let mut answered = 0;
         for n in 0..200_000u32 {
-            guessing.judge(Some(v4(1_000_000 + n)), 0);
-            if n % 1000 == 0 && matches!(guessing.judge(Some(v4(7)), 0), Verdict::Answer(_)) {
+            guessing.admit(Some(v4(1_000_000 + n)), 0);
+            if n % 1000 == 0 && matches!(guessing.admit(Some(v4(7)), 0), Verdict::Answer(_)) {
                 answered += 1;
             }
         }
@@ -161,7 +161,7 @@ mod tests {
             let (mut now, mut answered) = (0, Vec::new());
             for pause in pauses {
                 now += pause;
-                match guessing.judge(Some(v4(1)), now) {
+                match guessing.admit(Some(v4(1)), now) {
                     Verdict::Answer(delay) => prop_assert!(delay <= Duration::from_secs(1)),
                     Verdict::TurnAway(seconds) => {
                         prop_assert!((1..=4).contains(&seconds));
@@ -187,7 +187,7 @@ mod tests {
             for _ in 0..many {
                 x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let ip = IpAddr::V6((u128::from(x) << 64 | u128::from(x)).into());
-                guessing.judge(Some(ip), x >> 50);
+                guessing.admit(Some(ip), x >> 50);
             }
             prop_assert!(guessing.addresses.len() <= ADDRESSES);
         }

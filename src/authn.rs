@@ -86,7 +86,7 @@ impl Authenticator {
     #[must_use]
     pub fn new(live: &DynamicConfig, slots: &[Arc<KeySlot>]) -> Self {
         let principal =
-            |name: &str, identity, proof| Principal { name: Arc::from(name), identity, valid_until: None, proof };
+            |name: &str, identity, evidence| Principal { name: Arc::from(name), identity, valid_until: None, evidence };
         let accepted = live.gateway_secret.as_ref().and(live.gateway_auth.secret()).map(Secret::hash);
         let mut assertions: Vec<HeaderName> = live.issuers.iter().filter_map(|i| i.token_from.clone()).collect();
         assertions.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -207,7 +207,7 @@ impl Authenticator {
             name: Arc::from(name),
             identity: Identity::Issuer(index),
             valid_until: Some(valid_until),
-            proof: Evidence::Jwt(Box::new(verified)),
+            evidence: Evidence::Jwt(Box::new(verified)),
         })
     }
 
@@ -221,7 +221,7 @@ impl Authenticator {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Arc<Principal>, Refusal> {
-        match &principal.proof {
+        match &principal.evidence {
             Evidence::Place => self.anonymous(peer),
             Evidence::Hash(hash) => self.known(*hash, peer, now),
             Evidence::Tailnet(seen) if seen.is_outdated() => Err(Refusal::Tailnet(TailnetFault::Changed)),
@@ -230,7 +230,7 @@ impl Authenticator {
                 let theirs = |t: &Trusted| t.issuer.name == said.issuer;
                 let (index, trusted) =
                     self.issuers.iter().enumerate().find(|(_, t)| theirs(t)).ok_or(Refusal::Jwt(JwtFault::Issuer))?;
-                let until = trusted.judge_claims(&said.claims, now).map_err(Refusal::Jwt)?;
+                let until = trusted.validate_claims(&said.claims, now).map_err(Refusal::Jwt)?;
                 if !trusted.slot.keys().is_some_and(|keys| keys.knows(said.key_id.as_deref())) {
                     return Err(Refusal::Jwt(JwtFault::KeyUnknown));
                 }
@@ -246,7 +246,7 @@ impl Authenticator {
                     name: principal.name.clone(),
                     identity: Identity::Issuer(index),
                     valid_until: Some(until),
-                    proof: Evidence::Jwt(Box::new(again)),
+                    evidence: Evidence::Jwt(Box::new(again)),
                 }))
             }
         }
@@ -257,13 +257,13 @@ impl Authenticator {
             name: Arc::from(seen.peer().name()),
             identity: Identity::Tailnet,
             valid_until: None,
-            proof: Evidence::Tailnet(seen),
+            evidence: Evidence::Tailnet(seen),
         })
     }
 
     fn known(&self, hash: TokenHash, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
         if let Some(token) = self.tokens.get(&hash) {
-            return token.judge(peer, now);
+            return token.validate(peer, now);
         }
         match &self.gateway_secret {
             Some((secret, principal)) if *secret == hash => Ok(principal.clone()),
@@ -286,12 +286,12 @@ impl NamedToken {
             name: token.name.clone(),
             identity: Identity::Token(index),
             valid_until: token.expires,
-            proof: Evidence::Hash(token.hash),
+            evidence: Evidence::Hash(token.hash),
         };
         (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
     }
 
-    fn judge(&self, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
+    fn validate(&self, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
         let name = || self.principal.name().to_owned();
         if let Some(at) = self.principal.valid_until
             && now >= at

@@ -23,7 +23,7 @@ pub use dynamic::{
 };
 pub use grant::{Asks, Conditions, GrantRule, PolicyTest, SimulatedCaller, Subject, TailnetCapability, TailnetSubject};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
-pub use limits::{BodySizes, Limits, Pace, Unproven};
+pub use limits::{BodySizes, Limits, Pace, UnauthenticatedLimits};
 pub use principal_limits::{PrincipalLimits, Rate};
 pub use token_list::{TokenList, listed};
 
@@ -82,23 +82,23 @@ impl Loaded {
 ///
 /// # Errors
 /// When the file itself cannot be read.
-pub fn load(path: &Path, surroundings: &dyn Environment) -> std::io::Result<Loaded> {
+pub fn load(path: &Path, environment: &dyn Environment) -> std::io::Result<Loaded> {
     let before = FileFingerprint::of(path);
     let text = std::fs::read_to_string(path)?;
-    let mut loaded = parse(Source::new(path.display().to_string(), text), surroundings);
+    let mut loaded = parse(Source::new(path.display().to_string(), text), environment);
     loaded.files.push(before);
     Ok(loaded)
 }
 
 /// Validates a configuration text.
 #[must_use]
-pub fn parse(source: Source, surroundings: &dyn Environment) -> Loaded {
+pub fn parse(source: Source, environment: &dyn Environment) -> Loaded {
     let mut problems = Problems::default();
-    let surroundings = RecordingEnvironment::new(surroundings);
+    let environment = RecordingEnvironment::new(environment);
     let config = parse::read(&source.text, &mut problems)
-        .and_then(|file| validate::validate(&file, &source, &surroundings, &mut problems));
+        .and_then(|file| validate::validate(&file, &source, &environment, &mut problems));
     let config = if problems.any_error() { None } else { config };
-    Loaded { source, problems: problems.into_sorted(), config, files: surroundings.into_files() }
+    Loaded { source, problems: problems.into_sorted(), config, files: environment.into_files() }
 }
 
 /// Whether a text can be the name of a token: 1 to 64 letters, digits and `. _ - @`.

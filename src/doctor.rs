@@ -119,7 +119,7 @@ pub async fn examine(what: DoctorOptions<'_>) -> Report {
     let chain = Chain::new(config, what.token).await;
 
     log.note("listener", proxy_checks::listener(&chain).await);
-    log.note("process", process_checks::standing(&chain).await);
+    log.note("process", process_checks::reload_status(&chain).await);
     log.note("identity", proxy_checks::identity(&chain).await);
     log.note("gateway", gateway_checks::reachable(&chain));
     log.note("credential", gateway_checks::credential(&chain));

@@ -15,7 +15,7 @@ const MAX_LENGTH: u64 = i64::MAX as u64;
 ///
 /// # Errors
 /// [`Refusal::Framing`] or [`Refusal::Host`]. Nothing that follows on the connection can be trusted.
-pub fn judge(headers: &HeaderMap, version: Version, raw: &[u8]) -> Result<(), Refusal> {
+pub fn validate(headers: &HeaderMap, version: Version, raw: &[u8]) -> Result<(), Refusal> {
     body(headers, version, raw)?;
     nominations(headers)?;
     host(headers, version)
@@ -141,7 +141,7 @@ mod tests {
                 headers.remove(CONTENT_LENGTH);
             }
             let version = if old { Version::HTTP_10 } else { Version::HTTP_11 };
-            if judge(&headers, version, &raw).is_ok() {
+            if validate(&headers, version, &raw).is_ok() {
                 prop_assert!(lengths.len() + codings.len() <= 1);
                 prop_assert!(codings.iter().all(|c| c.eq_ignore_ascii_case("chunked")) && (codings.is_empty() || !old));
                 prop_assert!(lengths.iter().all(|l| l.parse::<i64>().is_ok_and(|n| n.to_string() == *l)));

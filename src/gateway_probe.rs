@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct GatewayMonitor {
     address: GatewayAddress,
     policy: Arc<ArcSwap<Policy>>,
-    doubt: Arc<Notify>,
+    reprobe: Arc<Notify>,
     findings: ArcSwap<Findings>,
 }
 
@@ -41,8 +41,8 @@ impl GatewayMonitor {
     /// A gateway nothing is known of yet. `doubt` is rung by whoever meets a gateway that is away or
     /// refuses this proxy's credential.
     #[must_use]
-    pub fn new(address: GatewayAddress, policy: Arc<ArcSwap<Policy>>, doubt: Arc<Notify>) -> Self {
-        Self { address, policy, doubt, findings: ArcSwap::default() }
+    pub fn new(address: GatewayAddress, policy: Arc<ArcSwap<Policy>>, reprobe: Arc<Notify>) -> Self {
+        Self { address, policy, reprobe, findings: ArcSwap::default() }
     }
 
     /// Its address, `host:port`.
@@ -67,10 +67,10 @@ impl GatewayMonitor {
         let mut pause = RETRY.0;
         loop {
             let policy = self.policy.load_full();
-            let mut found = probe(&self.address, policy.proof(), policy.canary_user()).await;
+            let mut found = probe(&self.address, policy.credentials(), policy.canary_user()).await;
             if found != said && found.is_wrong() {
                 sleep(CONFIRM).await;
-                found = probe(&self.address, policy.proof(), policy.canary_user()).await;
+                found = probe(&self.address, policy.credentials(), policy.canary_user()).await;
             }
             if found != said {
                 say(&self.address, &found);
@@ -80,7 +80,7 @@ impl GatewayMonitor {
             self.findings.store(Arc::new(found));
             if answers {
                 pause = RETRY.0;
-                self.doubted(policy.generation()).await;
+                self.reprobe_requested(policy.generation()).await;
             } else {
                 sleep(pause).await;
                 pause = (pause * 2).min(RETRY.1);
@@ -89,7 +89,7 @@ impl GatewayMonitor {
     }
 
     /// Waits until there is reason to ask again.
-    async fn doubted(&self, generation: u64) {
+    async fn reprobe_requested(&self, generation: u64) {
         let rested = Instant::now() + REST;
         let reload = async {
             while self.policy.load().generation() == generation {
@@ -97,7 +97,7 @@ impl GatewayMonitor {
             }
         };
         tokio::select! {
-            () = self.doubt.notified() => sleep_until(rested).await,
+            () = self.reprobe.notified() => sleep_until(rested).await,
             () = reload => {}
         }
     }
@@ -105,16 +105,16 @@ impl GatewayMonitor {
 
 fn say(address: &GatewayAddress, found: &Findings) {
     let gateway = address.authority();
-    if let ProbeState::Answers(traits) = &found.state {
+    if let ProbeState::Answers(capabilities) = &found.state {
         tracing::info!(
             gateway,
             mode = found.mode,
-            endpoints = traits.endpoints_enabled,
-            credential_accepted = traits.credential_accepted,
-            enforces_narrowed = traits.enforces_narrowed,
-            enforces_empty = traits.enforces_empty,
-            absent_means_all = traits.absent_means_all,
-            refuses_forwarded = traits.refuses_forwarded,
+            endpoints = capabilities.endpoints_enabled,
+            credential_accepted = capabilities.credential_accepted,
+            enforces_narrowed = capabilities.enforces_narrowed,
+            enforces_empty = capabilities.enforces_empty,
+            absent_means_all = capabilities.absent_means_all,
+            refuses_forwarded = capabilities.refuses_forwarded,
             "the gateway is known"
         );
     }

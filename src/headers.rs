@@ -61,8 +61,8 @@ pub(crate) fn kind(name: &str) -> Kind {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
         _ => {}
     }
-    if let Some(governed) = GatewayHeader::ALL.into_iter().find(|g| g.name() == name) {
-        return Kind::GatewayHeader(governed);
+    if let Some(gateway_headers) = GatewayHeader::ALL.into_iter().find(|g| g.name() == name) {
+        return Kind::GatewayHeader(gateway_headers);
     }
     let folded = fold(name);
     if is_owned(&folded) || is_framing_alias(name, &folded) { Kind::Forged } else { Kind::Free }
@@ -302,8 +302,8 @@ mod tests {
     fn governed_and_read_headers_have_their_kind() {
         assert_eq!(kind("x-openclaw-scopes"), Kind::Ours);
         assert_eq!(kind("authorization"), Kind::Ours);
-        for governed in GatewayHeader::ALL {
-            assert_eq!(kind(governed.name()), Kind::GatewayHeader(governed));
+        for gateway_headers in GatewayHeader::ALL {
+            assert_eq!(kind(gateway_headers.name()), Kind::GatewayHeader(gateway_headers));
         }
     }
 }

@@ -111,8 +111,8 @@ pub enum Fault {
 ///
 /// # Errors
 /// [`Fault`]; whether the request was carried out is then unknown, unless it is [`Fault::Connect`].
-pub async fn ask(server: &Server, question: ClientRequest<'_>, patience: Duration) -> Result<ClientResponse, Fault> {
-    whole(open(server, question, patience), patience).await
+pub async fn ask(server: &Server, question: ClientRequest<'_>, timeout: Duration) -> Result<ClientResponse, Fault> {
+    whole(open(server, question, timeout), timeout).await
 }
 
 /// The same over a connection that is there already.
@@ -123,16 +123,16 @@ pub async fn ask_over(
     stream: TcpStream,
     server: &Server,
     question: ClientRequest<'_>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<ClientResponse, Fault> {
-    whole(send(stream, server, question), patience).await
+    whole(send(stream, server, question), timeout).await
 }
 
 async fn whole(
     open: impl Future<Output = Result<OpenResponse, Fault>>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<ClientResponse, Fault> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let whole = async {
         let mut open = open.await?;
         let mut body = BytesMut::new();
@@ -143,7 +143,7 @@ async fn whole(
         body.truncate(KEPT);
         Ok(ClientResponse { status: open.status, headers: std::mem::take(&mut open.headers), body: body.freeze() })
     };
-    timeout_at(deadline, whole).await.unwrap_or(Err(Fault::Slow(patience)))
+    timeout_at(deadline, whole).await.unwrap_or(Err(Fault::Slow(timeout)))
 }
 
 /// An answer whose head has come. Dropping it hangs up.
@@ -182,7 +182,7 @@ impl Drop for OpenResponse {
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn open(server: &Server, question: ClientRequest<'_>, patience: Duration) -> Result<OpenResponse, Fault> {
+pub async fn open(server: &Server, question: ClientRequest<'_>, timeout: Duration) -> Result<OpenResponse, Fault> {
     let asked = async {
         match server {
             Server::Tcp(host, port) => {
@@ -195,7 +195,7 @@ pub async fn open(server: &Server, question: ClientRequest<'_>, patience: Durati
             }
         }
     };
-    tokio::time::timeout(patience, asked).await.unwrap_or(Err(Fault::Slow(patience)))
+    tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Fault::Slow(timeout)))
 }
 
 async fn send<S>(stream: S, server: &Server, question: ClientRequest<'_>) -> Result<OpenResponse, Fault>

@@ -34,7 +34,7 @@ pub struct Metrics {
     suppressed: IntCounter,
     lines_lost: IntCounter,
     panics: IntCounter,
-    doors: PerLabel<AdminEndpoint, IntCounter>,
+    admin_connections: PerLabel<AdminEndpoint, IntCounter>,
     most: IntGauge,
     connections: IntGauge,
     in_flight: IntGauge,
@@ -151,7 +151,7 @@ impl Metrics {
             "Requests that did not pass or could not be carried out, by reason.",
             &["reason"],
         )?;
-        let doors = counters(
+        let admin_connections = counters(
             "admin_connections_dropped_total",
             "Connections to the admin doors that had to make room for newer ones, by door.",
             &["door"],
@@ -209,7 +209,9 @@ impl Metrics {
                 "Log lines that were lost because nobody took them from standard error in time.",
             )?,
             panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
-            doors: PerLabel::new(|door: AdminEndpoint| doors.with_label_values(&[door.as_str()])),
+            admin_connections: PerLabel::new(|endpoint: AdminEndpoint| {
+                admin_connections.with_label_values(&[endpoint.as_str()])
+            }),
             most: gauge("connections_max", "The most client connections that may be open.")?,
             connections: gauge("connections_open", "Client connections open now.")?,
             in_flight: gauge("requests_in_flight", "Requests being answered now.")?,
@@ -324,8 +326,8 @@ impl Metrics {
     }
 
     /// A connection by an admin door had to make room for a newer one.
-    pub fn door_crowded(&self, door: AdminEndpoint) {
-        self.doors.of(door).for_each(IntCounter::inc);
+    pub fn admin_refused(&self, endpoint: AdminEndpoint) {
+        self.admin_connections.of(endpoint).for_each(IntCounter::inc);
     }
 
     /// A fault of this program ended a request.

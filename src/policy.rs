@@ -48,9 +48,9 @@ pub struct Policy {
     timed: bool,
     /// Whether anybody is limited.
     limited: bool,
-    proof: UpstreamCredentials,
+    credentials: UpstreamCredentials,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
-    taken: HashSet<Arc<str>>,
+    reserved_names: HashSet<Arc<str>>,
     canary_user: HeaderValue,
     nothing: ScopeLimit,
 }
@@ -61,7 +61,7 @@ pub struct Proven {
     /// Who.
     pub principal: Arc<Principal>,
     /// What.
-    pub holding: Arc<Permissions>,
+    pub permissions: Arc<Permissions>,
 }
 
 /// Leave to pass: who goes, and with which scopes. Nothing else can write the scopes header.
@@ -70,7 +70,7 @@ pub struct Grant {
     principal: Option<Arc<Principal>>,
     effective: Arc<ScopeSet>,
     header: HeaderValue,
-    governed: Vec<(GatewayHeader, HeaderValue)>,
+    gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
     user: Option<HeaderValue>,
     limits: PrincipalLimits,
     /// Whether it is a socket's whose client is a node.
@@ -78,12 +78,12 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn under(ceiling: &ScopeLimit, principal: Option<&Arc<Principal>>) -> Self {
+    fn under(scope_limit: &ScopeLimit, principal: Option<&Arc<Principal>>) -> Self {
         Self {
             principal: principal.cloned(),
-            effective: ceiling.scopes.clone(),
-            header: ceiling.header.clone(),
-            governed: Vec::new(),
+            effective: scope_limit.scopes.clone(),
+            header: scope_limit.header.clone(),
+            gateway_headers: Vec::new(),
             user: None,
             limits: PrincipalLimits::default(),
             node: false,
@@ -116,8 +116,8 @@ impl Grant {
 
     /// The gateway's own headers that are sent, with their values.
     #[must_use]
-    pub fn governed(&self) -> &[(GatewayHeader, HeaderValue)] {
-        &self.governed
+    pub fn gateway_headers(&self) -> &[(GatewayHeader, HeaderValue)] {
+        &self.gateway_headers
     }
 
     /// How much its principal may ask for.
@@ -145,7 +145,7 @@ pub struct Request<'a> {
     /// The scopes asked for; `None` when the header is absent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
-    pub governed: &'a [(GatewayHeader, HeaderValue)],
+    pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
@@ -162,7 +162,7 @@ impl Request<'_> {
 impl Policy {
     /// Compiles the live configuration for a dry run: no key of any issuer is there.
     #[must_use]
-    pub fn rehearse(live: DynamicConfig) -> Self {
+    pub fn dry_run(live: DynamicConfig) -> Self {
         let slots: Vec<Arc<KeySlot>> = live.issuers.iter().map(|_| Arc::default()).collect();
         Self::compile(live, &slots, 0)
     }
@@ -172,10 +172,10 @@ impl Policy {
     pub fn compile(live: DynamicConfig, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
-        let proof = UpstreamCredentials::new(&live.gateway_auth);
+        let credentials = UpstreamCredentials::new(&live.gateway_auth);
         let limited =
             |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
-        let holding = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
+        let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         Self {
             generation,
@@ -188,17 +188,17 @@ impl Policy {
                 .enumerate()
                 .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
                 .collect(),
-            gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
-            anonymous: holding(
+            gateway_secret: permissions(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
+            anonymous: permissions(
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
             ),
             index,
             limited: limits.chain([live.limits]).any(|l| !l.is_none()),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
-            taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
+            reserved_names: if credentials.names_callers() { reserved_names(&live) } else { HashSet::new() },
             canary_user: canary_user(&live),
-            proof,
+            credentials,
             live: Arc::new(live),
             nothing: ScopeLimit::new(ScopeSet::empty()),
         }
@@ -226,8 +226,8 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn suppose(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
-        self.authenticator.suppose(who, peer, now).map(|p| self.proven(p))
+    pub fn simulate(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+        self.authenticator.simulate(who, peer, now).map(|p| self.proven(p))
     }
 
     /// Who proves whom.
@@ -244,8 +244,8 @@ impl Policy {
 
     /// What authenticates this proxy to the gateway.
     #[must_use]
-    pub fn proof(&self) -> &UpstreamCredentials {
-        &self.proof
+    pub fn credentials(&self) -> &UpstreamCredentials {
+        &self.credentials
     }
 
     /// In whose name this proxy asks its own questions.
@@ -287,18 +287,18 @@ impl Policy {
     }
 
     fn proven(&self, principal: Arc<Principal>) -> Proven {
-        let holding = match principal.identity() {
+        let permissions = match principal.identity() {
             Identity::Token(token) => self.tokens.get(token).cloned(),
             Identity::GatewaySecret => Some(self.gateway_secret.clone()),
             Identity::Anonymous => Some(self.anonymous.clone()),
             Identity::Issuer(_) | Identity::Tailnet => None,
         };
-        let holding = holding.unwrap_or_else(|| {
+        let permissions = permissions.unwrap_or_else(|| {
             let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
             Arc::new(Permissions::new(own, places, &self.live))
         });
-        Proven { principal, holding }
+        Proven { principal, permissions }
     }
 
     /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
@@ -343,7 +343,7 @@ impl Policy {
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
     #[must_use]
-    pub fn unproven(&self, route: &Route) -> Option<Grant> {
+    pub fn public_grant(&self, route: &Route) -> Option<Grant> {
         route.need.is_public().then(|| Grant::under(&self.nothing, None))
     }
 
@@ -353,22 +353,22 @@ impl Policy {
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = request.at();
-        if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
+        if proven.permissions.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(PathFault::Spelling));
         }
-        let terms = proven.holding.terms(at, &self.live);
+        let effective_rules = proven.permissions.effective_rules(at, &self.live);
         let mut grant = match request.requested {
-            None => Grant::under(&terms.ceiling, Some(&proven.principal)),
-            Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
+            None => Grant::under(&effective_rules.scope_limit, Some(&proven.principal)),
+            Some(requested) => Grant::under(&narrowed(&effective_rules, requested)?, Some(&proven.principal)),
         };
         if let Some(needed) = request.route.need.missing(&grant.effective) {
-            let held = terms.ceiling.scopes.satisfies(&needed);
+            let held = effective_rules.scope_limit.scopes.satisfies(&needed);
             return Err(Refusal::ScopeMissing { needed, held });
         }
-        govern(&terms, request, &mut grant)?;
-        grant.limits = terms.limits;
-        if self.proof.names_callers() {
-            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+        govern(&effective_rules, request, &mut grant)?;
+        grant.limits = effective_rules.limits;
+        if self.credentials.names_callers() {
+            grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
     }
@@ -377,7 +377,7 @@ impl Policy {
     /// one that is a token's here too goes by the issuer's name in front.
     fn user(&self, principal: &Principal) -> HeaderValue {
         match principal.verified() {
-            Some(verified) if self.taken.contains(principal.name()) => {
+            Some(verified) if self.reserved_names.contains(principal.name()) => {
                 upstream_headers::user(&format!("{}/{}", verified.issuer, principal.name()))
             }
             _ => upstream_headers::user(principal.name()),
@@ -386,7 +386,7 @@ impl Policy {
 }
 
 /// The names of principals that no issuer names.
-fn taken(live: &DynamicConfig) -> HashSet<Arc<str>> {
+fn reserved_names(live: &DynamicConfig) -> HashSet<Arc<str>> {
     let own = ["anonymous", "gateway-secret"].map(Arc::from);
     live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
 }
@@ -398,23 +398,23 @@ fn canary_user(live: &DynamicConfig) -> HeaderValue {
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
-fn narrowed(terms: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
-    let excess = requested.excess_over(&terms.ceiling.scopes);
+fn narrowed(effective_rules: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
+    let excess = requested.excess_over(&effective_rules.scope_limit.scopes);
     if excess.is_empty() {
         return Ok(ScopeLimit::new(requested.clone()));
     }
-    match terms.excess {
+    match effective_rules.excess {
         Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
-        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&terms.ceiling.scopes))),
+        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&effective_rules.scope_limit.scopes))),
     }
 }
 
 /// Settles which of the gateway's own headers are sent, and with which values.
-fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
-    for governed in GatewayHeader::ALL {
-        let sent = request.governed.iter().find(|(g, _)| *g == governed).map(|(_, value)| value);
-        let denied = |why| Err(Refusal::HeaderDenied { header: governed.name(), why });
-        let value = match (terms.rule(governed), sent) {
+fn govern(effective_rules: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
+    for gateway_headers in GatewayHeader::ALL {
+        let sent = request.gateway_headers.iter().find(|(g, _)| *g == gateway_headers).map(|(_, value)| value);
+        let denied = |why| Err(Refusal::HeaderDenied { header: gateway_headers.name(), why });
+        let value = match (effective_rules.rule(gateway_headers), sent) {
             (HeaderRule::Pin(value), _) => Some(value.clone()),
             (HeaderRule::Allow(values), None) => values.first().cloned(),
             (HeaderRule::Prefix, sent) => {
@@ -429,14 +429,14 @@ fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Re
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
-        if governed == GatewayHeader::SessionKey && value.as_ref().is_some_and(names_incognito) {
+        if gateway_headers == GatewayHeader::SessionKey && value.as_ref().is_some_and(names_incognito) {
             let needed = Scope::known(ADMIN);
             if !grant.effective.satisfies(&needed) {
-                let held = terms.ceiling.scopes.satisfies(&needed);
+                let held = effective_rules.scope_limit.scopes.satisfies(&needed);
                 return Err(Refusal::ScopeMissing { needed, held });
             }
         }
-        grant.governed.extend(value.map(|v| (governed, v)));
+        grant.gateway_headers.extend(value.map(|v| (gateway_headers, v)));
     }
     Ok(())
 }

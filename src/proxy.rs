@@ -124,7 +124,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        self.upstream.patience(&mut ctx.attempts).await;
+        self.upstream.backoff(&mut ctx.attempts).await;
         body_limits::begins(ctx);
         Ok(self.upstream.peer(&session.req_header().method))
     }
@@ -145,7 +145,7 @@ impl ProxyHttp for Proxy {
         let strip: Vec<HeaderName> = request
             .headers
             .keys()
-            .filter(|name| match ctx.policy.proof().kind(name.as_str()) {
+            .filter(|name| match ctx.policy.credentials().kind(name.as_str()) {
                 Kind::Free => ctx.policy.authenticator().carries_token(name),
                 Kind::GatewayHeader(_) | Kind::Ours | Kind::Forged => true,
             })
@@ -160,7 +160,7 @@ impl ProxyHttp for Proxy {
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
-        for (name, value) in policy::outbound(grant, ctx.policy.proof(), ctx.peer()) {
+        for (name, value) in policy::outbound(grant, ctx.policy.credentials(), ctx.peer()) {
             request.insert_header(name, value)?;
         }
         if !upstream::is_repeatable(&request.method) {

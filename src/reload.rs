@@ -49,7 +49,7 @@ pub struct Reloader {
     issuers: Arc<JwksCache>,
     connections: Arc<Connections>,
     state: StateDir,
-    standing: Mutex<ReloadStatus>,
+    reload_status: Mutex<ReloadStatus>,
     shown: Vec<Option<Arc<CertificateResolver>>>,
 }
 
@@ -104,7 +104,7 @@ impl Reloader {
         connections: Arc<Connections>,
         from_last_good: bool,
     ) -> Self {
-        let standing = ReloadStatus::new(policy.load().generation(), from_last_good, Vec::new());
+        let reload_status = ReloadStatus::new(policy.load().generation(), from_last_good, Vec::new());
         Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state: StateDir::new(&fixed.state_dir),
@@ -112,7 +112,7 @@ impl Reloader {
             policy,
             issuers,
             connections,
-            standing: Mutex::new(standing),
+            reload_status: Mutex::new(reload_status),
             shown: Vec::new(),
         }
     }
@@ -130,30 +130,30 @@ impl Reloader {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReloadStatus> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reload_status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the live configuration is.
     #[must_use]
-    pub fn standing(&self) -> ReloadStatus {
+    pub fn reload_status(&self) -> ReloadStatus {
         self.lock().clone()
     }
 
     /// Follows the file, the wishes and the clock for as long as the process serves.
-    pub async fn follow(self: Arc<Self>, files: Vec<FileFingerprint>, mut wishes: ReloadRequests) {
+    pub async fn follow(self: Arc<Self>, files: Vec<FileFingerprint>, mut requests: ReloadRequests) {
         let mut watch = Watch::new(files);
         let mut clock = tokio::time::interval(JUDGE);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wish = tokio::select! {
+            let request = tokio::select! {
                 () = watch.changed() => None,
-                Some(wish) = wishes.recv() => Some(wish),
+                Some(request) = requests.recv() => Some(request),
                 _ = clock.tick() => {
-                    self.connections.judge_again(&self.policy.load(), Timestamp::now());
+                    self.connections.reauthorize(&self.policy.load(), Timestamp::now());
                     continue;
                 }
             };
-            let wish = match wish {
+            let request = match request {
                 Some(ReloadRequest::Revoke(name, answer)) => {
                     let this = self.clone();
                     if let Ok(revoked) = tokio::task::spawn_blocking(move || this.revoke(&name)).await {
@@ -179,8 +179,8 @@ impl Reloader {
             if let Some(files) = files {
                 watch.follow(files);
             }
-            if let Some(wish) = wish {
-                let _ = wish.send(verdict);
+            if let Some(request) = request {
+                let _ = request.send(verdict);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Reloader {
         let (verdict, files) = match config::load(&self.path, &System) {
             Ok(mut loaded) => {
                 let files = std::mem::take(&mut loaded.files);
-                (self.judge(loaded), Some(files))
+                (self.decide(loaded), Some(files))
             }
             Err(error) => {
                 let problems = format!("{} cannot be read: {error}\n", self.path.display());
@@ -217,7 +217,7 @@ impl Reloader {
     }
 
     /// Puts a file in force, or finds it wrong and touches nothing.
-    fn judge(&self, loaded: Loaded) -> Verdict {
+    fn decide(&self, loaded: Loaded) -> Verdict {
         let listed = config::listed(&loaded.source.text);
         let policy = self.policy.load_full();
         let running = InForce { fixed: &self.fixed, policy: &policy, issuers: &self.issuers };
@@ -247,7 +247,7 @@ impl Reloader {
             }
         }
         logging::set_level(level);
-        let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
+        let streams_ended = self.connections.reauthorize(&self.policy.load(), Timestamp::now());
         self.keep(&text);
         if let Some(dir) = next_state_dir {
             self.keep_in(&StateDir::new(&dir), &text);
@@ -269,7 +269,7 @@ impl Reloader {
         let authenticator = policy.authenticator();
         let slots: Vec<_> = (0..live.issuers.len()).filter_map(|i| authenticator.slot(i).cloned()).collect();
         self.policy.store(Arc::new(Policy::compile(live, &slots, generation)));
-        let streams_ended = self.connections.judge_again(&self.policy.load(), Timestamp::now());
+        let streams_ended = self.connections.reauthorize(&self.policy.load(), Timestamp::now());
         let kept = self.state.note_revoked(&self.path, &hashes);
         // Better no last good configuration than one that lets it in again.
         let kept = kept.or_else(|error| self.state.forget(&self.path).map_err(|_| error));
@@ -342,7 +342,7 @@ fn without_place(policy: &Policy, listed: &config::TokenList, now: Timestamp) ->
 
 /// What a policy's own tests have against it, rendered; `None` if nothing.
 #[must_use]
-pub fn rehearsed(policy: &Policy, source: &Source) -> Option<String> {
+pub fn dry_run(policy: &Policy, source: &Source) -> Option<String> {
     let failures = policy_test::failures(policy, Timestamp::now());
     let render = |(span, message): (std::ops::Range<usize>, String)| {
         let hint = "mend the policy, or the test".to_owned();

@@ -19,7 +19,7 @@ pub struct RequestedHeaders {
     /// The scopes; `None` when the header was not sent at all (law 3).
     pub requested: Option<ScopeSet>,
     /// The gateway's own headers that were sent.
-    pub governed: Vec<(GatewayHeader, HeaderValue)>,
+    pub gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
 }
 
 /// Reads what a request asks for.
@@ -27,13 +27,13 @@ pub struct RequestedHeaders {
 /// # Errors
 /// When the scopes header cannot be read, or a governed header was sent twice.
 pub fn asked(headers: &HeaderMap) -> Result<RequestedHeaders, Refusal> {
-    Ok(RequestedHeaders { requested: requested(headers)?, governed: governed(headers)? })
+    Ok(RequestedHeaders { requested: requested(headers)?, gateway_headers: gateway_headers(headers)? })
 }
 
 /// How many headers claim what they may not.
 #[must_use]
-pub fn forged(headers: &HeaderMap, proof: &UpstreamCredentials) -> usize {
-    headers.keys().filter(|name| proof.kind(name.as_str()) == Kind::Forged).count()
+pub fn forged(headers: &HeaderMap, credentials: &UpstreamCredentials) -> usize {
+    headers.keys().filter(|name| credentials.kind(name.as_str()) == Kind::Forged).count()
 }
 
 /// Refuses what a web page could send in the name of a caller whose identity is their place: a page
@@ -90,7 +90,7 @@ pub fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
     if met { Ok(()) } else { Err(Refusal::Expectation) }
 }
 
-fn governed(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValue)>, Refusal> {
+fn gateway_headers(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValue)>, Refusal> {
     let mut all = Vec::new();
     for which in GatewayHeader::ALL {
         let mut values = headers.get_all(which.name()).iter();

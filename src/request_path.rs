@@ -49,7 +49,7 @@ pub enum PathFault {
     TooLong,
 }
 
-/// A path on which this proxy and every probed gateway agree. Only [`Path::judge`] makes one.
+/// A path on which this proxy and every probed gateway agree. Only [`Path::validate`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path<'a>(&'a str);
 
@@ -58,7 +58,7 @@ impl<'a> Path<'a> {
     ///
     /// # Errors
     /// The first [`PathFault`] found.
-    pub fn judge(target: &'a [u8]) -> Result<Self, PathFault> {
+    pub fn validate(target: &'a [u8]) -> Result<Self, PathFault> {
         if target.len() > MAX_TARGET {
             return Err(PathFault::TooLong);
         }
@@ -76,8 +76,8 @@ impl<'a> Path<'a> {
         if !path.is_ascii() {
             return Err(PathFault::Character);
         }
-        judge_bytes(path)?;
-        readings::judge(path)?;
+        validate_bytes(path)?;
+        readings::validate(path)?;
         for (i, segment) in path.split('/').enumerate().skip(1) {
             if segment.is_empty() && (i + 1 != path.split('/').count() || path.starts_with("//")) {
                 return Err(PathFault::EmptySegment);
@@ -100,7 +100,7 @@ impl<'a> Path<'a> {
 }
 
 /// Single bytes and encodings that no path here may hold.
-fn judge_bytes(path: &str) -> Result<(), PathFault> {
+fn validate_bytes(path: &str) -> Result<(), PathFault> {
     let bytes = path.as_bytes();
     for (i, byte) in bytes.iter().enumerate() {
         match byte {
@@ -180,7 +180,7 @@ mod tests {
             "v1/models",
             "example.org:443",
         ] {
-            assert!(Path::judge(target.as_bytes()).is_err(), "{target:?} passed");
+            assert!(Path::validate(target.as_bytes()).is_err(), "{target:?} passed");
         }
     }
 
@@ -197,14 +197,14 @@ mod tests {
             ("/a%20b", "/a%20b"),
             ("/...", "/..."),
         ] {
-            assert_eq!(Path::judge(target.as_bytes()).map(Path::as_str), Ok(path), "{target:?}");
+            assert_eq!(Path::validate(target.as_bytes()).map(Path::as_str), Ok(path), "{target:?}");
         }
     }
 
     proptest! {
         #[test]
         fn a_judged_path_holds_nothing_a_url_parser_would_change(target in "/[a-z0-9./%;#\\\\?:~\\-_A-F]{0,40}") {
-            if let Ok(path) = Path::judge(target.as_bytes()) {
+            if let Ok(path) = Path::validate(target.as_bytes()) {
                 let p = path.as_str();
                 prop_assert!(p.starts_with('/') && !p.contains("//") && !p.contains(['\\', ';', '#', '?']));
                 prop_assert!(p.split('/').all(|s| s != "." && s != ".."));
@@ -213,7 +213,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_judged(target in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Path::judge(&target);
+            let _ = Path::validate(&target);
         }
     }
 }

@@ -93,7 +93,7 @@ impl Tailnet {
     /// When nobody is there, nobody answers, or the answer does not fit the question.
     pub async fn whois(&self, question: &WhoisQuestion, generation: u64) -> Result<Arc<WhoisResult>, TailnetFault> {
         let seen = self.find(question.about, generation).await?;
-        question.judge(seen.peer())?;
+        question.validate(seen.peer())?;
         Ok(seen)
     }
 

@@ -92,7 +92,7 @@ impl ResolvesServerCert for CertificateResolver {
 ///
 /// # Errors
 /// The library's, if it knows no protocol version.
-pub fn terms(present: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, Error> {
+pub fn server_config(present: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

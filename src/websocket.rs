@@ -23,7 +23,7 @@ mod upstream_upgrade;
 pub use reauthorize::OpenSocket;
 pub use session::{Client, Upgraded, occupy, serve};
 
-use crate::config::Unproven;
+use crate::config::UnauthenticatedLimits;
 use crate::identity_providers::IdentityProviders;
 use crate::policy::Policy;
 use arc_swap::ArcSwap;
@@ -39,7 +39,7 @@ pub struct Sockets {
     policy: Arc<ArcSwap<Policy>>,
     sources: Arc<IdentityProviders>,
     gateway: UpstreamWebSocket,
-    unproven: Arc<UnauthenticatedLimit>,
+    unauthenticated: Arc<UnauthenticatedLimit>,
 }
 
 impl Sockets {
@@ -50,19 +50,19 @@ impl Sockets {
         sources: Arc<IdentityProviders>,
         dial: Arc<dyn Dial>,
         state_dir: PathBuf,
-        unproven: Unproven,
+        unauthenticated: UnauthenticatedLimits,
     ) -> Self {
         Self {
             policy,
             sources,
             gateway: UpstreamWebSocket::new(dial, state_dir),
-            unproven: UnauthenticatedLimit::new(unproven),
+            unauthenticated: UnauthenticatedLimit::new(unauthenticated),
         }
     }
 
     /// A place for one more client that has not proven itself.
     #[must_use]
     pub fn place(&self, peer: Option<IpAddr>) -> UnauthenticatedSlot {
-        self.unproven.take(peer)
+        self.unauthenticated.take(peer)
     }
 }

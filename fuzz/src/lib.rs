@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use scopeshim::authn::Authenticator;
 use scopeshim::config::diagnostic::Source;
-use scopeshim::config::environment::{SecretFileFault, Environment};
-use scopeshim::config::{self, KeySource, DynamicConfig, Loaded};
+use scopeshim::config::environment::{Environment, SecretFileFault};
+use scopeshim::config::{self, DynamicConfig, KeySource, Loaded};
 use scopeshim::jwks::{KeySet, KeySlot};
 use std::path::Path;
 use std::sync::Arc;

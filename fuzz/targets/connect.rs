@@ -6,17 +6,18 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use scopeshim::config::{
-    Conditions, GatewayAuth, GrantRule, HeaderRules, Live, OwnDevice, PrincipalLimits, Subject, Token, WebSocketRules,
+    Conditions, DynamicConfig, GatewayAuth, GrantRule, HeaderRules, OwnDevice, PrincipalLimits, Subject, Token,
+    WebSocketRules,
 };
 use scopeshim::glob::Glob;
 use scopeshim::policy::Policy;
+use scopeshim::request_path::Path;
 use scopeshim::route::PathRule;
 use scopeshim::scope::{ADMIN, Scope, ScopeSet};
 use scopeshim::secret::{Secret, TokenHash};
 use scopeshim::session_key::is_incognito;
-use scopeshim::request_path::Path;
-use scopeshim::websocket::authorize::{Circumstances, decide};
-use scopeshim::websocket::connect_frame::{Connect, Form, Reply, id_of, leaving, nonce_of};
+use scopeshim::websocket::authorize::{ConnectContext, decide};
+use scopeshim::websocket::connect_frame::{ClientIdentity, Connect, Reply, id_of, leaving, nonce_of};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 
@@ -37,7 +38,7 @@ fn set(text: &str) -> ScopeSet {
 
 static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock::new(|| {
     let policy = |(scopes, requested): &(&str, Option<&str>)| {
-        let mut live = Live::closed();
+        let mut live = DynamicConfig::closed();
         live.gateway_auth = GatewayAuth::Token(Secret::parse(SECRET).unwrap());
         live.websocket = WebSocketRules {
             own_device: OwnDevice::Pass,
@@ -58,7 +59,10 @@ static POLICIES: LazyLock<Vec<(Policy, Option<ScopeSet>, ScopeSet)>> = LazyLock:
         live.grants = vec![GrantRule {
             to: Subject::Token(vec![Glob::new("*")]),
             scopes: set("operator.admin node.connect"),
-            when: Conditions { routes: vec![PathRule::prefix(Path::judge(b"/v1/").unwrap())], ..Conditions::default() },
+            when: Conditions {
+                routes: vec![PathRule::prefix(Path::validate(b"/v1/").unwrap())],
+                ..Conditions::default()
+            },
             excess: None,
             headers: HeaderRules::default(),
             limits: PrincipalLimits::default(),
@@ -80,9 +84,9 @@ fuzz_target!(|text: &str| {
         let credential = policy.authenticator().bearer(TOKEN.as_bytes()).unwrap();
         let proven = policy.authenticate(credential, None, now).unwrap();
         for challenged in [false, true] {
-            let at = Circumstances { requested: requested.as_ref(), peer: None, now, challenged };
+            let at = ConnectContext { requested: requested.as_ref(), peer: None, now, challenged };
             let Ok((grant, exact)) = decide(policy, &proven, &connect, at) else { continue };
-            let ours = || leaving(&connect, &grant, policy.gateway_auth(), &Form::Backend);
+            let ours = || leaving(&connect, &grant, policy.gateway_auth(), &ClientIdentity::Backend);
             let frame = exact.map_or_else(ours, |e| e.frame());
             let sent: Value = serde_json::from_str(&frame).unwrap();
             let params = &sent["params"];

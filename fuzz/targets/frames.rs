@@ -36,5 +36,8 @@ fuzz_target!(|data: &[u8]| {
     let (mut once, mut slowly) = (Tracker::default(), Tracker::default());
     once.follow(data);
     bytes.iter().for_each(|b| slowly.follow(b));
-    assert_eq!((once.frames(), once.close(), once.at_boundary()), (slowly.frames(), slowly.close(), slowly.at_boundary()));
+    assert_eq!(
+        (once.frames(), once.close(), once.at_boundary()),
+        (slowly.frames(), slowly.close(), slowly.at_boundary())
+    );
 });

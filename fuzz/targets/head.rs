@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use scopeshim::framing;
 use scopeshim::headers::Kind;
 use scopeshim::host::Host;
-use scopeshim::policy::Proof;
+use scopeshim::policy::UpstreamCredentials;
 
 fuzz_target!(|data: &[u8]| {
     let mut headers = HeaderMap::new();
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
             headers.append(name, value);
         }
     }
-    let proof = Proof::default();
+    let proof = UpstreamCredentials::default();
     for name in headers.keys() {
         let plain = name.as_str().replace(['_', '.'], "-");
         let plain = plain.strip_prefix("http-").unwrap_or(&plain);
@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for version in [Version::HTTP_10, Version::HTTP_11] {
-        if framing::judge(&headers, version, data).is_err() {
+        if framing::validate(&headers, version, data).is_err() {
             continue;
         }
         let count = |name: &HeaderName| headers.get_all(name).iter().count();

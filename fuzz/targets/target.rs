@@ -4,9 +4,9 @@
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use scopeshim::label::RouteLabel;
+use scopeshim::request_path::Path;
 use scopeshim::route::{Need, Pattern, Route, RouteTable};
 use scopeshim::scope::{ADMIN, Scope};
-use scopeshim::request_path::Path;
 use std::sync::LazyLock;
 
 static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
@@ -17,12 +17,13 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
         need,
     };
     let admin = Need::Scope(Scope::known(ADMIN));
-    let routes = vec![route("/", Need::Public), route("/plugins/", Need::Authenticated), route("/plugins/admin/", admin)];
+    let routes =
+        vec![route("/", Need::Public), route("/plugins/", Need::Authenticated), route("/plugins/admin/", admin)];
     RouteTable::new(routes, Need::Public)
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(path) = Path::judge(data) else { return };
+    let Ok(path) = Path::validate(data) else { return };
     let text = path.as_str();
     assert!(data.starts_with(text.as_bytes()));
     assert!(text.starts_with('/') && !text.contains("//"), "{text}");
@@ -32,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(plain != "." && plain != "..", "{text}");
     }
     // What is judged once is judged the same again.
-    assert_eq!(Path::judge(text.as_bytes()).unwrap().as_str(), text);
+    assert_eq!(Path::validate(text.as_bytes()).unwrap().as_str(), text);
     for reading in path.readings() {
         assert!(reading.starts_with('/') && !reading.contains("//"), "{text}: {reading}");
         assert!(reading.len() == 1 || !reading.ends_with('/'), "{text}: {reading}");
@@ -41,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     for method in [Method::GET, Method::POST] {
         let found = ROUTES.find(&method, path);
         // Whoever spells it otherwise needs no less.
-        if let Ok(canonical) = Path::judge(path.canonical().as_bytes())
+        if let Ok(canonical) = Path::validate(path.canonical().as_bytes())
             && canonical.as_str().starts_with("/plugins/admin/")
         {
             assert!(found.need.is_at_least(&Need::Scope(Scope::known(ADMIN))), "{text}: {}", found.need);

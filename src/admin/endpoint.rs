@@ -18,10 +18,10 @@ pub const MAX_HEAD: usize = 16 * 1024;
 
 /// The connections that are open by one door.
 #[derive(Debug, Default)]
-pub struct Budget(Mutex<Taken>);
+pub struct Budget(Mutex<Slots>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Slots {
     next: u64,
     all: BTreeMap<u64, (Arc<AtomicBool>, CancellationToken)>,
 }
@@ -45,28 +45,28 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.budget.taken().all.remove(&self.number);
+        self.budget.state().all.remove(&self.number);
     }
 }
 
 impl Budget {
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn state(&self) -> MutexGuard<'_, Slots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for one more connection, and whether somebody lost theirs for it.
     pub(super) fn take(self: &Arc<Self>) -> (Place, bool) {
-        let mut taken = self.taken();
+        let mut state = self.state();
         let mut lost = None;
-        if taken.all.len() >= PLACES {
-            let idle = taken.all.iter().find(|(_, (busy, _))| !busy.load(Ordering::Relaxed));
-            let goes = idle.or_else(|| taken.all.iter().next()).map(|(number, _)| *number);
-            lost = goes.and_then(|number| taken.all.remove(&number));
+        if state.all.len() >= PLACES {
+            let idle = state.all.iter().find(|(_, (busy, _))| !busy.load(Ordering::Relaxed));
+            let goes = idle.or_else(|| state.all.iter().next()).map(|(number, _)| *number);
+            lost = goes.and_then(|number| state.all.remove(&number));
         }
-        let (number, busy, place) = (taken.next, Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        taken.next += 1;
-        taken.all.insert(number, (busy.clone(), place.clone()));
-        drop(taken);
+        let (number, busy, place) = (state.next, Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        state.next += 1;
+        state.all.insert(number, (busy.clone(), place.clone()));
+        drop(state);
         if let Some((_, lost)) = &lost {
             lost.cancel();
         }
@@ -90,6 +90,6 @@ mod tests {
         }
         let (_second, _) = budget.take();
         assert!(all[0].lost.is_cancelled() && !first.lost.is_cancelled());
-        assert_eq!(budget.taken().all.len(), PLACES);
+        assert_eq!(budget.state().all.len(), PLACES);
     }
 }

@@ -108,21 +108,21 @@ pub struct Traffic {
 }
 
 impl Status {
-    pub(super) fn of(asked: &AdminState) -> Self {
-        let policy = asked.policy.load();
-        let keys = asked.issuers.status();
-        let standing = asked.reloader.standing();
-        let (connections, in_flight) = asked.connections.count();
-        let (requests, refused) = asked.telemetry.metrics().totals();
-        let open = |kind| asked.telemetry.metrics().streams_open(kind);
+    pub(super) fn of(admin_state: &AdminState) -> Self {
+        let policy = admin_state.policy.load();
+        let keys = admin_state.issuers.status();
+        let reload_status = admin_state.reloader.reload_status();
+        let (connections, in_flight) = admin_state.connections.count();
+        let (requests, refused) = admin_state.telemetry.metrics().totals();
+        let open = |kind| admin_state.telemetry.metrics().streams_open(kind);
         let live = policy.live();
-        let [answered, failed] = asked.telemetry.gateway_ages();
+        let [answered, failed] = admin_state.telemetry.gateway_ages();
         let mut warnings = Vec::new();
         if failed.is_some_and(|failed| answered.is_none_or(|answered| failed < answered)) {
-            warnings.push(format!("the gateway did not answer the last request: {}", asked.gateway.authority()));
+            warnings.push(format!("the gateway did not answer the last request: {}", admin_state.gateway.authority()));
         }
-        warnings.extend(of_the_file(&standing));
-        let found = asked.gateway.findings();
+        warnings.extend(of_the_file(&reload_status));
+        let found = admin_state.gateway.findings();
         // What works and could work better must not hide what does not work.
         let (trouble, advice): (Vec<_>, Vec<_>) =
             found.advice().into_iter().partition(|a| a.severity == Severity::Error);
@@ -131,8 +131,8 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: Timestamp::now(),
-            uptime_s: asked.telemetry.uptime().as_secs(),
-            gateway: asked.gateway.authority(),
+            uptime_s: admin_state.telemetry.uptime().as_secs(),
+            gateway: admin_state.gateway.authority(),
             gateway_findings: (*found).clone(),
             mode: live.gateway_auth.mode(),
             gateway_answered_s: answered,
@@ -141,20 +141,20 @@ impl Status {
                 .iter()
                 .filter(|k| k.keys == 0)
                 .map(|k| format!("keys of the issuer {}", k.issuer))
-                .chain(asked.tailnet.trouble())
+                .chain(admin_state.tailnet.trouble())
                 .collect(),
             warnings,
             advice: told(advice).collect(),
             policy: PolicyStatus {
-                generation: standing.generation,
-                since: standing.since,
-                from_last_good: standing.from_last_good,
-                withheld: standing.withheld.clone(),
-                still_accepted: standing.still_accepted().to_vec(),
-                pending_restart: standing.pending_restart.clone(),
-                last_reload: standing.last.as_ref().map(|(at, _)| *at),
-                last_reload_ok: standing.is_good(),
-                last_reload_text: standing.last.as_ref().map(|(_, verdict)| Verdict::describe(verdict)),
+                generation: reload_status.generation,
+                since: reload_status.since,
+                from_last_good: reload_status.from_last_good,
+                withheld: reload_status.withheld.clone(),
+                still_accepted: reload_status.still_accepted().to_vec(),
+                pending_restart: reload_status.pending_restart.clone(),
+                last_reload: reload_status.last.as_ref().map(|(at, _)| *at),
+                last_reload_ok: reload_status.is_good(),
+                last_reload_text: reload_status.last.as_ref().map(|(_, verdict)| Verdict::describe(verdict)),
                 tokens: live.tokens.len(),
                 issuers: live.issuers.len(),
                 grants: live.grants.len(),
@@ -169,32 +169,32 @@ impl Status {
                 sse: open(StreamKind::Sse),
                 websockets: open(StreamKind::Websocket),
             },
-            limits: asked.telemetry.quotas().usage(&policy),
-            refusals: asked.telemetry.refusals(),
+            limits: admin_state.telemetry.quotas().usage(&policy),
+            refusals: admin_state.telemetry.refusals(),
         }
     }
 }
 
 /// What the file says and the process does not do.
-fn of_the_file(standing: &ReloadStatus) -> Vec<String> {
+fn of_the_file(reload_status: &ReloadStatus) -> Vec<String> {
     let mut warnings = Vec::new();
-    if standing.from_last_good {
+    if reload_status.from_last_good {
         warnings.push("the configuration file is broken: the last good one is in force".to_owned());
-    } else if !standing.is_good() {
+    } else if !reload_status.is_good() {
         warnings.push("the last reload was refused: what was in force before stays so".to_owned());
     }
-    if !standing.withheld.is_empty() {
-        let names = standing.withheld.join(", ");
+    if !reload_status.withheld.is_empty() {
+        let names = reload_status.withheld.join(", ");
         warnings.push(format!("not taken over from the last good file, because they were revoked since: {names}"));
     }
-    if !standing.still_accepted().is_empty() {
-        let names = standing.still_accepted().join(", ");
+    if !reload_status.still_accepted().is_empty() {
+        let names = reload_status.still_accepted().join(", ");
         warnings.push(format!(
             "still accepted, although the refused file has no place for them: {names}; `scopeshim token revoke NAME` ends that now"
         ));
     }
-    if !standing.pending_restart.is_empty() {
-        let keys = standing.pending_restart.join(", ");
+    if !reload_status.pending_restart.is_empty() {
+        let keys = reload_status.pending_restart.join(", ");
         warnings.push(format!("only a restart applies what the file says of {keys}"));
     }
     warnings

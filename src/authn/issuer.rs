@@ -49,7 +49,7 @@ impl Trusted {
         if !self.accepts_type(token.typ.as_deref()) {
             return Err(JwtFault::Type);
         }
-        let valid_until = self.judge_claims(&token.claims, now)?;
+        let valid_until = self.validate_claims(&token.claims, now)?;
         let name = self.name(&token.claims)?;
         let scopes = self.scopes(&token.claims);
         let verified =
@@ -87,7 +87,7 @@ impl Trusted {
 
     /// `iss`, `aud`, `exp` and `sub` must be there and of the right type; `nbf` and `iat` where they
     /// are. Returns until when the token is good.
-    pub(crate) fn judge_claims(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, JwtFault> {
+    pub(crate) fn validate_claims(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, JwtFault> {
         let leeway = jiff::SignedDuration::try_from(self.issuer.leeway).unwrap_or_default();
         if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer.issuer) {
             return Err(JwtFault::Issuer);
@@ -147,7 +147,7 @@ impl Trusted {
         let roles = self.issuer.roles_claim.iter().filter_map(|path| claims::at(claims, path)).flat_map(claims::texts);
         let mapped = roles.filter_map(|role| self.issuer.role_scopes.get(&role)).flat_map(ScopeSet::iter).cloned();
         let bounded = |scope: &crate::scope::Scope| match &self.issuer.ceiling {
-            Some(ceiling) => ceiling.satisfies(scope),
+            Some(scope_limit) => scope_limit.satisfies(scope),
             // `openid`, `profile` and the like are the issuer's own affair.
             None => scope.as_str().starts_with("operator."),
         };

@@ -17,7 +17,7 @@ pub struct Principal {
     pub(super) name: Arc<str>,
     pub(super) identity: Identity,
     pub(super) valid_until: Option<Timestamp>,
-    pub(super) proof: Evidence,
+    pub(super) evidence: Evidence,
 }
 
 /// What proved a principal, for asking again under another policy.
@@ -104,7 +104,7 @@ impl Principal {
     /// What the JWT said that proved it.
     #[must_use]
     pub fn verified(&self) -> Option<&Verified> {
-        match &self.proof {
+        match &self.evidence {
             Evidence::Jwt(verified) => Some(verified),
             Evidence::Place | Evidence::Hash(_) | Evidence::Tailnet(_) => None,
         }
@@ -113,13 +113,13 @@ impl Principal {
     /// Whether the source that proved it says something else by now.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        matches!(&self.proof, Evidence::Tailnet(seen) if seen.is_outdated())
+        matches!(&self.evidence, Evidence::Tailnet(seen) if seen.is_outdated())
     }
 
     /// What the tailnet said that proved it.
     #[must_use]
     pub fn tailnet(&self) -> Option<&WhoisNode> {
-        match &self.proof {
+        match &self.evidence {
             Evidence::Tailnet(seen) => Some(seen.peer()),
             Evidence::Place | Evidence::Hash(_) | Evidence::Jwt(_) => None,
         }

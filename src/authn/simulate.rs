@@ -14,7 +14,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn suppose(
+    pub fn simulate(
         &self,
         who: &SimulatedCaller,
         peer: Option<IpAddr>,
@@ -23,7 +23,7 @@ impl Authenticator {
         match who {
             SimulatedCaller::Token(name) => {
                 let named = self.tokens.values().find(|t| t.principal.name() == name);
-                named.ok_or(Refusal::CredentialUnknown)?.judge(peer, now)
+                named.ok_or(Refusal::CredentialUnknown)?.validate(peer, now)
             }
             SimulatedCaller::GatewaySecret => {
                 self.gateway_secret.as_ref().map(|(_, p)| p.clone()).ok_or(Refusal::CredentialUnknown)
@@ -46,7 +46,7 @@ impl Authenticator {
         fill("aud", json!(trusted.issuer.audiences));
         fill("exp", json!(now.as_second() + 3600));
         fill("sub", json!("somebody"));
-        let until = trusted.judge_claims(&claims, now)?;
+        let until = trusted.validate_claims(&claims, now)?;
         let name = trusted.name(&claims)?;
         let scopes = trusted.scopes(&claims);
         let verified = Verified { issuer: trusted.issuer.name.clone(), key_id: None, keys: 0, claims, scopes };
@@ -54,7 +54,7 @@ impl Authenticator {
             name: Arc::from(name),
             identity: Identity::Issuer(index),
             valid_until: Some(until),
-            proof: Evidence::Jwt(Box::new(verified)),
+            evidence: Evidence::Jwt(Box::new(verified)),
         }))
     }
 }

@@ -50,10 +50,10 @@ impl WhoisResult {
 
 /// The scopes that the values of a peer's capability name, `{"scopes": […]}`, within a ceiling.
 #[must_use]
-pub fn scopes(peer: &WhoisNode, capability: &str, ceiling: &ScopeSet) -> ScopeSet {
+pub fn scopes(peer: &WhoisNode, capability: &str, scope_limit: &ScopeSet) -> ScopeSet {
     let values = peer.capabilities.get(capability).and_then(Value::as_array);
     let named = values.into_iter().flatten().filter_map(|value| value.get("scopes")).flat_map(claims::scopes);
-    named.filter(|scope: &Scope| ceiling.satisfies(scope)).collect()
+    named.filter(|scope: &Scope| scope_limit.satisfies(scope)).collect()
 }
 
 /// The connection a request came by.
@@ -120,7 +120,7 @@ impl WhoisQuestion {
     ///
     /// # Errors
     /// [`TailnetFault::Mismatch`].
-    pub fn judge(&self, peer: &WhoisNode) -> Result<(), TailnetFault> {
+    pub fn validate(&self, peer: &WhoisNode) -> Result<(), TailnetFault> {
         let same = match &self.served {
             None => true,
             Some(served) => match (&served.login, &peer.login) {
@@ -219,12 +219,12 @@ mod tests {
     #[test]
     fn capabilities_stay_below_their_ceiling() {
         let peer = answer(|_| {}).unwrap();
-        let ceiling = |text: &str| ScopeSet::parse_lines([text.as_bytes()]).unwrap();
-        let named = |c: &str| scopes(&peer, "example.org/cap/scopeshim", &ceiling(c)).to_header();
+        let scope_limit = |text: &str| ScopeSet::parse_lines([text.as_bytes()]).unwrap();
+        let named = |c: &str| scopes(&peer, "example.org/cap/scopeshim", &scope_limit(c)).to_header();
         assert_eq!(named("operator.write"), "operator.read");
         assert_eq!(named("operator.admin"), "operator.admin,operator.read");
         assert_eq!(named(""), "");
-        assert_eq!(scopes(&peer, "example.org/cap/other", &ceiling("operator.admin")).to_header(), "");
+        assert_eq!(scopes(&peer, "example.org/cap/other", &scope_limit("operator.admin")).to_header(), "");
     }
 
     #[test]
@@ -237,12 +237,12 @@ mod tests {
         let good = ask(local, &[("x-forwarded-for", "100.64.0.7"), ("tailscale-user-login", "ALICE@example.org")]);
         let good = good.unwrap().unwrap();
         assert_eq!(good.about, About::Node("100.64.0.7".parse().unwrap()));
-        assert_eq!(good.judge(&answer(|_| {}).unwrap()), Ok(()));
+        assert_eq!(good.validate(&answer(|_| {}).unwrap()), Ok(()));
         let tagged = answer(|a| a["Node"]["Tags"] = json!(["tag:bot"])).unwrap();
-        assert_eq!(good.judge(&tagged), Err(TailnetFault::Mismatch));
+        assert_eq!(good.validate(&tagged), Err(TailnetFault::Mismatch));
         let bare = ask(local, &[("x-forwarded-for", "100.64.0.7")]).unwrap().unwrap();
-        assert_eq!(bare.judge(&tagged), Ok(()));
-        assert_eq!(bare.judge(&answer(|_| {}).unwrap()), Err(TailnetFault::Mismatch));
+        assert_eq!(bare.validate(&tagged), Ok(()));
+        assert_eq!(bare.validate(&answer(|_| {}).unwrap()), Err(TailnetFault::Mismatch));
         for (peer, lines) in [
             ("100.64.0.9:5", &[("x-forwarded-for", "100.64.0.7")][..]),
             (local, &[]),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// For a whole answer: a reload fetches nothing, but may compile a large policy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -104,7 +104,7 @@ pub(super) fn ask_bytes(at: &RunningProcess, method: &Method, path: &str) -> Res
             },
             other => other?,
         };
-        let asked = tokio::time::timeout(PATIENCE, exchange(stream, method, path)).await;
+        let asked = tokio::time::timeout(TIMEOUT, exchange(stream, method, path)).await;
         asked.map_err(|_| AskError::Failed("the process did not answer in time".to_owned()))?.map_err(AskError::Failed)
     })
 }

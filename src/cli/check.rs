@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn check(args: &Args) -> Exit {
-    let loaded = match load(&args.file.config).map(rehearse) {
+    let loaded = match load(&args.file.config).map(dry_run) {
         Ok((loaded, _)) => loaded,
         Err(exit) => return exit,
     };
@@ -81,9 +81,9 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Exit> {
 
 /// Runs the policy's own tests, if the file is right so far; what fails is noted among the problems.
 /// Returns the policy they ran on.
-pub(super) fn rehearse(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
+pub(super) fn dry_run(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
     let Some(Config { fixed, live }) = loaded.config.take() else { return (loaded, None) };
-    let policy = Policy::rehearse(live);
+    let policy = Policy::dry_run(live);
     let failures = policy_test::failures(&policy, Timestamp::now());
     if failures.is_empty() {
         // The tests leave the policy as it was: give it back for who wants to go on with it.
@@ -98,7 +98,7 @@ pub(super) fn rehearse(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
 
 /// Reads a configuration that must be right, and compiles it for a dry run.
 pub(super) fn load_policy(path: &Path) -> Result<(Source, Policy), Exit> {
-    let (loaded, policy) = rehearse(load(path)?);
+    let (loaded, policy) = dry_run(load(path)?);
     if let Some(policy) = policy {
         return Ok((loaded.source, policy));
     }

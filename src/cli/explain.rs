@@ -99,13 +99,13 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let path = Target::judge(args.path.as_bytes())
+    let path = Target::validate(args.path.as_bytes())
         .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
     let now = Timestamp::now();
     let peer = ambient::of(Some(args.from), &headers);
     let asked = request_checks::asked(&headers);
-    let who = match supposed(args)? {
-        Some(who) => policy.suppose(&who, peer, now),
+    let who = match simulated(args)? {
+        Some(who) => policy.simulate(&who, peer, now),
         None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
     };
     // Without a `Host` line the request is taken to name this machine by its address.
@@ -128,7 +128,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         path,
         route: &route,
         requested: asked.requested.as_ref(),
-        governed: &asked.governed,
+        gateway_headers: &asked.gateway_headers,
         peer,
         now,
     };
@@ -150,7 +150,7 @@ fn socket(
         Ok(requested) => (who, requested),
         Err(refusal) => (who.and(Err(refusal)), None),
     };
-    let socket = SocketRequest { requested: requested.as_ref(), wished: None, session: None, peer, now };
+    let socket = SocketRequest { requested: requested.as_ref(), requested_scopes: None, session: None, peer, now };
     policy.explain_socket(head, &who, socket)
 }
 
@@ -189,7 +189,7 @@ fn fetched(issuer: &crate::config::Issuer) -> Result<Arc<KeySlot>, String> {
     })
 }
 
-fn supposed(args: &Args) -> Result<Option<SimulatedCaller>, String> {
+fn simulated(args: &Args) -> Result<Option<SimulatedCaller>, String> {
     let Some(who) = &args.who else { return Ok(None) };
     Ok(Some(match who.split_once(':') {
         Some(("token", name)) => SimulatedCaller::Token(name.to_owned()),

@@ -45,8 +45,8 @@ fn test(path: &std::path::Path) -> Exit {
         complain(format!("{}: {errors} errors; no test was run", path.display()));
         return Exit::Config;
     };
-    let policy = Policy::rehearse(config.live);
-    let all = policy.live().trials.len();
+    let policy = Policy::dry_run(config.live);
+    let all = policy.live().policy_tests.len();
     let failures = policy_test::failures(&policy, Timestamp::now());
     for (span, message) in &failures {
         complain(format!("{}: {message}", loaded.source.place(span)));
@@ -166,17 +166,17 @@ fn table(
     let mut table = Table::new();
     for (name, who) in everybody {
         for (shown, (method, path)) in requests {
-            let Ok(path) = Target::judge(path.as_bytes()) else { continue };
+            let Ok(path) = Target::validate(path.as_bytes()) else { continue };
             let route = policy.route(method, path);
-            let request = Request { method, path, route: &route, requested: None, governed: &[], peer, now };
-            let outcome = match policy.unproven(&route) {
+            let request = Request { method, path, route: &route, requested: None, gateway_headers: &[], peer, now };
+            let outcome = match policy.public_grant(&route) {
                 Some(_) => "public".to_owned(),
-                None => in_words(policy.suppose(who, peer, now).and_then(|proven| policy.decide(&proven, request))),
+                None => in_words(policy.simulate(who, peer, now).and_then(|proven| policy.decide(&proven, request))),
             };
             table.insert((name.clone(), shown.clone()), outcome);
         }
-        let socket = SocketRequest { requested: None, wished: None, session: None, peer, now };
-        let decided = policy.suppose(who, peer, now).and_then(|proven| policy.decide_socket(&proven, socket));
+        let socket = SocketRequest { requested: None, requested_scopes: None, session: None, peer, now };
+        let decided = policy.simulate(who, peer, now).and_then(|proven| policy.decide_socket(&proven, socket));
         table.insert((name.clone(), "WebSocket".to_owned()), in_words(decided));
     }
     table

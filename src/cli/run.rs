@@ -67,7 +67,7 @@ async fn serve(config: Config, from: Provenance) -> Result<(), StartError> {
 /// Reads the configuration; where it is broken, the last one that was good (law 11), without the tokens
 /// that were revoked since.
 fn load(path: &Path) -> Result<(Config, Provenance), Exit> {
-    let (loaded, _) = check::rehearse(check::load(path)?);
+    let (loaded, _) = check::dry_run(check::load(path)?);
     if !loaded.problems.is_empty() {
         complain(loaded.render().trim_end());
     }

@@ -43,7 +43,7 @@ pub struct DynamicConfig {
     /// Names of this machine besides those it knows of itself, in lower case.
     pub hosts: Vec<String>,
     /// What the policy must do.
-    pub trials: Vec<PolicyTest>,
+    pub policy_tests: Vec<PolicyTest>,
     /// The certificates of the listeners, one for each.
     pub certificates: Vec<Option<Certificate>>,
     /// What WebSocket clients may do.
@@ -69,7 +69,7 @@ impl DynamicConfig {
             limits: PrincipalLimits::default(),
             jwt_cache: 0,
             hosts: Vec::new(),
-            trials: Vec::new(),
+            policy_tests: Vec::new(),
             certificates: Vec::new(),
             websocket: WebSocketRules::default(),
         }

@@ -126,9 +126,9 @@ impl Environment for RecordingEnvironment<'_> {
 
 /// The unix socket of the process where the configuration names none.
 #[must_use]
-pub fn default_admin_socket(surroundings: &dyn Environment, state_dir: &Path) -> PathBuf {
+pub fn default_admin_socket(environment: &dyn Environment, state_dir: &Path) -> PathBuf {
     // systemd's RuntimeDirectory=, which may name several.
-    let runtime = surroundings.variable("RUNTIME_DIRECTORY").unwrap_or_default();
+    let runtime = environment.variable("RUNTIME_DIRECTORY").unwrap_or_default();
     match runtime.split(':').find(|d| !d.is_empty()) {
         Some(dir) => Path::new(dir).join("admin.sock"),
         None => state_dir.join("admin.sock"),
@@ -137,16 +137,16 @@ pub fn default_admin_socket(surroundings: &dyn Environment, state_dir: &Path) ->
 
 /// The directory for state where the configuration names none.
 #[must_use]
-pub fn default_state_dir(surroundings: &dyn Environment) -> PathBuf {
+pub fn default_state_dir(environment: &dyn Environment) -> PathBuf {
     // systemd's StateDirectory=, which may name several.
-    if let Some(dirs) = surroundings.variable("STATE_DIRECTORY")
+    if let Some(dirs) = environment.variable("STATE_DIRECTORY")
         && let Some(first) = dirs.split(':').find(|d| !d.is_empty())
     {
         return PathBuf::from(first);
     }
-    if let Some(dir) = surroundings.variable("XDG_STATE_HOME").filter(|d| d.starts_with('/')) {
+    if let Some(dir) = environment.variable("XDG_STATE_HOME").filter(|d| d.starts_with('/')) {
         return Path::new(&dir).join("scopeshim");
     }
-    let home = surroundings.variable("HOME").unwrap_or_else(|| "/var/lib".to_owned());
+    let home = environment.variable("HOME").unwrap_or_else(|| "/var/lib".to_owned());
     Path::new(&home).join(".local/state/scopeshim")
 }

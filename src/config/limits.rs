@@ -30,7 +30,7 @@ pub struct Limits {
     /// How long a client may refuse to take bytes that are there for it.
     pub write_timeout: Duration,
     /// WebSocket clients that have not proven themselves, in all and of one address.
-    pub unproven: Unproven,
+    pub unauthenticated: UnauthenticatedLimits,
 }
 
 /// The largest body of each route, in bytes: the gateway's own caps by default (contract §9).
@@ -75,7 +75,7 @@ pub struct Pace {
 
 /// WebSocket clients that have not proven themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unproven {
+pub struct UnauthenticatedLimits {
     /// In all.
     pub sockets: usize,
     /// Of one address, IPv6 by its /64; loopback and unix sockets have no bound of their own.
@@ -106,7 +106,11 @@ impl Default for Limits {
             },
             body_pace: Pace { deadline: Duration::from_secs(900), grace: Duration::from_secs(10), rate: 240 },
             write_timeout: Duration::from_secs(60),
-            unproven: Unproven { sockets: 256, per_address: Some(32), timeout: Duration::from_secs(10) },
+            unauthenticated: UnauthenticatedLimits {
+                sockets: 256,
+                per_address: Some(32),
+                timeout: Duration::from_secs(10),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UdpSocket};
 
 /// For a connection to an address of this machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Can another machine reach the gateway?
 pub(super) async fn around(chain: &Chain) -> Outcome {
@@ -30,8 +30,7 @@ pub(super) async fn around(chain: &Chain) -> Outcome {
     if open.is_empty()
         && let Some(address) = own_address().await
     {
-        let connected =
-            tokio::time::timeout(PATIENCE, TcpStream::connect(SocketAddr::new(address, gateway.port))).await;
+        let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect(SocketAddr::new(address, gateway.port))).await;
         if matches!(connected, Ok(Ok(_))) {
             open.push(address);
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// For one answer; a cold gateway takes its time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A target that this proxy refuses before anything else, and in words of its own.
 pub(super) const AMBIGUOUS: &str = "/scopeshim//doctor";
@@ -72,35 +72,35 @@ impl Chain {
         let listener = plain.or(clear().next()).or(fixed.listeners.first());
         let server = listener.map_or(Server::Tcp("127.0.0.1".to_owned(), 0), |l| server(&l.address));
         let places_prove = listener.is_none_or(|l| l.identity != ListenerIdentity::None);
-        let answers = is_ours(&ask(&server, ClientRequest::get(AMBIGUOUS, Vec::new()), PATIENCE).await);
+        let answers = is_ours(&ask(&server, ClientRequest::get(AMBIGUOUS, Vec::new()), TIMEOUT).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);
-        let gateway = probe(&fixed.gateway, policy.proof(), policy.canary_user()).await;
+        let gateway = probe(&fixed.gateway, policy.credentials(), policy.canary_user()).await;
         Self { fixed, policy, keyless, server, places_prove, answers, peer, caller, gateway }
     }
 
     /// Asks this proxy, through its first listener.
     pub(super) async fn get(&self, path: &str, lines: Lines) -> Result<ClientResponse, Fault> {
-        ask(&self.server, ClientRequest::get(path, lines), PATIENCE).await
+        ask(&self.server, ClientRequest::get(path, lines), TIMEOUT).await
     }
 
     /// Posts an empty object to this proxy: every route refuses it, after the scope and before any work.
     pub(super) async fn post(&self, path: &str, mut lines: Lines) -> Result<ClientResponse, Fault> {
         lines.push((http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let question = ClientRequest { method: Method::POST, path, lines, body: "{}".into() };
-        ask(&self.server, question, PATIENCE).await
+        ask(&self.server, question, TIMEOUT).await
     }
 
     /// Whether the policy lets the caller do this.
     pub(super) fn may(&self, caller: &Caller, method: &Method, path: &str) -> bool {
-        let Ok(path) = Path::judge(path.as_bytes()) else { return false };
+        let Ok(path) = Path::validate(path.as_bytes()) else { return false };
         let route = self.policy.route(method, path);
         let request = Request {
             method,
             path,
             route: &route,
             requested: None,
-            governed: &[],
+            gateway_headers: &[],
             peer: self.peer,
             now: Timestamp::now(),
         };

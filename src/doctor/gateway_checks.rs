@@ -9,9 +9,9 @@ fn advice(chain: &Chain, codes: &[&str]) -> Vec<Advice> {
     chain.gateway.advice().into_iter().filter(|a| codes.contains(&a.code)).collect()
 }
 
-fn traits(chain: &Chain) -> Result<&Capabilities, Outcome> {
+fn capabilities(chain: &Chain) -> Result<&Capabilities, Outcome> {
     match &chain.gateway.state {
-        ProbeState::Answers(traits) => Ok(traits),
+        ProbeState::Answers(capabilities) => Ok(capabilities),
         ProbeState::Unknown | ProbeState::Unreachable(_) => {
             Err(Outcome::Skipped("the gateway does not answer".to_owned()))
         }
@@ -26,12 +26,12 @@ pub(super) fn reachable(chain: &Chain) -> Outcome {
 
 /// Does it take this proxy's credential?
 pub(super) fn credential(chain: &Chain) -> Outcome {
-    let traits = match traits(chain) {
-        Ok(traits) => traits,
+    let capabilities = match capabilities(chain) {
+        Ok(capabilities) => capabilities,
         Err(skipped) => return skipped,
     };
     let found = advice(chain, &["gateway-credential", "gateway-attribution", "gateway-locked-out"]);
-    match (found.is_empty(), traits.credential_accepted) {
+    match (found.is_empty(), capabilities.credential_accepted) {
         (true, None) => Outcome::Skipped("no route of this release tells".to_owned()),
         _ => Outcome::claim(&format!("the gateway takes it (mode {})", chain.gateway.mode), found),
     }
@@ -39,11 +39,11 @@ pub(super) fn credential(chain: &Chain) -> Outcome {
 
 /// Are the OpenAI endpoints switched on?
 pub(super) fn endpoints(chain: &Chain) -> Outcome {
-    let traits = match traits(chain) {
-        Ok(traits) => traits,
+    let capabilities = match capabilities(chain) {
+        Ok(capabilities) => capabilities,
         Err(skipped) => return skipped,
     };
-    match traits.endpoints_enabled {
+    match capabilities.endpoints_enabled {
         None => Outcome::Skipped("the gateway does not tell".to_owned()),
         Some(_) => Outcome::claim("the OpenAI endpoints are switched on", advice(chain, &["endpoints-disabled"])),
     }

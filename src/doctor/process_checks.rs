@@ -2,24 +2,24 @@
 //! since it is asked.
 
 use super::Outcome;
-use super::context::{Chain, PATIENCE};
+use super::context::{Chain, TIMEOUT};
 use crate::gateway_probe::{Advice, Severity, Side};
 use crate::http_client::{ClientRequest, Server, ask};
 use serde_json::Value;
 
 /// Asks the process how its policy is.
-pub(super) async fn standing(chain: &Chain) -> Outcome {
+pub(super) async fn reload_status(chain: &Chain) -> Outcome {
     let socket = &chain.fixed.admin.socket;
-    let answer = match ask(&Server::Unix(socket.clone()), ClientRequest::get("/status", Vec::new()), PATIENCE).await {
+    let answer = match ask(&Server::Unix(socket.clone()), ClientRequest::get("/status", Vec::new()), TIMEOUT).await {
         Ok(answer) if answer.status == 200 => answer,
         Ok(answer) => return Outcome::Skipped(format!("{} answers {}", socket.display(), answer.brief())),
         Err(fault) => return Outcome::Skipped(format!("{} cannot be asked: {fault}", socket.display())),
     };
     let status: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    judge(&status)
+    evaluate(&status)
 }
 
-fn judge(status: &Value) -> Outcome {
+fn evaluate(status: &Value) -> Outcome {
     let policy = status.get("policy").unwrap_or(&Value::Null);
     let generation = policy.get("generation").and_then(Value::as_u64).unwrap_or_default();
     let finding = |what: String, change: &'static str| {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_the_process_says_is_repeated() {
-        let said = |policy: Value| match judge(&json!({ "policy": policy })) {
+        let said = |policy: Value| match evaluate(&json!({ "policy": policy })) {
             Outcome::Good(said) => said,
             Outcome::Found(_, advice) => format!("{} -> {}", advice[0].what, advice[0].change),
             Outcome::Skipped(why) => why,

@@ -1,7 +1,7 @@
 //! This proxy's own part: it listens, knows its callers, narrows, and lets nothing forged through.
 
 use super::Outcome;
-use super::context::{AMBIGUOUS, Caller, Chain, NoCaller, PATIENCE, is_ours, lines, server};
+use super::context::{AMBIGUOUS, Caller, Chain, NoCaller, TIMEOUT, is_ours, lines, server};
 use crate::config::ListenerIdentity;
 use crate::gateway_probe::{Advice, ProbeState, Severity, Side};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
@@ -24,7 +24,7 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
             advice.extend(chain.fixed.listeners.iter().all(|l| l.tls).then(tls_alone));
             continue;
         }
-        let finding = match ask(&at, ClientRequest::get(AMBIGUOUS, Vec::new()), PATIENCE).await {
+        let finding = match ask(&at, ClientRequest::get(AMBIGUOUS, Vec::new()), TIMEOUT).await {
             answer if is_ours(&answer) => None,
             Ok(answer) => Some(error(
                 "listener-taken",
@@ -189,7 +189,7 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
 }
 
 fn endpoints_enabled(chain: &Chain) -> bool {
-    matches!(&chain.gateway.state, ProbeState::Answers(traits) if traits.endpoints_enabled == Some(true))
+    matches!(&chain.gateway.state, ProbeState::Answers(capabilities) if capabilities.endpoints_enabled == Some(true))
 }
 
 /// Is a client that asks for less held to it, whatever the gateway does?
@@ -220,8 +220,8 @@ pub(super) async fn narrowing(chain: &Chain) -> Outcome {
         })
         .collect();
     let mut said = "a narrowed and an empty header are refused here";
-    if let ProbeState::Answers(traits) = &chain.gateway.state {
-        if traits.enforces_narrowed == Some(true) && traits.enforces_empty == Some(true) {
+    if let ProbeState::Answers(capabilities) = &chain.gateway.state {
+        if capabilities.enforces_narrowed == Some(true) && capabilities.enforces_empty == Some(true) {
             said = "a narrowed and an empty header are refused here, and by the gateway too";
         }
         advice.extend(chain.gateway.advice().into_iter().filter(|a| a.code == "mode-cannot-narrow"));

@@ -1,7 +1,7 @@
 //! Events come as they are made: a real chat, each event timed.
 
 use super::Outcome;
-use super::context::{Chain, PATIENCE};
+use super::context::{Chain, TIMEOUT};
 use super::proxy_checks::{address, caller};
 use crate::gateway_probe::{Advice, Severity, Side};
 use crate::http_client::{ClientRequest, Fault, open};
@@ -45,7 +45,7 @@ pub(super) async fn chat(chain: &Chain) -> Outcome {
     };
     let begun = Instant::now();
     match tokio::time::timeout(WHOLE, timed(chain, question, begun)).await {
-        Ok(Ok(Ok(times))) => judge(&times),
+        Ok(Ok(Ok(times))) => evaluate(&times),
         Ok(Ok(Err(answer))) => broken(format!("the chat is answered {answer}")),
         Ok(Err(fault)) => broken(format!("the stream fails: {fault}")),
         Err(_) => broken(format!("the stream did not end within {WHOLE:?}")),
@@ -54,7 +54,7 @@ pub(super) async fn chat(chain: &Chain) -> Outcome {
 
 /// Reads a stream to its end; the inner error is an answer that is no stream.
 async fn timed(chain: &Chain, question: ClientRequest<'_>, begun: Instant) -> Result<Result<Times, String>, Fault> {
-    let mut answer = open(address(chain), question, PATIENCE).await?;
+    let mut answer = open(address(chain), question, TIMEOUT).await?;
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     if answer.status != 200 || !kind.starts_with("text/event-stream") {
         let body = answer.piece().await?.unwrap_or_default();
@@ -88,7 +88,7 @@ impl Times {
     }
 }
 
-fn judge(times: &Times) -> Outcome {
+fn evaluate(times: &Times) -> Outcome {
     let (Some(first), Some(last)) = (times.words.first(), times.words.last()) else {
         return Outcome::found(Advice::new(
             "stream-empty",
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn codes(times: &Times) -> Vec<&'static str> {
-        match judge(times) {
+        match evaluate(times) {
             Outcome::Found(_, advice) => advice.iter().map(|a| a.code).collect(),
             Outcome::Good(_) | Outcome::Skipped(_) => Vec::new(),
         }

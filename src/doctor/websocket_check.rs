@@ -17,7 +17,7 @@ use tungstenite::handshake::HandshakeError;
 use tungstenite::{Error, Message, WebSocket};
 
 /// For each step; a busy gateway takes its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks for operator.read on every release, where `health` asks for nothing.
 const READS: &str = "status";
 
@@ -45,7 +45,7 @@ pub(super) async fn connect(chain: &Chain) -> Outcome {
     }
     let (server, lines) = (address(chain).clone(), caller.lines.clone());
     match tokio::task::spawn_blocking(move || reach(&server, &lines)).await {
-        Ok(came) => judge(&came),
+        Ok(came) => evaluate(&came),
         Err(error) => Outcome::Skipped(error.to_string()),
     }
 }
@@ -56,15 +56,15 @@ fn reach(server: &Server, lines: &Lines) -> Came {
         Server::Tcp(host, port) => {
             let address = (host.as_str(), *port).to_socket_addrs().ok().and_then(|mut all| all.next());
             let Some(address) = address else { return Came::Broken(format!("{server} is no address")) };
-            let stream = TcpStream::connect_timeout(&address, PATIENCE).and_then(|s| {
-                s.set_read_timeout(Some(PATIENCE))?;
+            let stream = TcpStream::connect_timeout(&address, TIMEOUT).and_then(|s| {
+                s.set_read_timeout(Some(TIMEOUT))?;
                 Ok(s)
             });
             stream.map_or_else(broken, |stream| session(stream, server, lines))
         }
         Server::Unix(path) => {
             let stream = UnixStream::connect(path).and_then(|s| {
-                s.set_read_timeout(Some(PATIENCE))?;
+                s.set_read_timeout(Some(TIMEOUT))?;
                 Ok(s)
             });
             stream.map_or_else(broken, |stream| session(stream, server, lines))
@@ -137,7 +137,7 @@ fn call<S: Read + Write>(socket: &mut WebSocket<S>, method: &str, params: &Value
     let request = json!({ "type": "req", "id": method, "method": method, "params": params });
     socket.send(Message::text(request.to_string())).map_err(|e| e.to_string())?;
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         match socket.read().map_err(|e| e.to_string())? {
             Message::Text(text) => {
                 let answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -151,10 +151,10 @@ fn call<S: Read + Write>(socket: &mut WebSocket<S>, method: &str, params: &Value
             _ => {}
         }
     }
-    Err(format!("no answer to `{method}` within {PATIENCE:?}"))
+    Err(format!("no answer to `{method}` within {TIMEOUT:?}"))
 }
 
-fn judge(came: &Came) -> Outcome {
+fn evaluate(came: &Came) -> Outcome {
     let stage = |code, what: String, why: &'static str, side, change: &'static str| {
         Outcome::found(Advice::new(code, Severity::Error, side, what, why, change))
     };
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn said(came: &Came) -> String {
-        match judge(came) {
+        match evaluate(came) {
             Outcome::Good(said) | Outcome::Skipped(said) => said,
             Outcome::Found(_, advice) => advice[0].what.clone(),
         }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// How long one question may take. A gateway of 2026.4 can be deaf for 20 s.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks for operator.read wherever scopes are enforced (contract §1).
 const READS: &str = "/v1/models";
 /// Needs a credential and operator.read on every release, whatever is enabled.
@@ -18,68 +18,68 @@ const HISTORY: &str = "/sessions/scopeshim-canary/history";
 const WRITES: &str = "/v1/chat/completions";
 
 /// Finds out what the gateway is. `user` is named where the mode names callers.
-pub async fn probe(address: &GatewayAddress, proof: &UpstreamCredentials, user: &HeaderValue) -> Findings {
-    let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), proof, user };
-    let state = match canary.traits().await {
-        Ok(traits) => ProbeState::Answers(traits),
+pub async fn probe(address: &GatewayAddress, credentials: &UpstreamCredentials, user: &HeaderValue) -> Findings {
+    let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), credentials, user };
+    let state = match canary.capabilities().await {
+        Ok(capabilities) => ProbeState::Answers(capabilities),
         Err(cause) => ProbeState::Unreachable(cause),
     };
-    Findings { mode: proof.mode(), state }
+    Findings { mode: credentials.mode(), state }
 }
 
 struct Canary<'a> {
     server: Server,
-    proof: &'a UpstreamCredentials,
+    credentials: &'a UpstreamCredentials,
     user: &'a HeaderValue,
 }
 
 impl Canary<'_> {
     /// The error says why it does not answer.
-    async fn traits(&self) -> Result<Capabilities, String> {
-        let mut traits = Capabilities::default();
+    async fn capabilities(&self) -> Result<Capabilities, String> {
+        let mut capabilities = Capabilities::default();
         // Away, or starting: not a word about the rest then.
-        let alive = self.ask("/healthz", unproven()).await?;
+        let alive = self.ask("/healthz", without_credential()).await?;
         if alive.status == 503 {
             return Err("it is starting or stopping".to_owned());
         }
-        let there = self.ask(WRITES, unproven()).await?;
-        traits.endpoints_enabled = enabled(&there);
+        let there = self.ask(WRITES, without_credential()).await?;
+        capabilities.endpoints_enabled = enabled(&there);
 
         let mut read = self.ask(READS, self.lines(Some("operator.read"))).await?;
         let lists = read.status == 200 && !read.is_html();
         if read.is_html() || read.status == 404 {
             read = self.ask(HISTORY, self.lines(Some("operator.read"))).await?;
         }
-        judge(&mut traits, &read);
+        classify(&mut capabilities, &read);
         if !lists {
-            return Ok(traits);
+            return Ok(capabilities);
         }
         // Held against the same route that was just granted, so that nothing else can be the reason.
-        traits.enforces_narrowed = refuses(&self.ask(READS, self.lines(Some("operator.approvals"))).await?);
-        traits.enforces_empty = refuses(&self.ask(READS, self.lines(Some(""))).await?);
-        traits.absent_means_all = refuses(&self.ask(READS, self.lines(None)).await?).map(|refused| !refused);
-        if !self.proof.names_callers() {
+        capabilities.enforces_narrowed = refuses(&self.ask(READS, self.lines(Some("operator.approvals"))).await?);
+        capabilities.enforces_empty = refuses(&self.ask(READS, self.lines(Some(""))).await?);
+        capabilities.absent_means_all = refuses(&self.ask(READS, self.lines(None)).await?).map(|refused| !refused);
+        if !self.credentials.names_callers() {
             let mut lines = self.lines(Some("operator.read"));
             lines.push((CLIENT_ADDRESS, HeaderValue::from_static("192.0.2.1")));
-            traits.refuses_forwarded = refuses(&self.ask(READS, lines).await?);
+            capabilities.refuses_forwarded = refuses(&self.ask(READS, lines).await?);
         }
-        Ok(traits)
+        Ok(capabilities)
     }
 
     /// The lines that prove this proxy, and a scopes header.
     fn lines(&self, scopes: Option<&'static str>) -> Vec<(HeaderName, HeaderValue)> {
-        let mut lines = self.proof.lines(Some(self.user), None);
+        let mut lines = self.credentials.lines(Some(self.user), None);
         lines.extend(scopes.map(|scopes| (SCOPES, HeaderValue::from_static(scopes))));
         lines
     }
 
     async fn ask(&self, path: &str, lines: Vec<(HeaderName, HeaderValue)>) -> Result<ClientResponse, String> {
-        ask(&self.server, ClientRequest::get(path, lines), PATIENCE).await.map_err(|fault| fault.to_string())
+        ask(&self.server, ClientRequest::get(path, lines), TIMEOUT).await.map_err(|fault| fault.to_string())
     }
 }
 
 /// For questions that need no credential: no authority, and the word that there is none.
-fn unproven() -> Vec<(HeaderName, HeaderValue)> {
+fn without_credential() -> Vec<(HeaderName, HeaderValue)> {
     vec![(SCOPES, HeaderValue::from_static(""))]
 }
 
@@ -94,18 +94,18 @@ fn enabled(answer: &ClientResponse) -> Option<bool> {
 }
 
 /// What the answer to a good credential with operator.read says of the credential.
-fn judge(traits: &mut Capabilities, answer: &ClientResponse) {
+fn classify(capabilities: &mut Capabilities, answer: &ClientResponse) {
     let attribution = answer.text_at("/error/type").as_deref() == Some("proxy_attribution_required");
-    (traits.credential_accepted, traits.attribution_refused) = match answer.status {
+    (capabilities.credential_accepted, capabilities.attribution_refused) = match answer.status {
         401 => (Some(false), Some(false)),
         403 if attribution => (None, Some(true)),
         // The scope is asked for after the credential (contract §1, "Check order").
         200 | 403 | 404 if !answer.is_html() => (Some(true), Some(false)),
         _ => (None, None),
     };
-    traits.locked_out = answer.status == 429;
+    capabilities.locked_out = answer.status == 429;
     if answer.status >= 500 {
-        traits.broken = Some(answer.status);
+        capabilities.broken = Some(answer.status);
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
             retry_for: Duration::ZERO,
             canaries: true,
         };
-        let proof = UpstreamCredentials::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
-        let found = probe(&address, &proof, &HeaderValue::from_static("canary")).await;
+        let credentials = UpstreamCredentials::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
+        let found = probe(&address, &credentials, &HeaderValue::from_static("canary")).await;
         (found, gateway.seen())
     }
 
@@ -163,8 +163,8 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_credential_is_tried_once() {
         let (found, seen) = found("another-secret-altogether").await;
-        let ProbeState::Answers(traits) = &found.state else { panic!("{found:?}") };
-        assert_eq!(traits.credential_accepted, Some(false));
+        let ProbeState::Answers(capabilities) = &found.state else { panic!("{found:?}") };
+        assert_eq!(capabilities.credential_accepted, Some(false));
         assert!(found.is_wrong());
         assert_eq!(seen.iter().filter(|s| s.target == READS).count(), 1, "ten lock a caller out");
     }
@@ -182,9 +182,9 @@ mod tests {
         assert_eq!(enabled(&answer(405, "text/plain", "")), Some(true));
         assert_eq!(enabled(&answer(500, "text/plain", "")), None);
         let judged = |a: &ClientResponse| {
-            let mut traits = Capabilities::default();
-            judge(&mut traits, a);
-            traits
+            let mut capabilities = Capabilities::default();
+            classify(&mut capabilities, a);
+            capabilities
         };
         let proxy = answer(403, "application/json", r#"{"error":{"type":"proxy_attribution_required"}}"#);
         assert_eq!(judged(&proxy).attribution_refused, Some(true));

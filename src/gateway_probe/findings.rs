@@ -132,18 +132,21 @@ impl Findings {
         match &self.state {
             ProbeState::Unknown => Vec::new(),
             ProbeState::Unreachable(cause) => vec![unreachable(cause)],
-            ProbeState::Answers(traits) => {
-                [self.credential(traits), broken(traits), endpoints(traits), self.narrowing(traits)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
+            ProbeState::Answers(capabilities) => [
+                self.credential(capabilities),
+                broken(capabilities),
+                endpoints(capabilities),
+                self.narrowing(capabilities),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         }
     }
 
-    fn credential(&self, traits: &Capabilities) -> Option<Advice> {
+    fn credential(&self, capabilities: &Capabilities) -> Option<Advice> {
         let trusted = self.mode == "trusted-proxy";
-        if traits.locked_out {
+        if capabilities.locked_out {
             return Some(Advice::new(
                 "gateway-locked-out",
                 Severity::Error,
@@ -154,7 +157,7 @@ impl Findings {
                  `gateway.auth.rateLimit.exemptLoopback: true` spares a proxy on the same machine",
             ));
         }
-        if traits.attribution_refused == Some(true) {
+        if capabilities.attribution_refused == Some(true) {
             let (why, change) = if trusted {
                 (
                     "it believes no address but those in its `trustedProxies`, and no client address among them",
@@ -178,7 +181,7 @@ impl Findings {
                 change,
             ));
         }
-        if traits.credential_accepted != Some(false) {
+        if capabilities.credential_accepted != Some(false) {
             return None;
         }
         let (side, change): (_, Cow<'static, str>) = match self.mode {
@@ -211,8 +214,8 @@ impl Findings {
         ))
     }
 
-    fn narrowing(&self, traits: &Capabilities) -> Option<Advice> {
-        if traits.enforces_narrowed != Some(false) {
+    fn narrowing(&self, capabilities: &Capabilities) -> Option<Advice> {
+        if capabilities.enforces_narrowed != Some(false) {
             return None;
         }
         let shared = matches!(self.mode, "token" | "password");
@@ -247,8 +250,8 @@ fn unreachable(cause: &str) -> Advice {
     )
 }
 
-fn broken(traits: &Capabilities) -> Option<Advice> {
-    let status = traits.broken?;
+fn broken(capabilities: &Capabilities) -> Option<Advice> {
+    let status = capabilities.broken?;
     Some(Advice::new(
         "gateway-broken",
         Severity::Error,
@@ -259,8 +262,8 @@ fn broken(traits: &Capabilities) -> Option<Advice> {
     ))
 }
 
-fn endpoints(traits: &Capabilities) -> Option<Advice> {
-    (traits.endpoints_enabled == Some(false)).then(|| {
+fn endpoints(capabilities: &Capabilities) -> Option<Advice> {
+    (capabilities.endpoints_enabled == Some(false)).then(|| {
         Advice::new(
             "endpoints-disabled",
             Severity::Error,
@@ -276,8 +279,8 @@ fn endpoints(traits: &Capabilities) -> Option<Advice> {
 mod tests {
     use super::*;
 
-    fn codes(mode: &'static str, traits: Capabilities) -> Vec<&'static str> {
-        Findings { mode, state: ProbeState::Answers(traits) }.advice().iter().map(|a| a.code).collect()
+    fn codes(mode: &'static str, capabilities: Capabilities) -> Vec<&'static str> {
+        Findings { mode, state: ProbeState::Answers(capabilities) }.advice().iter().map(|a| a.code).collect()
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl BodyWatch {
     }
 
     /// Wakes the reader if the wait is over. The reader looks once more: bytes may have come.
-    pub(super) fn judge(&self, pace: Pace, now: u64) -> bool {
+    pub(super) fn check(&self, pace: Pace, now: u64) -> bool {
         let late = self.fault(pace, now).is_some();
         self.late.store(late, Ordering::Relaxed);
         if late {
@@ -72,12 +72,12 @@ impl BodyWatch {
             return None;
         }
         let waited = self.waited.load(Ordering::Relaxed) + (now + 1).saturating_sub(since);
-        judge(Duration::from_millis(waited), self.bytes.load(Ordering::Relaxed), pace)
+        check(Duration::from_millis(waited), self.bytes.load(Ordering::Relaxed), pace)
     }
 }
 
 /// Judges a body by what came of it in how much waiting.
-fn judge(waited: Duration, bytes: u64, pace: Pace) -> Option<LimitFault> {
+fn check(waited: Duration, bytes: u64, pace: Pace) -> Option<LimitFault> {
     if waited > pace.deadline {
         return Some(LimitFault::BodyTime);
     }
@@ -94,13 +94,13 @@ mod tests {
 
     #[test]
     fn a_body_is_too_slow_after_its_grace_and_too_long_at_its_deadline() {
-        let judge = |seconds, bytes| judge(Duration::from_secs(seconds), bytes, PACE);
-        assert_eq!(judge(10, 0), None);
-        assert_eq!(judge(11, 0), Some(LimitFault::BodyRate));
-        assert_eq!(judge(11, 240), None);
-        assert_eq!(judge(60, 11_999), Some(LimitFault::BodyRate));
-        assert_eq!(judge(60, 12_000), None);
-        assert_eq!(judge(101, u64::MAX), Some(LimitFault::BodyTime));
+        let check = |seconds, bytes| check(Duration::from_secs(seconds), bytes, PACE);
+        assert_eq!(check(10, 0), None);
+        assert_eq!(check(11, 0), Some(LimitFault::BodyRate));
+        assert_eq!(check(11, 240), None);
+        assert_eq!(check(60, 11_999), Some(LimitFault::BodyRate));
+        assert_eq!(check(60, 12_000), None);
+        assert_eq!(check(101, u64::MAX), Some(LimitFault::BodyTime));
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
         assert!(!watch.waits(waker, 63_000));
         assert_eq!(watch.fault(PACE, 71_000), None, "2 s and 8 s were waited");
         assert_eq!(watch.fault(PACE, 72_000), Some(LimitFault::BodyRate));
-        assert!(watch.judge(PACE, 72_000) && watch.waits(waker, 72_000));
+        assert!(watch.check(PACE, 72_000) && watch.waits(waker, 72_000));
         watch.ends();
         assert!(!watch.waits(waker, 90_000) && watch.fault(PACE, 90_000).is_none());
     }

@@ -271,13 +271,13 @@ impl Connection {
     }
 
     /// An answer is under way that may have to end before its time.
-    pub fn judged_again(&self, request: Arc<dyn OpenRequest>) {
+    pub fn reauthorize_with(&self, request: Arc<dyn OpenRequest>) {
         *self.open() = Some(request);
     }
 
     /// HTTP ends on this connection, and this follows in its place, as the rest of one request.
     pub fn hand_over(&self, request: Arc<dyn OpenRequest>, sequel: UpgradeFuture) {
-        self.judged_again(request);
+        self.reauthorize_with(request);
         *self.sequel.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequel);
     }
 
@@ -332,7 +332,7 @@ impl Connection {
             }
             CLOSING if stays > FAREWELL => self.cancel(),
             BUSY => {
-                self.body.judge(self.limits.body_pace, self.age());
+                self.body.check(self.limits.body_pace, self.age());
             }
             _ => {}
         }

@@ -180,7 +180,7 @@ impl Connections {
     }
 
     /// Judges everything open again, and ends what may not go on. Returns how much of it is new.
-    pub fn judge_again(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
+    pub fn reauthorize(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
         let ended: Vec<_> = self
             .list()
             .all

@@ -126,14 +126,14 @@ impl ClientStream {
                 continue;
             }
             self.head.held.extend_from_slice(buf.filled());
-            if self.judge(&connection, buf.filled()) {
+            if self.check(&connection, buf.filled()) {
                 return Poll::Ready(Ok(true));
             }
         }
     }
 
     /// Takes these bytes of a head into account. True: it may be handed on.
-    fn judge(&mut self, connection: &Arc<Connection>, bytes: &[u8]) -> bool {
+    fn check(&mut self, connection: &Arc<Connection>, bytes: &[u8]) -> bool {
         connection.bytes_arrived();
         let limits = connection.limits();
         let bounds = Bounds { bytes: limits.head, lines: limits.headers };
@@ -175,7 +175,7 @@ impl ClientStream {
                 return if connection.head_waits(cx.waker()) { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             let new = buf.filled().get(before..).unwrap_or_default();
-            if new.is_empty() || self.judge(&connection, new) {
+            if new.is_empty() || self.check(&connection, new) {
                 return Poll::Ready(Ok(()));
             }
             if self.closing.is_none() {

@@ -89,7 +89,7 @@ impl Policy {
         who: &Result<Proven, Refusal>,
         request: Request<'_>,
     ) -> Explanation {
-        let decided = head.and_then(|()| match self.unproven(request.route) {
+        let decided = head.and_then(|()| match self.public_grant(request.route) {
             Some(grant) => Ok(grant),
             None => who.clone().and_then(|proven| self.decide(&proven, request)),
         });
@@ -163,8 +163,8 @@ impl Policy {
         };
         let mut sources = vec![ExplainedGrant {
             place: own,
-            scopes: proven.holding.own.scopes.to_header(),
-            limits: shown(proven.holding.own.limits),
+            scopes: proven.permissions.own.scopes.to_header(),
+            limits: shown(proven.permissions.own.limits),
             but: None,
         }];
         for grant in &self.live.grants {
@@ -183,7 +183,7 @@ impl Policy {
     }
 
     fn lines(&self, grant: &Grant, peer: Option<IpAddr>) -> Vec<(String, String)> {
-        upstream_headers::outbound(grant, self.proof(), peer)
+        upstream_headers::outbound(grant, self.credentials(), peer)
             .map(|(name, value)| {
                 let shown = if value.is_sensitive() {
                     if name == AUTHORIZATION { "Bearer ***" } else { "***" }.to_owned()

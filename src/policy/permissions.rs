@@ -27,7 +27,7 @@ impl ScopeLimit {
 /// What applies to one principal's request.
 #[derive(Debug, Clone)]
 pub(super) struct EffectiveRules {
-    pub(super) ceiling: ScopeLimit,
+    pub(super) scope_limit: ScopeLimit,
     pub(super) excess: Excess,
     /// How much the principal may ask for.
     pub(super) limits: PrincipalLimits,
@@ -54,7 +54,7 @@ impl EffectiveRules {
         }
         rules.fill_from(&live.headers);
         Self {
-            ceiling: ScopeLimit::new(scopes),
+            scope_limit: ScopeLimit::new(scopes),
             excess: first_excess.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
@@ -89,7 +89,7 @@ impl EffectiveRules {
         strictest_excess.hear(Some(live.excess), true, |e| u8::from(*e == Excess::Refuse));
         let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
         Self {
-            ceiling: ScopeLimit::new(scopes),
+            scope_limit: ScopeLimit::new(scopes),
             excess: strictest_excess.found.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
@@ -97,17 +97,17 @@ impl EffectiveRules {
         }
     }
 
-    pub(super) fn rule(&self, governed: GatewayHeader) -> &HeaderRule {
-        let default = match governed {
+    pub(super) fn rule(&self, gateway_headers: GatewayHeader) -> &HeaderRule {
+        let default = match gateway_headers {
             GatewayHeader::Model => &HeaderRule::Admin,
             GatewayHeader::AgentId | GatewayHeader::SessionKey | GatewayHeader::MessageChannel => &HeaderRule::Pass,
         };
-        self.stated(governed).unwrap_or(default)
+        self.stated(gateway_headers).unwrap_or(default)
     }
 
     /// The rule that the policy states; `None` where it leaves the header to the default.
-    fn stated(&self, governed: GatewayHeader) -> Option<&HeaderRule> {
-        match governed {
+    fn stated(&self, gateway_headers: GatewayHeader) -> Option<&HeaderRule> {
+        match gateway_headers {
             GatewayHeader::AgentId => self.rules.agent_id.as_ref(),
             GatewayHeader::Model => self.rules.model.as_ref(),
             GatewayHeader::SessionKey => self.rules.session_key.as_ref(),
@@ -117,11 +117,11 @@ impl EffectiveRules {
 
     /// A header for which this principal has a rule that can be kept on single requests only.
     pub(super) fn bound_header(&self) -> Option<GatewayHeader> {
-        let admin = self.ceiling.scopes.satisfies(&Scope::known(ADMIN));
-        GatewayHeader::ALL.into_iter().find(|governed| match self.stated(*governed) {
+        let admin = self.scope_limit.scopes.satisfies(&Scope::known(ADMIN));
+        GatewayHeader::ALL.into_iter().find(|gateway_headers| match self.stated(*gateway_headers) {
             Some(HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix | HeaderRule::Refuse) => true,
             // Spelled out or not, it is what the gateway itself says of the model.
-            Some(HeaderRule::Admin) => *governed != GatewayHeader::Model && !admin,
+            Some(HeaderRule::Admin) => *gateway_headers != GatewayHeader::Model && !admin,
             Some(HeaderRule::Pass) | None => false,
         })
     }
@@ -213,7 +213,11 @@ impl Permissions {
     }
 
     /// What applies in these circumstances.
-    pub(super) fn terms(&self, at: RequestFacts<'_>, live: &DynamicConfig) -> std::borrow::Cow<'_, EffectiveRules> {
+    pub(super) fn effective_rules(
+        &self,
+        at: RequestFacts<'_>,
+        live: &DynamicConfig,
+    ) -> std::borrow::Cow<'_, EffectiveRules> {
         if let Some(always) = &self.always {
             return std::borrow::Cow::Borrowed(always);
         }
@@ -226,6 +230,6 @@ impl Permissions {
 
     /// The limits that hold whatever the request is.
     pub(super) fn limits(&self, live: &DynamicConfig) -> PrincipalLimits {
-        self.always.as_ref().map_or_else(|| self.own.limits.or(live.limits), |terms| terms.limits)
+        self.always.as_ref().map_or_else(|| self.own.limits.or(live.limits), |effective_rules| effective_rules.limits)
     }
 }

@@ -12,17 +12,17 @@ impl PolicyTest {
     /// # Errors
     /// A sentence.
     pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
-        let who = policy.suppose(&self.who, self.peer, now);
+        let who = policy.simulate(&self.who, self.peer, now);
         let requested = self.requested.as_ref();
         let explained = match &self.asks {
             Asks::WebSocket => {
-                let socket = SocketRequest { requested, wished: None, session: None, peer: self.peer, now };
+                let socket = SocketRequest { requested, requested_scopes: None, session: None, peer: self.peer, now };
                 policy.explain_socket(Ok(()), &who, socket)
             }
             Asks::Request { method, path } => {
-                let path = Path::judge(path.as_bytes()).map_err(|fault| fault.to_string())?;
+                let path = Path::validate(path.as_bytes()).map_err(|fault| fault.to_string())?;
                 let route = &policy.route(method, path);
-                let request = Request { method, path, route, requested, governed: &[], peer: self.peer, now };
+                let request = Request { method, path, route, requested, gateway_headers: &[], peer: self.peer, now };
                 policy.explain(Ok(()), &who, request)
             }
         };
@@ -47,8 +47,8 @@ impl PolicyTest {
 /// Runs a policy's own tests. Returns where each one that fails stands, and what came of it.
 #[must_use]
 pub fn failures(policy: &Policy, now: Timestamp) -> Vec<(Range<usize>, String)> {
-    let trials = policy.live().trials.iter();
-    trials
+    let policy_tests = policy.live().policy_tests.iter();
+    policy_tests
         .filter_map(|t| {
             t.run(policy, now).err().map(|came| (t.span.clone(), format!("the test `{}` failed: {came}", t.name)))
         })

@@ -29,24 +29,25 @@ impl UpstreamCredentials {
     /// Renders what a mode sends.
     #[must_use]
     pub fn new(auth: &GatewayAuth) -> Self {
-        let mut proof = Self { mode: auth.mode(), ..Self::default() };
+        let mut credentials = Self { mode: auth.mode(), ..Self::default() };
         match auth {
             GatewayAuth::None => {}
             GatewayAuth::Token(secret) | GatewayAuth::Password(secret) => {
                 if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", secret.expose())) {
                     value.set_sensitive(true);
-                    proof.lines.push((AUTHORIZATION, value));
+                    credentials.lines.push((AUTHORIZATION, value));
                 }
             }
             GatewayAuth::TrustedProxy(trusted) => {
-                proof.lines.clone_from(&trusted.required_headers);
-                proof.asserts =
+                credentials.lines.clone_from(&trusted.required_headers);
+                credentials.asserts =
                     Some(Asserts { user_header: trusted.user_header.clone(), stand_in: trusted.stand_in_address });
                 let names = trusted.required_headers.iter().map(|(name, _)| name);
-                proof.owned = names.chain([&trusted.user_header]).map(|n| fold(n.as_str()).into_owned()).collect();
+                credentials.owned =
+                    names.chain([&trusted.user_header]).map(|n| fold(n.as_str()).into_owned()).collect();
             }
         }
-        proof
+        credentials
     }
 
     /// The mode's name, as the gateway spells it.
@@ -112,14 +113,15 @@ pub fn user(name: &str) -> HeaderValue {
 /// `peer` is the client's address, `None` on a unix socket.
 pub fn outbound(
     grant: &Grant,
-    proof: &UpstreamCredentials,
+    credentials: &UpstreamCredentials,
     peer: Option<IpAddr>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     // Whoever was not proven gets no authority of ours, only the word that there is none.
-    let proven = grant.principal().map(|_| proof.lines(grant.gateway_user(), peer)).unwrap_or_default();
-    let governed = grant.governed().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
-    let governed: Vec<_> = governed.collect();
-    std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(governed)
+    let proven = grant.principal().map(|_| credentials.lines(grant.gateway_user(), peer)).unwrap_or_default();
+    let gateway_headers =
+        grant.gateway_headers().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
+    let gateway_headers: Vec<_> = gateway_headers.collect();
+    std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(gateway_headers)
 }
 
 #[cfg(test)]
@@ -138,27 +140,27 @@ mod tests {
         })))
     }
 
-    fn sent(proof: &UpstreamCredentials, peer: Option<&str>) -> Vec<(String, String)> {
+    fn sent(credentials: &UpstreamCredentials, peer: Option<&str>) -> Vec<(String, String)> {
         let user = user("alice");
-        let lines = proof.lines(Some(&user), peer.map(|p| p.parse().unwrap()));
+        let lines = credentials.lines(Some(&user), peer.map(|p| p.parse().unwrap()));
         lines.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect()
     }
 
     #[test]
     fn the_configured_names_and_their_aliases_are_forged() {
-        let proof = trusted();
+        let credentials = trusted();
         for name in ["x-home-user", "x_home_user", "x.home-user", "x-proxy-secret", "x_proxy_secret"] {
-            assert_eq!(proof.kind(name), Kind::Forged, "{name}");
+            assert_eq!(credentials.kind(name), Kind::Forged, "{name}");
             assert_eq!(UpstreamCredentials::default().kind(name), Kind::Free, "{name}");
         }
-        assert_eq!(proof.kind("x-home-users"), Kind::Free);
-        assert_eq!(proof.kind("x-openclaw-scopes"), Kind::Ours);
-        assert_eq!(proof.kind("x-forwarded-for"), Kind::Forged);
+        assert_eq!(credentials.kind("x-home-users"), Kind::Free);
+        assert_eq!(credentials.kind("x-openclaw-scopes"), Kind::Ours);
+        assert_eq!(credentials.kind("x-forwarded-for"), Kind::Forged);
     }
 
     #[test]
     fn the_client_s_address_is_one_and_never_loopback() {
-        let proof = trusted();
+        let credentials = trusted();
         for (peer, address) in [
             (None, "192.0.2.1"),
             (Some("127.0.0.1"), "192.0.2.1"),
@@ -170,7 +172,7 @@ mod tests {
         ] {
             let expected =
                 [("x_proxy_secret", "a-secret-word"), ("x-home-user", "alice"), ("x-forwarded-for", address)];
-            assert_eq!(sent(&proof, peer), expected.map(|(n, v)| (n.to_owned(), v.to_owned())), "{peer:?}");
+            assert_eq!(sent(&credentials, peer), expected.map(|(n, v)| (n.to_owned(), v.to_owned())), "{peer:?}");
         }
     }
 

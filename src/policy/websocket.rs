@@ -23,7 +23,7 @@ pub struct SocketRequest<'a> {
     /// `x-openclaw-scopes` of the upgrade; `None` when it was not sent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The scopes in the `connect` frame, a program's wish list; `None` when it has none.
-    pub wished: Option<&'a ScopeSet>,
+    pub requested_scopes: Option<&'a ScopeSet>,
     /// The session that the `connect` frame names.
     pub session: Option<&'a str>,
     /// The peer; `None` on a unix socket.
@@ -57,12 +57,12 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is in the way.
     pub fn decide_socket(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
-        let (terms, ceiling) = self.socket_ceiling(proven, &socket)?;
-        let effective = match socket.wished {
-            None => ceiling.scopes.expanded(),
-            Some(wished) => wished.meet(&ceiling.scopes).expanded(),
+        let (effective_rules, scope_limit) = self.websocket_scope_limit(proven, &socket)?;
+        let effective = match socket.requested_scopes {
+            None => scope_limit.scopes.expanded(),
+            Some(requested_scopes) => requested_scopes.meet(&scope_limit.scopes).expanded(),
         };
-        self.socket_grant(effective, proven, &terms, &socket)
+        self.socket_grant(effective, proven, &effective_rules, &socket)
     }
 
     /// May this principal connect with exactly the scopes wished? For frames that cannot be changed.
@@ -70,13 +70,13 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is in the way.
     pub fn decide_socket_as_is(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
-        let (terms, ceiling) = self.socket_ceiling(proven, &socket)?;
-        let wished = socket.wished.cloned().unwrap_or_default();
-        let excess = wished.excess_over(&ceiling.scopes);
+        let (effective_rules, scope_limit) = self.websocket_scope_limit(proven, &socket)?;
+        let requested_scopes = socket.requested_scopes.cloned().unwrap_or_default();
+        let excess = requested_scopes.excess_over(&scope_limit.scopes);
         if !excess.is_empty() {
             return Err(Refusal::ScopeExcess { excess });
         }
-        self.socket_grant(wished, proven, &terms, &socket)
+        self.socket_grant(requested_scopes, proven, &effective_rules, &socket)
     }
 
     /// May this principal connect as a node, with exactly the scopes wished? The gateway pairs a node
@@ -86,8 +86,8 @@ impl Policy {
     /// # Errors
     /// The [`Refusal`] that names what is in the way.
     pub fn decide_node(&self, proven: &Proven, socket: SocketRequest<'_>) -> Result<Grant, Refusal> {
-        let (_, ceiling) = self.socket_ceiling(proven, &socket)?;
-        self.may_be_node(&ceiling)?;
+        let (_, scope_limit) = self.websocket_scope_limit(proven, &socket)?;
+        self.may_be_node(&scope_limit)?;
         Ok(Grant { node: true, ..self.decide_socket_as_is(proven, socket)? })
     }
 
@@ -96,15 +96,15 @@ impl Policy {
     #[must_use]
     pub fn may_pass_frames(&self, proven: &Proven, socket: SocketRequest<'_>) -> bool {
         let rules = &self.live.websocket;
-        self.socket_ceiling(proven, &socket).is_ok_and(|(_, ceiling)| {
-            let operator = rules.own_device == OwnDevice::Pass && !ceiling.scopes.is_empty();
-            operator || self.may_be_node(&ceiling).is_ok()
+        self.websocket_scope_limit(proven, &socket).is_ok_and(|(_, scope_limit)| {
+            let operator = rules.own_device == OwnDevice::Pass && !scope_limit.scopes.is_empty();
+            operator || self.may_be_node(&scope_limit).is_ok()
         })
     }
 
-    fn may_be_node(&self, ceiling: &ScopeLimit) -> Result<(), Refusal> {
+    fn may_be_node(&self, scope_limit: &ScopeLimit) -> Result<(), Refusal> {
         let Some(needed) = &self.live.websocket.nodes else { return Err(Refusal::Socket(SocketFault::Role)) };
-        if ceiling.scopes.satisfies(needed) {
+        if scope_limit.scopes.satisfies(needed) {
             Ok(())
         } else {
             Err(Refusal::ScopeMissing { needed: needed.clone(), held: false })
@@ -127,12 +127,12 @@ impl Policy {
     pub fn socket_goes_on(&self, grant: &Grant, socket: SocketRequest<'_>) -> Result<Proven, Refusal> {
         let principal = grant.principal().ok_or(Refusal::CredentialMissing)?;
         let proven = self.confirm(principal, socket.peer, socket.now)?;
-        let terms = self.socket_terms(&proven, &socket)?;
-        let excess = grant.effective().excess_over(&terms.ceiling.scopes);
+        let effective_rules = self.websocket_rules(&proven, &socket)?;
+        let excess = grant.effective().excess_over(&effective_rules.scope_limit.scopes);
         if grant.node {
-            self.may_be_node(&terms.ceiling)?;
+            self.may_be_node(&effective_rules.scope_limit)?;
         }
-        drop(terms);
+        drop(effective_rules);
         if excess.is_empty() { Ok(proven) } else { Err(Refusal::ScopeExcess { excess }) }
     }
 
@@ -140,37 +140,37 @@ impl Policy {
         &self,
         scopes: ScopeSet,
         proven: &Proven,
-        terms: &EffectiveRules,
+        effective_rules: &EffectiveRules,
         socket: &SocketRequest<'_>,
     ) -> Result<Grant, Refusal> {
         let admin = Scope::known(ADMIN);
         if socket.session.is_some_and(session_key::is_incognito) && !scopes.satisfies(&admin) {
-            let held = terms.ceiling.scopes.satisfies(&admin);
+            let held = effective_rules.scope_limit.scopes.satisfies(&admin);
             return Err(Refusal::ScopeMissing { needed: admin, held });
         }
         let mut grant =
-            Grant { limits: terms.limits, ..Grant::under(&ScopeLimit::new(scopes), Some(&proven.principal)) };
-        if self.proof.names_callers() {
-            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+            Grant { limits: effective_rules.limits, ..Grant::under(&ScopeLimit::new(scopes), Some(&proven.principal)) };
+        if self.credentials.names_callers() {
+            grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
     }
 
     /// The most that a socket may hold: what the principal holds, and what the upgrade asks of it.
-    fn socket_ceiling<'a>(
+    fn websocket_scope_limit<'a>(
         &self,
         proven: &'a Proven,
         socket: &SocketRequest<'_>,
     ) -> Result<(Cow<'a, EffectiveRules>, ScopeLimit), Refusal> {
-        let terms = self.socket_terms(proven, socket)?;
-        let ceiling = match socket.requested {
-            None => terms.ceiling.clone(),
-            Some(requested) => narrowed(&terms, requested)?,
+        let effective_rules = self.websocket_rules(proven, socket)?;
+        let scope_limit = match socket.requested {
+            None => effective_rules.scope_limit.clone(),
+            Some(requested) => narrowed(&effective_rules, requested)?,
         };
-        Ok((terms, ceiling))
+        Ok((effective_rules, scope_limit))
     }
 
-    fn socket_terms<'a>(
+    fn websocket_rules<'a>(
         &self,
         proven: &'a Proven,
         socket: &SocketRequest<'_>,
@@ -178,10 +178,10 @@ impl Policy {
         if !self.live.websocket.enabled {
             return Err(Refusal::Upgrade);
         }
-        let terms = proven.holding.terms(socket.at(), &self.live);
-        match terms.bound_header() {
+        let effective_rules = proven.permissions.effective_rules(socket.at(), &self.live);
+        match effective_rules.bound_header() {
             Some(header) => Err(Refusal::Socket(SocketFault::KeptApart { header: header.name() })),
-            None => Ok(terms),
+            None => Ok(effective_rules),
         }
     }
 }

@@ -91,7 +91,7 @@ impl RequestContext {
         let path = self.record.path.clone().unwrap_or_default();
         let exchange = Arc::new(ReauthorizationContext::new(grant, asked, &self.policy, method, path, self.place()));
         if let Some(connection) = &self.connection {
-            connection.judged_again(exchange.clone());
+            connection.reauthorize_with(exchange.clone());
         }
         self.exchange = Some(exchange);
     }

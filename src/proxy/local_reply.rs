@@ -46,7 +46,7 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut RequestContext, refu
     // go on. Where the head itself was doubtful, or the client waits for leave to send its body,
     // nothing more is read.
     session.set_close_on_response_before_downstream_finish(false);
-    let doubtful = matches!(
+    let may_be_ours = matches!(
         refusal,
         Refusal::Framing(_)
             | Refusal::Host(_)
@@ -58,7 +58,7 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut RequestContext, refu
             | Refusal::Limit(LimitFault::BodyUnexpected | LimitFault::BodyTime | LimitFault::BodyRate)
     );
     let too_large = matches!(refusal, Refusal::Limit(LimitFault::BodySize { .. }));
-    let unread = doubtful || session.req_header().headers.contains_key(EXPECT);
+    let unread = may_be_ours || session.req_header().headers.contains_key(EXPECT);
     if unread || too_large {
         session.set_keepalive(None);
     }

@@ -22,7 +22,7 @@ pub(super) struct ReauthorizationContext {
     path: Arc<str>,
     peer: Option<IpAddr>,
     /// The state of policy and keys under which it was last judged.
-    judged: AtomicU64,
+    generation: AtomicU64,
     /// Until when that judgement holds, in milliseconds since 1970.
     until: AtomicI64,
 }
@@ -37,9 +37,9 @@ impl ReauthorizationContext {
         path: Arc<str>,
         peer: Option<IpAddr>,
     ) -> Self {
-        let judged = AtomicU64::new(grant.principal().map_or(0, |principal| policy.state(principal)));
+        let generation = AtomicU64::new(grant.principal().map_or(0, |principal| policy.state(principal)));
         let until = AtomicI64::new(grant.principal().map_or(i64::MAX, |principal| until(principal)));
-        Self { grant, asked, method, path, peer, judged, until }
+        Self { grant, asked, method, path, peer, generation, until }
     }
 
     pub(super) fn grant(&self) -> &Grant {
@@ -54,19 +54,19 @@ fn until(principal: &Principal) -> i64 {
 
 impl OpenRequest for ReauthorizationContext {
     fn ends_under(&self, policy: &Policy, now: Timestamp) -> Option<Refusal> {
-        let path = match Path::judge(self.path.as_bytes()) {
+        let path = match Path::validate(self.path.as_bytes()) {
             Ok(path) => path,
             Err(fault) => return Some(Refusal::Target(fault)),
         };
         // What the route needs may have changed as well as what the caller holds.
         let route = policy.route(&self.method, path);
         let Some(principal) = self.grant.principal() else {
-            return policy.unproven(&route).is_none().then_some(Refusal::CredentialMissing);
+            return policy.public_grant(&route).is_none().then_some(Refusal::CredentialMissing);
         };
         // Thousands of streams are asked twice a second: most can say at once that nothing changed.
         let state = policy.state(principal);
         let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
-        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
+        if in_time && !policy.is_timed() && self.generation.swap(state, Ordering::Relaxed) == state {
             return None;
         }
         let request = Request {
@@ -74,7 +74,7 @@ impl OpenRequest for ReauthorizationContext {
             path,
             route: &route,
             requested: self.asked.requested.as_ref(),
-            governed: &self.asked.governed,
+            gateway_headers: &self.asked.gateway_headers,
             peer: self.peer,
             now,
         };

@@ -59,8 +59,8 @@ pub(super) async fn admit(
     if raw.len() > MAX_HEAD {
         return Err(Refusal::HeadTooLarge { limit: MAX_HEAD, unit: "bytes" });
     }
-    framing::judge(&head.headers, head.version, &raw)?;
-    let path = Path::judge(target(&raw)).map_err(Refusal::Target)?;
+    framing::validate(&head.headers, head.version, &raw)?;
+    let path = Path::validate(target(&raw)).map_err(Refusal::Target)?;
     ctx.record.path = Some(Arc::from(path.as_str()));
     let route = ctx.policy.route(&head.method, path);
     ctx.record.route = Some(route.clone());
@@ -69,10 +69,10 @@ pub(super) async fn admit(
     if upgrade::is_wanted(&head.headers) {
         return super::websocket_upgrade::admit(head, ctx, sources, sockets).await.map(Box::new).map(Admitted::Socket);
     }
-    ctx.record.forged = request_checks::forged(&head.headers, ctx.policy.proof());
+    ctx.record.forged = request_checks::forged(&head.headers, ctx.policy.credentials());
     ctx.record.place = ambient::of(ctx.peer(), &head.headers);
     ctx.body = body_limits::announced(&head.method, &head.headers, &route, sizes)?;
-    if let Some(grant) = ctx.policy.unproven(&route) {
+    if let Some(grant) = ctx.policy.public_grant(&route) {
         join(path, None, ctx, joins)?;
         ctx.granted(grant);
         return Ok(match route.need {
@@ -88,7 +88,7 @@ pub(super) async fn admit(
         path,
         route: &route,
         requested: ctx.asked.requested.as_ref(),
-        governed: &ctx.asked.governed,
+        gateway_headers: &ctx.asked.gateway_headers,
         peer: ctx.place(),
         now: Timestamp::now(),
     };

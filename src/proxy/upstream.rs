@@ -35,7 +35,7 @@ pub struct Upstream {
     begun: Instant,
     /// Milliseconds since `begun` at the last answer, plus one; 0 when there was none.
     last_answer: AtomicU64,
-    doubt: Arc<Notify>,
+    reprobe: Arc<Notify>,
 }
 
 /// The attempts of one request to connect.
@@ -85,7 +85,7 @@ impl Upstream {
             fresh: AtomicU64::new(0),
             begun: Instant::now(),
             last_answer: AtomicU64::new(0),
-            doubt: Arc::new(Notify::new()),
+            reprobe: Arc::new(Notify::new()),
         })
     }
 
@@ -107,8 +107,8 @@ impl Upstream {
 
     /// Rings whenever the gateway is met away, or refusing this proxy's credential.
     #[must_use]
-    pub fn doubt(&self) -> Arc<Notify> {
-        self.doubt.clone()
+    pub fn reprobe(&self) -> Arc<Notify> {
+        self.reprobe.clone()
     }
 
     /// Where to send a request with this method.
@@ -139,7 +139,7 @@ impl Upstream {
     }
 
     /// Waits before another attempt, as long as there were attempts already.
-    pub(super) async fn patience(&self, attempts: &mut Attempts) {
+    pub(super) async fn backoff(&self, attempts: &mut Attempts) {
         // Another address of the same gateway is tried at once.
         if attempts.first_failure.is_some() && attempts.count as usize >= self.addresses.load().len() {
             attempts.waited = true;
@@ -156,7 +156,7 @@ impl Upstream {
     /// Whether a request whose connection failed may try another.
     pub(super) fn try_again(&self, attempts: &mut Attempts, error: &Error) -> bool {
         self.chosen.fetch_add(1, Ordering::Relaxed);
-        self.doubt.notify_one();
+        self.reprobe.notify_one();
         let since = *attempts.first_failure.get_or_insert_with(Instant::now);
         if (attempts.count as usize) < self.addresses.load().len() {
             return true;
@@ -200,7 +200,7 @@ impl Upstream {
             }
             if begun.elapsed() >= self.gateway.retry_for {
                 self.last_answer.store(0, Ordering::Relaxed);
-                self.doubt.notify_one();
+                self.reprobe.notify_one();
                 return Err(Refusal::GatewayRestarting);
             }
             waited = true;
@@ -215,7 +215,7 @@ impl Upstream {
     /// The gateway answered; `refused` when it did not take our credential.
     pub(super) fn answered(&self, refused: bool) {
         if refused {
-            self.doubt.notify_one();
+            self.reprobe.notify_one();
         }
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.last_answer.store(now + 1, Ordering::Relaxed);

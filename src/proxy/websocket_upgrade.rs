@@ -28,7 +28,7 @@ use std::task::Poll;
 /// An upgrade that may take place.
 pub(super) struct Upgrade {
     accept: String,
-    judged: Upgraded,
+    checked: Upgraded,
 }
 
 /// Judges an upgrade. A credential in its head is judged here; without one, the first frame has to
@@ -46,7 +46,7 @@ pub(super) async fn admit(
     }
     let headers = &head.headers;
     let accept = upgrade::accept_key(&head.method, head.version, headers)?;
-    ctx.record.forged = request_checks::forged(headers, policy.proof());
+    ctx.record.forged = request_checks::forged(headers, policy.credentials());
     ctx.record.place = ambient::of(ctx.peer(), headers);
     let own_host = request_checks::own_host(headers, &sources.names, &policy.live().hosts);
     let page = upgrade::page(headers, &rules.origins, own_host.is_ok());
@@ -62,7 +62,7 @@ pub(super) async fn admit(
         Some(proven) => {
             let asked = SocketRequest {
                 requested: requested.as_ref(),
-                wished: None,
+                requested_scopes: None,
                 session: None,
                 peer: ctx.place(),
                 now: Timestamp::now(),
@@ -73,10 +73,19 @@ pub(super) async fn admit(
         }
         None => None,
     };
-    let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
+    let unauthenticated = proven.is_none().then(|| sockets.place(ctx.peer()));
     Ok(Upgrade {
         accept,
-        judged: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven, permit },
+        checked: Upgraded {
+            policy,
+            proven,
+            asking: ctx.asking(headers),
+            requested,
+            own_host,
+            page,
+            unauthenticated,
+            permit,
+        },
     })
 }
 
@@ -102,7 +111,7 @@ pub(super) async fn hand_over(
     ctx.record.status = 101;
     ctx.handed_over = true;
     let open = Arc::new(OpenSocket::new(ctx.place()));
-    let client = Client { socket, early, upgrade: upgrade.judged, record: ctx.record.take(), open: open.clone() };
+    let client = Client { socket, early, upgrade: upgrade.checked, record: ctx.record.take(), open: open.clone() };
     connection.hand_over(open, Box::pin(serve(client, sockets.clone())));
     Ok(())
 }

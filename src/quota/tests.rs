@@ -23,7 +23,7 @@ fn policy(names: impl IntoIterator<Item = String>) -> Policy {
             place: Arc::from("config.toml:1"),
         })
         .collect();
-    Policy::rehearse(live)
+    Policy::dry_run(live)
 }
 
 fn principal(policy: &Policy, name: &str) -> Arc<Principal> {

@@ -1,6 +1,6 @@
 //! What a file would put in force: prepared and judged, and nothing in force touched (law 11).
 
-use super::rehearsed;
+use super::dry_run;
 use crate::config::{BootstrapConfig, Config, DynamicConfig, Loaded};
 use crate::jwks_cache::{JwksCache, Prepared};
 use crate::policy::Policy;
@@ -44,8 +44,8 @@ impl Candidate {
         let held_back = !fixed.gateway.is_same_gateway(&running.fixed.gateway) && !live.gateway_auth.is_same(auth);
         if held_back {
             // The next start runs by the file as it stands.
-            let next = Policy::rehearse(live.clone());
-            if let Some(failed) = rehearsed(&next, &source) {
+            let next = Policy::dry_run(live.clone());
+            if let Some(failed) = dry_run(&next, &source) {
                 return Err(failed);
             }
             // A secret is for the gateway it belongs to, and for no other.
@@ -55,7 +55,7 @@ impl Candidate {
         let certificates = certificates(running.fixed, &fixed, &live);
         let issuers = running.issuers.prepare(&live.issuers);
         let policy = Policy::compile(live, issuers.slots(), running.policy.generation() + 1);
-        if let Some(failed) = rehearsed(&policy, &source) {
+        if let Some(failed) = dry_run(&policy, &source) {
             return Err(failed);
         }
         let next_state_dir = (fixed.state_dir != running.fixed.state_dir).then_some(fixed.state_dir);

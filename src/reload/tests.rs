@@ -78,7 +78,7 @@ struct House {
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     generation: u64,
-    standing: (u64, bool, Vec<&'static str>, u64),
+    reload_status: (u64, bool, Vec<&'static str>, u64),
     /// For each token: its scopes, if it is accepted.
     tokens: Vec<Option<String>>,
     /// The issuer's key slot, and whether somebody keeps it fresh: the identity of both.
@@ -140,7 +140,7 @@ impl House {
 
     fn seen(&self) -> Seen {
         let policy = self.reloader.policy.load_full();
-        let standing = self.reloader.standing();
+        let reload_status = self.reloader.reload_status();
         let now = Timestamp::now();
         let tokens = NAMES.iter().map(|name| {
             let proven = policy.authenticate(Credential::Opaque(secret(name).as_bytes()), None, now).ok()?;
@@ -150,7 +150,12 @@ impl House {
         let slots: Vec<_> = (0..).map_while(|i| policy.authenticator().slot(i)).collect();
         Seen {
             generation: policy.generation(),
-            standing: (standing.generation, standing.from_last_good, standing.pending_restart, standing.reloads.0),
+            reload_status: (
+                reload_status.generation,
+                reload_status.from_last_good,
+                reload_status.pending_restart,
+                reload_status.reloads.0,
+            ),
             tokens: tokens.collect(),
             issuers: self.issuers.identities(),
             slots: slots.iter().map(|slot| Arc::as_ptr(slot) as usize).collect(),
@@ -299,8 +304,8 @@ fn agrees(seen: &Seen, model: &Says, threads: usize) {
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect();
-    assert_eq!(seen.standing.2, pending);
-    assert_eq!(seen.standing.0, seen.generation);
+    assert_eq!(seen.reload_status.2, pending);
+    assert_eq!(seen.reload_status.0, seen.generation);
 }
 
 proptest! {

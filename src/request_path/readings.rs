@@ -76,7 +76,7 @@ pub fn is_join(path: &str) -> bool {
 }
 
 /// Refuses what a URL parser would change in a decoded path.
-pub(super) fn judge(path: &str) -> Result<(), PathFault> {
+pub(super) fn validate(path: &str) -> Result<(), PathFault> {
     let mut text = Cow::Borrowed(path);
     for _ in 0..MAX_DECODINGS {
         let Some(next) = decoded(&text) else { return Ok(()) };
@@ -112,7 +112,7 @@ fn is_plain(path: &str) -> bool {
     path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-._~!$&'()*+,=:@|[]".contains(&b))
 }
 
-/// `normalizePathForSecurity`, of a path that [`judge`] has seen.
+/// `normalizePathForSecurity`, of a path that [`validate`] has seen.
 fn normalised(path: Cow<'_, str>) -> Cow<'_, str> {
     let trimmed = |path: &str| path.trim_end_matches('/').len().max(1);
     if is_plain(&path) && !path.contains("//") {
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn readings(path: &str) -> Vec<String> {
-        Path::judge(path.as_bytes()).unwrap().readings().into_iter().map(Cow::into_owned).collect()
+        Path::validate(path.as_bytes()).unwrap().readings().into_iter().map(Cow::into_owned).collect()
     }
 
     #[test]
@@ -163,10 +163,10 @@ mod tests {
         for target in
             ["/x/%252e%252e/y", "/x%255cy", "/x%2509y", "/x%2520", "/%2Fevil/x", "/x%252f..%252fy", "/a%3F/%2e%2e/b"]
         {
-            assert!(Path::judge(target.as_bytes()).is_err(), "{target} passed");
+            assert!(Path::validate(target.as_bytes()).is_err(), "{target} passed");
         }
         let deep = format!("/x%25{}61", "25".repeat(40));
-        assert!(Path::judge(deep.as_bytes()).is_err(), "{deep} passed");
+        assert!(Path::validate(deep.as_bytes()).is_err(), "{deep} passed");
     }
 
     #[test]

@@ -48,8 +48,8 @@ impl RouteTable {
             .into_iter()
             .filter_map(|route| {
                 let rule = match &route.pattern {
-                    Pattern::Exact(path) => PathRule::exact(Path::judge(path.as_bytes()).ok()?),
-                    Pattern::Prefix(path) => PathRule::prefix(Path::judge(path.as_bytes()).ok()?),
+                    Pattern::Exact(path) => PathRule::exact(Path::validate(path.as_bytes()).ok()?),
+                    Pattern::Prefix(path) => PathRule::prefix(Path::validate(path.as_bytes()).ok()?),
                     Pattern::Segment { .. } | Pattern::Join => return None,
                 };
                 Some(Added { route: Arc::new(route), rule })

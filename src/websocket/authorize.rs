@@ -27,7 +27,7 @@ impl<'a> ConnectContext<'a> {
     pub fn request(self, connect: Option<&'a Connect>) -> SocketRequest<'a> {
         SocketRequest {
             requested: self.requested,
-            wished: connect.and_then(Connect::wished),
+            requested_scopes: connect.and_then(Connect::requested_scopes),
             session: connect.and_then(Connect::session),
             peer: self.peer,
             now: self.now,

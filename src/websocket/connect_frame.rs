@@ -114,7 +114,7 @@ impl Connect {
         if params.get("role").is_some_and(|v| !v.is_string()) {
             return Err(ConnectFault::Parameter("`role` is no text"));
         }
-        let scopes = params.get("scopes").map(wish_list).transpose()?;
+        let scopes = params.get("scopes").map(scope_list).transpose()?;
         Ok(Self { id, params, scopes })
     }
 
@@ -138,7 +138,7 @@ impl Connect {
     /// The scopes it asks for; `None` when it leaves them out (law 3). Names that cannot be scopes
     /// are left out, as they grant nothing.
     #[must_use]
-    pub fn wished(&self) -> Option<&ScopeSet> {
+    pub fn requested_scopes(&self) -> Option<&ScopeSet> {
         self.scopes.as_ref()
     }
 
@@ -187,7 +187,7 @@ impl Connect {
 }
 
 /// An array of names, spelled with separators or without (law 4).
-fn wish_list(value: &Value) -> Result<ScopeSet, ConnectFault> {
+fn scope_list(value: &Value) -> Result<ScopeSet, ConnectFault> {
     let names = value.as_array().ok_or(ConnectFault::Parameter("`scopes` is no list"))?;
     if names.len() > MAX_REQUESTED {
         return Err(ConnectFault::Parameter("`scopes` is too long"));
@@ -329,7 +329,7 @@ impl Reply {
         (frame.get("type")? == "res" && frame.get("id")? == id).then_some(())?;
         if frame.get("ok") == Some(&Value::Bool(true)) {
             let auth = frame.get_mut("payload").and_then(|p| p.get_mut("auth"));
-            let scopes = auth.as_ref().and_then(|a| a.get("scopes")).and_then(|s| wish_list(s).ok());
+            let scopes = auth.as_ref().and_then(|a| a.get("scopes")).and_then(|s| scope_list(s).ok());
             if let Some(auth) = auth {
                 let mut told = auth.as_object().map(|a| kept(a, KEPT_AUTH)).unwrap_or_default();
                 if let Some(scopes) = &scopes {

@@ -92,7 +92,7 @@ impl Assembler {
             let mut cursor = Cursor::new(&input[..]);
             let header = FrameHeader::parse(&mut cursor).map_err(|_| fault(PROTOCOL_ERROR, "a reserved opcode"))?;
             let Some((header, length)) = header else { return Ok(None) };
-            let length = self.judge(&header, length)?;
+            let length = self.check(&header, length)?;
             let start = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
             if input.len() < start.saturating_add(length) {
                 return Ok(None);
@@ -113,7 +113,7 @@ impl Assembler {
     }
 
     /// Whether a frame may come now, before its payload is waited for.
-    fn judge(&self, header: &FrameHeader, length: u64) -> Result<usize, FrameFault> {
+    fn check(&self, header: &FrameHeader, length: u64) -> Result<usize, FrameFault> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(fault(PROTOCOL_ERROR, "a reserved bit is set"));
         }

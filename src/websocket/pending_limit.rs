@@ -10,12 +10,12 @@ pub(super) struct PendingLimit {
     limit: usize,
     /// How many one principal may have.
     each: usize,
-    taken: Mutex<Taken>,
+    state: Mutex<Slots>,
 }
 
 /// Who has a place, the oldest first.
 #[derive(Debug, Default)]
-struct Taken {
+struct Slots {
     next: u64,
     all: Vec<Entry>,
 }
@@ -39,32 +39,32 @@ pub(super) struct PendingSlot {
 
 impl PendingLimit {
     pub(super) fn new(limit: usize, each: usize) -> Arc<Self> {
-        Arc::new(Self { limit, each, taken: Mutex::default() })
+        Arc::new(Self { limit, each, state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for this principal. Where there is none left, its own oldest connection that is still
     /// silent makes room, or that of the principal who has the most; `None` if nobody is silent.
     pub(super) fn take(self: &Arc<Self>, who: &Arc<str>) -> Option<PendingSlot> {
-        let mut taken = self.lock();
-        if taken.count(who) >= self.each {
-            taken.displace(who)?;
-        } else if taken.all.len() >= self.limit {
-            let most = taken.most()?;
-            taken.displace(&most)?;
+        let mut state = self.lock();
+        if state.count(who) >= self.each {
+            state.displace(who)?;
+        } else if state.all.len() >= self.limit {
+            let most = state.most()?;
+            state.displace(&most)?;
         }
-        let number = taken.next;
-        taken.next += 1;
+        let number = state.next;
+        state.next += 1;
         let displaced = CancellationToken::new();
-        taken.all.push(Entry { number, who: who.clone(), answered: false, displaced: displaced.clone() });
+        state.all.push(Entry { number, who: who.clone(), answered: false, displaced: displaced.clone() });
         Some(PendingSlot { places: self.clone(), number, displaced })
     }
 }
 
-impl Taken {
+impl Slots {
     fn count(&self, who: &Arc<str>) -> usize {
         self.all.iter().filter(|e| e.who == *who).count()
     }
@@ -91,8 +91,8 @@ impl PendingSlot {
     /// The client's `connect` came. False: it came too late, the place is somebody else's.
     #[must_use]
     pub(super) fn answered(&self) -> bool {
-        let mut taken = self.places.lock();
-        let own = taken.all.iter_mut().find(|e| e.number == self.number);
+        let mut state = self.places.lock();
+        let own = state.all.iter_mut().find(|e| e.number == self.number);
         own.map(|e| e.answered = true).is_some()
     }
 }
@@ -153,12 +153,12 @@ mod tests {
                     1 => { if let Some(place) = held.get(which) { let _ = place.answered(); } }
                     _ => held.extend(places.take(&who(&which.to_string()))),
                 }
-                let taken = places.lock();
-                prop_assert!(taken.all.len() <= 4);
-                prop_assert!(taken.all.iter().all(|e| taken.count(&e.who) <= 2));
-                let silent = taken.all.iter().any(|e| !e.answered);
-                let room = silent || taken.all.len() < 4;
-                drop(taken);
+                let state = places.lock();
+                prop_assert!(state.all.len() <= 4);
+                prop_assert!(state.all.iter().all(|e| state.count(&e.who) <= 2));
+                let silent = state.all.iter().any(|e| !e.answered);
+                let room = silent || state.all.len() < 4;
+                drop(state);
                 prop_assert_eq!(places.take(&who("newcomer")).is_some(), room);
             }
         }

@@ -14,7 +14,7 @@ pub struct OpenSocket {
     peer: Option<IpAddr>,
     grant: OnceLock<Grant>,
     /// The state of policy and keys under which it was last judged.
-    judged: AtomicU64,
+    generation: AtomicU64,
     /// Until when that judgement holds, in milliseconds since 1970.
     until: AtomicI64,
     why: OnceLock<Ending>,
@@ -28,7 +28,7 @@ impl OpenSocket {
         Self {
             peer,
             grant: OnceLock::new(),
-            judged: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             until: AtomicI64::new(i64::MIN),
             why: OnceLock::new(),
             ended: CancellationToken::new(),
@@ -54,10 +54,10 @@ impl OpenRequest for OpenSocket {
         // As an event stream: most of thousands can say at once that nothing changed.
         let state = policy.state(principal);
         let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
-        if in_time && !policy.is_timed() && self.judged.swap(state, Ordering::Relaxed) == state {
+        if in_time && !policy.is_timed() && self.generation.swap(state, Ordering::Relaxed) == state {
             return None;
         }
-        let socket = SocketRequest { requested: None, wished: None, session: None, peer: self.peer, now };
+        let socket = SocketRequest { requested: None, requested_scopes: None, session: None, peer: self.peer, now };
         match policy.socket_goes_on(grant, socket) {
             Ok(proven) => {
                 let until = proven.principal.valid_until().map_or(i64::MAX, jiff::Timestamp::as_millisecond);

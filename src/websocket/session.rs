@@ -58,7 +58,7 @@ pub struct Upgraded {
     /// The page it came from.
     pub page: Page,
     /// The place a client takes that has not proven itself.
-    pub unproven: Option<UnauthenticatedSlot>,
+    pub unauthenticated: Option<UnauthenticatedSlot>,
     /// What its principal uses by it, from its proof to its end.
     pub permit: Option<Permit>,
 }
@@ -104,7 +104,7 @@ pub async fn serve(client: Client, sockets: Arc<Sockets>) {
     let Client { socket, early, mut upgrade, mut record, open } = client;
     record.socket = Some(Box::default());
     let mut wire = Wire::of_client(socket, &early, BOUNDS);
-    let lost = upgrade.unproven.as_ref().map(UnauthenticatedSlot::lost);
+    let lost = upgrade.unauthenticated.as_ref().map(UnauthenticatedSlot::lost);
     let lost = async {
         match lost {
             Some(lost) => lost.await,
@@ -137,19 +137,19 @@ async fn handshake(
 ) -> Result<Connected, Stop> {
     let late = Stop::Refused(Refusal::Socket(SocketFault::Late), None);
     let (text, opened) =
-        tokio::time::timeout(sockets.unproven.limits().timeout, first_message(wire, upgrade, record, sockets))
+        tokio::time::timeout(sockets.unauthenticated.limits().timeout, first_message(wire, upgrade, record, sockets))
             .await
             .map_err(|_| late)??;
     let refused = |refusal| Stop::Refused(refusal, connect_frame::id_of(&text));
     let connect =
         Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
-    note(record, |socket| socket.asked = connect.wished().map(ToString::to_string));
+    note(record, |socket| socket.asked = connect.requested_scopes().map(ToString::to_string));
 
     // The client is watched while others are waited for: whoever hangs up is not connected for.
     let work = async {
-        let (grant, exact) = judged(&connect, upgrade, record, opened.is_some(), sockets).await?;
+        let (grant, exact) = authorized(&connect, upgrade, record, opened.is_some(), sockets).await?;
         // Proven: the place is free for the next.
-        upgrade.unproven = None;
+        upgrade.unauthenticated = None;
         record.granted(&grant);
         open.granted(&grant);
         // A policy may have come since the upgrade; from now on it is the list's to ask again.
@@ -176,7 +176,7 @@ async fn handshake(
         Err(Failure::Answered(text)) => Err(Stop::Answered(text)),
         Err(Failure::Refused(refusal)) => {
             if matches!(refusal, Refusal::GatewayBroken | Refusal::GatewayUnreachable | Refusal::GatewayRestarting) {
-                sockets.gateway.doubt();
+                sockets.gateway.reprobe();
             }
             Err(refused(refusal))
         }
@@ -215,7 +215,7 @@ async fn first_message(
 }
 
 /// Who is it, and with which scopes may they connect? With their own frame as it is, where it is given.
-async fn judged<'a>(
+async fn authorized<'a>(
     connect: &'a Connect,
     upgrade: &mut Upgraded,
     record: &mut AccessRecord,
@@ -271,7 +271,7 @@ async fn tunnel(
         .await;
     let (up, down) = tunnel.passed();
     if up.close.is_none() {
-        sockets.gateway.doubt();
+        sockets.gateway.reprobe();
     }
     note(record, |socket| {
         socket.passed = Some((up, down));

@@ -39,7 +39,7 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn holding(first: BytesMut) -> Self {
+    fn permissions(first: BytesMut) -> Self {
         let mut pipe = Self { bytes: first.len() as u64, ..Self::default() };
         pipe.tracker.follow(&first);
         pipe.pending = first;
@@ -149,7 +149,7 @@ where
 {
     /// Between these two; `up` and `down` are what each is owed already.
     pub fn new(client: C, gateway: G, up: BytesMut, down: BytesMut) -> Self {
-        Self { client, gateway, up: Pipe::holding(up), down: Pipe::holding(down) }
+        Self { client, gateway, up: Pipe::permissions(up), down: Pipe::permissions(down) }
     }
 
     /// What went to the gateway, and what to the client.

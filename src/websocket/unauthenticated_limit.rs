@@ -1,7 +1,7 @@
 //! Places for clients that have not proven themselves. When one is short of them, the oldest goes:
 //! who means it has proven itself by then.
 
-use crate::config::Unproven;
+use crate::config::UnauthenticatedLimits;
 use crate::peer_group::PeerGroup;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use tokio_util::sync::CancellationToken;
 /// All such places.
 #[derive(Debug)]
 pub struct UnauthenticatedLimit {
-    limits: Unproven,
-    taken: Mutex<Taken>,
+    limits: UnauthenticatedLimits,
+    state: Mutex<Slots>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Slots {
     next: u64,
     /// In the order in which they were taken.
     all: BTreeMap<u64, (PeerGroup, CancellationToken)>,
     groups: HashMap<PeerGroup, usize>,
 }
 
-impl Taken {
+impl Slots {
     fn leave(&mut self, number: u64) -> Option<CancellationToken> {
         let (group, place) = self.all.remove(&number)?;
         if let Some(count) = self.groups.get_mut(&group) {
@@ -57,25 +57,25 @@ impl UnauthenticatedSlot {
 
 impl Drop for UnauthenticatedSlot {
     fn drop(&mut self) {
-        self.places.taken().leave(self.number);
+        self.places.state().leave(self.number);
     }
 }
 
 impl UnauthenticatedLimit {
     /// All of them free.
     #[must_use]
-    pub fn new(limits: Unproven) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default() })
+    pub fn new(limits: UnauthenticatedLimits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
     }
 
     /// How much there is of what.
     #[must_use]
-    pub fn limits(&self) -> Unproven {
+    pub fn limits(&self) -> UnauthenticatedLimits {
         self.limits
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Slots> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a client from this address; `None` is a unix socket. If it has its share already,
@@ -83,21 +83,21 @@ impl UnauthenticatedLimit {
     pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> UnauthenticatedSlot {
         let group = PeerGroup::of(peer);
         let most = self.limits.per_address.filter(|_| !group.is_local());
-        let mut taken = self.taken();
-        let own = taken.groups.get(&group).copied().unwrap_or_default();
+        let mut state = self.state();
+        let own = state.groups.get(&group).copied().unwrap_or_default();
         let from = if most.is_some_and(|most| own >= most) {
             Some(group)
-        } else if taken.all.len() >= self.limits.sockets {
-            taken.groups.iter().max_by_key(|(_, count)| **count).map(|(group, _)| *group)
+        } else if state.all.len() >= self.limits.sockets {
+            state.groups.iter().max_by_key(|(_, count)| **count).map(|(group, _)| *group)
         } else {
             None
         };
-        let goes = from.and_then(|group| taken.oldest_of(group)).and_then(|number| taken.leave(number));
-        let (number, lost) = (taken.next, CancellationToken::new());
-        taken.next += 1;
-        taken.all.insert(number, (group, lost.clone()));
-        *taken.groups.entry(group).or_default() += 1;
-        drop(taken);
+        let goes = from.and_then(|group| state.oldest_of(group)).and_then(|number| state.leave(number));
+        let (number, lost) = (state.next, CancellationToken::new());
+        state.next += 1;
+        state.all.insert(number, (group, lost.clone()));
+        *state.groups.entry(group).or_default() += 1;
+        drop(state);
         if let Some(goes) = goes {
             goes.cancel();
         }
@@ -111,7 +111,7 @@ mod tests {
     use std::time::Duration;
 
     fn places(sockets: usize, per_address: Option<usize>) -> Arc<UnauthenticatedLimit> {
-        UnauthenticatedLimit::new(Unproven { sockets, per_address, timeout: Duration::from_secs(10) })
+        UnauthenticatedLimit::new(UnauthenticatedLimits { sockets, per_address, timeout: Duration::from_secs(10) })
     }
 
     fn from(places: &Arc<UnauthenticatedLimit>, address: &str) -> UnauthenticatedSlot {
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(lost(&all), [0, 1]);
         assert!(!other.lost.is_cancelled());
         drop(all);
-        assert_eq!(places.taken().all.len(), 1);
+        assert_eq!(places.state().all.len(), 1);
     }
 
     #[test]
@@ -142,8 +142,8 @@ mod tests {
         assert_eq!(lost(&flood).len(), 47);
         let late = from(&places, "10.0.0.8");
         assert!(!late.lost.is_cancelled() && !good.lost.is_cancelled());
-        assert_eq!(places.taken().all.len(), 4);
+        assert_eq!(places.state().all.len(), 4);
         drop((good, flood, late));
-        assert!(places.taken().all.is_empty() && places.taken().groups.is_empty());
+        assert!(places.state().all.is_empty() && places.state().groups.is_empty());
     }
 }

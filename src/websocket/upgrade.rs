@@ -113,12 +113,12 @@ mod tests {
 
     #[test]
     fn whatever_is_no_upgrade_is_refused() {
-        let judge = |method: &Method, lines: &[(&str, &str)]| accept_key(method, Version::HTTP_11, &map(lines));
-        assert!(judge(&Method::POST, GOOD).is_err());
+        let check = |method: &Method, lines: &[(&str, &str)]| accept_key(method, Version::HTTP_11, &map(lines));
+        assert!(check(&Method::POST, GOOD).is_err());
         assert!(accept_key(&Method::GET, Version::HTTP_10, &map(GOOD)).is_err());
         for i in 0..GOOD.len() {
             let without: Vec<_> = GOOD.iter().enumerate().filter(|(at, _)| *at != i).map(|(_, l)| *l).collect();
-            assert!(judge(&Method::GET, &without).is_err(), "{without:?}");
+            assert!(check(&Method::GET, &without).is_err(), "{without:?}");
         }
         for more in [
             ("transfer-encoding", "chunked"),
@@ -126,11 +126,11 @@ mod tests {
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
             ("sec-websocket-version", "8"),
         ] {
-            assert!(judge(&Method::GET, &[GOOD, &[more]].concat()).is_err(), "{more:?}");
+            assert!(check(&Method::GET, &[GOOD, &[more]].concat()).is_err(), "{more:?}");
         }
         let mut old = GOOD.to_vec();
         old[2].1 = "8";
-        assert_eq!(judge(&Method::GET, &old), Err(Refusal::Socket(SocketFault::Version)));
+        assert_eq!(check(&Method::GET, &old), Err(Refusal::Socket(SocketFault::Version)));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl UpstreamWebSocket {
     /// Opens a socket and waits for its challenge.
     async fn open(&self, leave: Authorization<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
-        let ours = policy::outbound(leave.grant, leave.policy.proof(), leave.peer)
+        let ours = policy::outbound(leave.grant, leave.policy.credentials(), leave.peer)
             .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
         let lines = std::iter::once((HOST, self.dial.authority().clone())).chain(ours);
         let early = upstream_upgrade::protocol(&mut socket, lines).await?;
@@ -313,7 +313,7 @@ impl UpstreamWebSocket {
             WITH_DEVICE => true,
             BACKEND => false,
             // A gateway that is told who is calling may know what they hold (`identityScopes`).
-            _ => !policy.proof().names_callers(),
+            _ => !policy.credentials().names_callers(),
         };
         let has_device = self.device().is_some();
         [device_first, !device_first].into_iter().filter(move |with_device| has_device || !with_device)
@@ -333,7 +333,7 @@ impl UpstreamWebSocket {
         }
         let grant = caller.policy.own_device(caller.grant);
         let leave = Authorization { grant: &grant, ..caller };
-        let named = caller.policy.proof().names_callers();
+        let named = caller.policy.credentials().names_callers();
         // The latter is what a gateway since 2026.9 pairs by itself if it is told to (`deviceAutoApprove`).
         let ways = [(connect_frame::pairing(), Addressed::No), (connect_frame::native_pairing(), Addressed::Yes)];
         let ways = if named { &ways[..] } else { &ways[..1] };
@@ -367,7 +367,7 @@ impl UpstreamWebSocket {
     }
 
     /// A socket of this gateway ended from its side: it may have restarted without its state.
-    pub fn doubt(&self) {
+    pub fn reprobe(&self) {
         // Whoever holds the lock is looking at this very moment.
         if let Ok(mut pairing) = self.pairing.try_lock() {
             *pairing = Pairing::Unknown;
@@ -395,7 +395,7 @@ impl UpstreamWebSocket {
                 // Old releases drop the scopes of a backend client without a word; 2026.3.24 and 3.28 keep them
                 // without a word where they are told who is calling (contract §7).
                 let silent = version.is_some_and(|v| v.starts_with("2026.3.2"));
-                let silent = silent && leave.policy.proof().names_callers();
+                let silent = silent && leave.policy.credentials().names_callers();
                 let kept =
                     with_device || scopes.map_or(silent, |scopes| grant.effective().excess_over(&scopes).is_empty());
                 if kept {

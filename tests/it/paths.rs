@@ -51,7 +51,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 fn rule(route: &str) -> PathRule {
-    let path = Path::judge(route.as_bytes()).unwrap();
+    let path = Path::validate(route.as_bytes()).unwrap();
     if route.ends_with('/') { PathRule::prefix(path) } else { PathRule::exact(path) }
 }
 
@@ -98,7 +98,7 @@ proptest! {
     #[test]
     #[ignore = "needs a gateway's code: `make paths`"]
     fn the_readings_of_a_path_are_the_gateway_s(target in any_target()) {
-        let judged = Path::judge(target.as_bytes());
+        let judged = Path::validate(target.as_bytes());
         prop_assume!(judged.is_ok());
         let path = judged.unwrap();
         let answer = gateway(&target, &[]);
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     #[ignore = "needs a gateway's code: `make paths`"]
     fn no_path_needs_less_than_the_rule_for_what_the_gateway_acts_on(target in any_target(), routes in any_routes()) {
-        let judged = Path::judge(target.as_bytes());
+        let judged = Path::validate(target.as_bytes());
         prop_assume!(judged.is_ok());
         let found = table(&routes).find(&http::Method::GET, judged.unwrap());
         let paths: Vec<String> = routes.iter().map(|(path, _)| path.clone()).collect();
@@ -127,14 +127,14 @@ proptest! {
         }
         // The same for a plugin that looks at the path itself, in any of its forms.
         for candidate in texts(&answer["candidates"]) {
-            let Ok(plain) = Path::judge(candidate.as_bytes()) else { continue };
+            let Ok(plain) = Path::validate(candidate.as_bytes()) else { continue };
             // One that decodes further is in the list decoded, unless the gateway found its rest malformed.
             if plain.readings().len() > 1 || (plain.is_join() && !judged.unwrap().is_join()) {
                 continue;
             }
             // The gateway has cut off a slash at its end, if there was one.
             let with_slash = format!("{}/", candidate.trim_end_matches('/'));
-            let spellings = [plain, Path::judge(with_slash.as_bytes()).unwrap()];
+            let spellings = [plain, Path::validate(with_slash.as_bytes()).unwrap()];
             let least = spellings.map(|path| table(&routes).find(&http::Method::GET, path).need.clone());
             prop_assert!(
                 least.iter().any(|least| found.need.is_at_least(least)),
@@ -146,7 +146,7 @@ proptest! {
     #[test]
     #[ignore = "needs a gateway's code: `make paths`"]
     fn a_grant_s_route_covers_what_the_gateway_takes_for_it_in_every_reading(target in any_target(), routes in any_routes()) {
-        let judged = Path::judge(target.as_bytes());
+        let judged = Path::validate(target.as_bytes());
         prop_assume!(judged.is_ok());
         let rules: Vec<PathRule> = routes.iter().map(|(path, _)| rule(path)).collect();
         let paths: Vec<String> = routes.iter().map(|(path, _)| path.clone()).collect();

@@ -67,10 +67,10 @@ pub(super) fn edit<T>(
     let value = change(&mut document)?;
     let new = document.to_string();
     let name = path.display().to_string();
-    let after = judged(&name, &new);
+    let after = validated(&name, &new);
     let mut before = match demand {
         EditRequirement::Right => Vec::new(),
-        EditRequirement::NoWorse => errors(&judged(&name, &text)).map(key).collect(),
+        EditRequirement::NoWorse => errors(&validated(&name, &text)).map(key).collect(),
     };
     // Each error that was there before counts once.
     let added: String = errors(&after)
@@ -91,8 +91,8 @@ pub(super) fn edit<T>(
     Ok(Edited { value, wrong })
 }
 
-fn judged(name: &str, text: &str) -> Loaded {
-    check::rehearse(config::parse(Source::new(name, text), &System)).0
+fn validated(name: &str, text: &str) -> Loaded {
+    check::dry_run(config::parse(Source::new(name, text), &System)).0
 }
 
 fn errors(loaded: &Loaded) -> impl Iterator<Item = &Problem> {

@@ -2,7 +2,7 @@
 
 use super::grants::{Definitions, IdentityOptions, grants};
 use super::issuers::issuers;
-use super::policy_tests::trials;
+use super::policy_tests::policy_tests;
 use super::routes::{need, routes};
 use super::tokens::tokens;
 use super::values::{choice, cidrs, count, scopes};
@@ -103,7 +103,7 @@ pub(super) fn live(
         excess,
         headers,
         limits: super::principal_limits::limits(policy.limits.as_ref(), problems),
-        trials: trials(file, problems),
+        policy_tests: policy_tests(file, problems),
         certificates: Vec::new(),
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
         hosts,

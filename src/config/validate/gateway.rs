@@ -307,7 +307,7 @@ impl Reader<'_> {
         match self.around.secret_file(&path) {
             Ok(text) => fit(&text, span, problems),
             Err(fault) => {
-                problems.error("secret", span, format!("{} {fault}", path.display()), mend(&path));
+                problems.error("secret", span, format!("{} {fault}", path.display()), fix(&path));
                 None
             }
         }
@@ -315,7 +315,7 @@ impl Reader<'_> {
 }
 
 /// What to do about a secret's file that cannot be used.
-fn mend(path: &Path) -> String {
+fn fix(path: &Path) -> String {
     // Where the packages want it, read by the group they made.
     if path.starts_with("/etc/scopeshim") {
         let path = path.display();

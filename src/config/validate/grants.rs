@@ -1,6 +1,6 @@
 //! Grants: to whom, what, and when.
 
-use super::routes::judged;
+use super::routes::valid;
 use super::values::{choice, cidrs, moment, scopes};
 use super::{headers, tailscale};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
@@ -117,8 +117,8 @@ fn conditions(at: &At<file::Grant>, problems: &mut Problems) -> Conditions {
     }
     let mut routes = Vec::new();
     for route in table.routes.iter().flatten() {
-        if judged(route, problems)
-            && let Ok(path) = Path::judge(route.get().as_bytes())
+        if valid(route, problems)
+            && let Ok(path) = Path::validate(route.get().as_bytes())
         {
             routes.push(if route.get().ends_with('/') { PathRule::prefix(path) } else { PathRule::exact(path) });
         }

@@ -3,7 +3,7 @@
 use super::values::{count, duration, size};
 use crate::config::diagnostic::Problems;
 use crate::config::file::{At, File};
-use crate::config::{BodySizes, Limits, Pace, Unproven};
+use crate::config::{BodySizes, Limits, Pace, UnauthenticatedLimits};
 use std::time::Duration;
 
 /// Nobody needs more places than this.
@@ -29,7 +29,7 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
     };
     let head = size(table.max_head.as_ref(), default.head as u64, 1024, default.head as u64, problems);
     let pace = default.body_pace;
-    let unproven = default.unproven;
+    let unauthenticated = default.unauthenticated;
     Limits {
         connections: count(connections, default.connections, 1, MANY, problems),
         connections_per_address: bound(
@@ -55,10 +55,14 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
             rate: size(table.min_body_rate.as_ref(), pace.rate, 0, 1 << 30, problems),
         },
         write_timeout: duration(table.write_timeout.as_ref(), default.write_timeout, SECOND, problems),
-        unproven: Unproven {
-            sockets: count(table.max_unproven_websockets.as_ref(), unproven.sockets, 1, MANY, problems),
-            per_address: bound(table.max_unproven_websockets_per_address.as_ref(), unproven.per_address, problems),
-            timeout: duration(table.websocket_connect_timeout.as_ref(), unproven.timeout, SECOND, problems),
+        unauthenticated: UnauthenticatedLimits {
+            sockets: count(table.max_unproven_websockets.as_ref(), unauthenticated.sockets, 1, MANY, problems),
+            per_address: bound(
+                table.max_unproven_websockets_per_address.as_ref(),
+                unauthenticated.per_address,
+                problems,
+            ),
+            timeout: duration(table.websocket_connect_timeout.as_ref(), unauthenticated.timeout, SECOND, problems),
         },
     }
 }

@@ -1,6 +1,6 @@
 //! A policy's own tests.
 
-use super::routes::judged_path;
+use super::routes::valid_path;
 use super::tailscale;
 use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
@@ -13,7 +13,7 @@ use http::Method;
 use std::net::{IpAddr, Ipv4Addr};
 use strum::VariantArray as _;
 
-pub(super) fn trials(file: &File, problems: &mut Problems) -> Vec<PolicyTest> {
+pub(super) fn policy_tests(file: &File, problems: &mut Problems) -> Vec<PolicyTest> {
     file.test.iter().filter_map(|t| trial(t, problems)).collect()
 }
 
@@ -76,7 +76,7 @@ fn asks(at: &At<String>, problems: &mut Problems) -> Option<Asks> {
         return None;
     };
     let method = Method::from_bytes(method.as_bytes()).ok()?;
-    judged_path(path, at, problems).then(|| Asks::Request { method, path: path.to_owned() })
+    valid_path(path, at, problems).then(|| Asks::Request { method, path: path.to_owned() })
 }
 
 fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
@@ -89,7 +89,7 @@ fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
         issuer: i.get().clone(),
         claims: who.claims.clone().into_iter().collect(),
     }));
-    given.extend(tailscale::supposed(who).map(SimulatedCaller::Tailnet));
+    given.extend(tailscale::simulated(who).map(SimulatedCaller::Tailnet));
     let one = if given.len() == 1 { given.pop() } else { None };
     if one.is_none() {
         problems.error(

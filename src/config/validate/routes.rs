@@ -63,7 +63,7 @@ pub(super) fn need(value: &At<String>, public: &str, problems: &mut Problems) ->
 fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
     let table = at.get();
     let pattern = match (&table.path, &table.prefix) {
-        (Some(path), None) => judged(path, problems).then(|| Pattern::Exact(Arc::from(path.get().as_str()))),
+        (Some(path), None) => valid(path, problems).then(|| Pattern::Exact(Arc::from(path.get().as_str()))),
         (None, Some(prefix)) => {
             if !prefix.get().ends_with('/') {
                 problems.error(
@@ -73,7 +73,7 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
                     format!("write `prefix = \"{}/\"`, or use `path`", prefix.get()),
                 );
             }
-            let fit = judged(prefix, problems) && prefix.get().ends_with('/');
+            let fit = valid(prefix, problems) && prefix.get().ends_with('/');
             fit.then(|| Pattern::Prefix(Arc::from(prefix.get().as_str())))
         }
         _ => {
@@ -221,8 +221,8 @@ fn precedence(all: &[(&At<file::RouteTable>, Route)], source: &Source, problems:
 
 fn rule(pattern: &Pattern) -> Option<PathRule> {
     match pattern {
-        Pattern::Exact(path) => Path::judge(path.as_bytes()).ok().map(PathRule::exact),
-        Pattern::Prefix(path) => Path::judge(path.as_bytes()).ok().map(PathRule::prefix),
+        Pattern::Exact(path) => Path::validate(path.as_bytes()).ok().map(PathRule::exact),
+        Pattern::Prefix(path) => Path::validate(path.as_bytes()).ok().map(PathRule::prefix),
         Pattern::Segment { .. } | Pattern::Join => None,
     }
 }
@@ -236,14 +236,14 @@ fn ancestors(path: &str, is_prefix: bool) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a value is a path that a request could have.
-pub(super) fn judged(path: &At<String>, problems: &mut Problems) -> bool {
-    judged_path(path.get(), path, problems)
+pub(super) fn valid(path: &At<String>, problems: &mut Problems) -> bool {
+    valid_path(path.get(), path, problems)
 }
 
 /// The same of a path within a value.
-pub(super) fn judged_path(path: &str, at: &At<String>, problems: &mut Problems) -> bool {
-    match Path::judge(path.as_bytes()) {
-        Ok(judged) if judged.as_str() == path => true,
+pub(super) fn valid_path(path: &str, at: &At<String>, problems: &mut Problems) -> bool {
+    match Path::validate(path.as_bytes()) {
+        Ok(valid) if valid.as_str() == path => true,
         Ok(_) => {
             problems.error("route", at.span(), "a route has no query", "remove everything from `?` on");
             false

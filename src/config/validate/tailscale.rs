@@ -153,7 +153,7 @@ pub(super) fn subject(at: &At<file::To>, asked: bool, problems: &mut Problems) -
 }
 
 /// The peer that a test speaks of.
-pub(super) fn supposed(who: &file::As) -> Option<WhoisNode> {
+pub(super) fn simulated(who: &file::As) -> Option<WhoisNode> {
     let capabilities = who.tailnet_cap.clone().into_iter().collect();
     match (&who.tailnet_user, &who.tailnet_tag) {
         (Some(login), _) => Some(WhoisNode::of_user(login.get(), capabilities)),

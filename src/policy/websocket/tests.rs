@@ -26,11 +26,11 @@ fn moment(second: i64) -> Timestamp {
 }
 
 fn exact(path: &str) -> PathRule {
-    PathRule::exact(Path::judge(path.as_bytes()).unwrap())
+    PathRule::exact(Path::validate(path.as_bytes()).unwrap())
 }
 
 fn prefix(path: &str) -> PathRule {
-    PathRule::prefix(Path::judge(path.as_bytes()).unwrap())
+    PathRule::prefix(Path::validate(path.as_bytes()).unwrap())
 }
 
 fn route() -> impl Strategy<Value = PathRule> {
@@ -217,21 +217,21 @@ proptest! {
     fn a_socket_holds_what_is_held_on_every_route_and_escapes_no_rule(live in live(), peer in peer()) {
         let policy = Policy::compile(live.clone(), &[], 1);
         let proven = proven(&policy);
-        let socket = SocketRequest { requested: None, wished: None, session: None, peer, now: moment(NOW) };
+        let socket = SocketRequest { requested: None, requested_scopes: None, session: None, peer, now: moment(NOW) };
         let decided = policy.decide_socket(&proven, socket);
-        let terms = |method: &Method, path: &str| {
-            let reach = Reach::Request { method, path: Path::judge(path.as_bytes()).unwrap() };
+        let effective_rules = |method: &Method, path: &str| {
+            let reach = Reach::Request { method, path: Path::validate(path.as_bytes()).unwrap() };
             let at = RequestFacts { reach, peer, now: moment(NOW) };
-            proven.holding.terms(at, &live).into_owned()
+            proven.permissions.effective_rules(at, &live).into_owned()
         };
         match decided {
             Ok(grant) => {
                 prop_assert_eq!(grant.effective(), &held_everywhere(&live, peer).expanded());
                 for path in PATHS {
                     for method in [Method::GET, Method::POST, Method::DELETE, Method::PUT] {
-                        let terms = terms(&method, path);
-                        prop_assert!(grant.effective().excess_over(&terms.ceiling.scopes).is_empty(), "{method} {path}");
-                        prop_assert_eq!(terms.bound_header(), None, "{} {}", method, path);
+                        let effective_rules = effective_rules(&method, path);
+                        prop_assert!(grant.effective().excess_over(&effective_rules.scope_limit.scopes).is_empty(), "{method} {path}");
+                        prop_assert_eq!(effective_rules.bound_header(), None, "{} {}", method, path);
                     }
                 }
             }
@@ -261,18 +261,18 @@ proptest! {
         let proven = proven(&policy);
         let text = json!({ "type": "req", "id": "1", "method": "connect", "params": params }).to_string();
         let connect = Connect::parse(&text).unwrap();
-        let mut ceiling = held_everywhere(&live, peer);
+        let mut scope_limit = held_everywhere(&live, peer);
         if let Some(requested) = &requested {
-            ceiling = requested.meet(&ceiling);
+            scope_limit = requested.meet(&scope_limit);
         }
         let at = authorize::ConnectContext { requested: requested.as_ref(), peer, now: moment(NOW), challenged };
         if let Ok((grant, exact)) = authorize::decide(&policy, &proven, &connect, at) {
             let form = ClientIdentity::Backend;
             let frame = exact.map_or_else(|| leaving(&connect, &grant, policy.gateway_auth(), &form), |e| e.frame());
             prop_assert_eq!(&names(&frame), grant.effective());
-            prop_assert!(grant.effective().excess_over(&ceiling).is_empty(), "{frame}");
+            prop_assert!(grant.effective().excess_over(&scope_limit).is_empty(), "{frame}");
             let node = params["role"] == "node";
-            prop_assert!(!node || live.websocket.nodes.as_ref().is_some_and(|needed| ceiling.satisfies(needed)));
+            prop_assert!(!node || live.websocket.nodes.as_ref().is_some_and(|needed| scope_limit.satisfies(needed)));
             let session = connect.session();
             let incognito = session.is_some_and(session_key::is_incognito);
             prop_assert!(!incognito || names(&frame).satisfies(&Scope::known(ADMIN)));
@@ -300,7 +300,8 @@ fn an_earlier_rule_for_every_route_decides_before_one_for_some() {
         live.grants = grants;
         live.headers.session_key = Some(HeaderRule::Prefix);
         let policy = Policy::compile(live, &[], 1);
-        let socket = SocketRequest { requested: None, wished: None, session: None, peer: None, now: moment(NOW) };
+        let socket =
+            SocketRequest { requested: None, requested_scopes: None, session: None, peer: None, now: moment(NOW) };
         policy.decide_socket(&proven(&policy), socket).is_ok()
     };
     assert!(!decided(vec![]), "the default binds");

@@ -17,7 +17,7 @@ fn table(routes: &[(&str, Need)]) -> RouteTable {
 }
 
 fn need(table: &RouteTable, method: &Method, path: &str) -> Need {
-    table.find(method, Path::judge(path.as_bytes()).unwrap()).need.clone()
+    table.find(method, Path::validate(path.as_bytes()).unwrap()).need.clone()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_join_code_is_for_administrators_unless_a_route_names_it() {
     let open = table(&[("/", Need::Public), ("/v1/", Need::Public), ("/assets/", Need::Public)]);
     for path in joins {
         for table in [&open, &table(&[]).with_ui(Ui::Open)] {
-            let found = table.find(&Method::GET, Path::judge(path.as_bytes()).unwrap());
+            let found = table.find(&Method::GET, Path::validate(path.as_bytes()).unwrap());
             assert_eq!((found.label, &found.need), (RouteLabel::Join, &scope(ADMIN)), "{path}");
         }
     }
@@ -134,7 +134,7 @@ fn a_join_code_is_for_administrators_unless_a_route_names_it() {
         assert_eq!(need(&named, &Method::GET, path), scope(ADMIN), "{path}");
     }
     for path in ["/J/code", "/%6A/code", "/jobs"] {
-        assert_eq!(named.find(&Method::GET, Path::judge(path.as_bytes()).unwrap()).label, RouteLabel::Custom, "{path}");
+        assert_eq!(named.find(&Method::GET, Path::validate(path.as_bytes()).unwrap()).label, RouteLabel::Custom, "{path}");
     }
 }
 
@@ -189,7 +189,7 @@ proptest! {
         path in "/[abAB]/?[abA]?/?",
         turn in 0_usize..6,
     ) {
-        let Ok(path) = Path::judge(path.as_bytes()).map(Path::as_str) else { return Ok(()) };
+        let Ok(path) = Path::validate(path.as_bytes()).map(Path::as_str) else { return Ok(()) };
         let routes: Vec<Route> = routes.iter().map(|(path, need)| route(path, &[], need.clone())).collect();
         let mut turned = routes.clone();
         let turn = turn % turned.len();
@@ -215,10 +215,10 @@ proptest! {
             _ => c.to_string(),
         }).collect();
         // The gateway matches its own routes, and joins, with the path as it came.
-        if Path::judge(path.as_bytes()).unwrap().is_join() {
+        if Path::validate(path.as_bytes()).unwrap().is_join() {
             return Ok(());
         }
-        let Ok(judged) = Path::judge(spelled.as_bytes()) else { return Ok(()) };
+        let Ok(judged) = Path::validate(spelled.as_bytes()) else { return Ok(()) };
         let plain = if spelled.ends_with('/') { &*path } else { path.trim_end_matches('/') };
         let (is, least) = (table.find(&Method::GET, judged), need(&table, &Method::GET, plain));
         prop_assert!(is.need.is_at_least(&least), "{spelled}: {} < {least}", is.need);

@@ -38,10 +38,10 @@ fn policy(scopes: &str) -> Policy {
     Policy::compile(live(scopes), &[], 1)
 }
 
-fn grant(policy: &Policy, wished: Option<&ScopeSet>, requested: Option<&ScopeSet>) -> Grant {
+fn grant(policy: &Policy, requested_scopes: Option<&ScopeSet>, requested: Option<&ScopeSet>) -> Grant {
     let credential = policy.authenticator().bearer(TOKEN.as_bytes()).unwrap();
     let proven = policy.authenticate(credential, None, Timestamp::UNIX_EPOCH).unwrap();
-    let request = SocketRequest { requested, wished, session: None, peer: None, now: Timestamp::UNIX_EPOCH };
+    let request = SocketRequest { requested, requested_scopes, session: None, peer: None, now: Timestamp::UNIX_EPOCH };
     policy.decide_socket(&proven, request).unwrap()
 }
 
@@ -54,14 +54,14 @@ fn frame(params: &Value) -> String {
 }
 
 fn scopes_in(frame: &Value) -> ScopeSet {
-    wish_list(&frame["params"]["scopes"]).unwrap()
+    scope_list(&frame["params"]["scopes"]).unwrap()
 }
 
 /// The frame that leaves for a client's text under these scopes.
 fn left(text: &str, scopes: &str) -> Option<Value> {
     let policy = policy(scopes);
     let connect = Connect::parse(text).ok()?;
-    let grant = grant(&policy, connect.wished(), None);
+    let grant = grant(&policy, connect.requested_scopes(), None);
     let text = leaving(&connect, &grant, policy.gateway_auth(), &ClientIdentity::Backend);
     Some(serde_json::from_str(&text).unwrap())
 }
@@ -87,8 +87,9 @@ fn what_is_asked_is_cut_to_what_is_granted_and_spelled_out() {
 #[test]
 fn the_header_of_the_upgrade_caps_the_frame() {
     let policy = policy("\"operator.admin\"");
-    let of =
-        |wished: &str, header: &str| grant(&policy, Some(&set(wished)), Some(&set(header))).effective().to_string();
+    let of = |requested_scopes: &str, header: &str| {
+        grant(&policy, Some(&set(requested_scopes)), Some(&set(header))).effective().to_string()
+    };
     assert_eq!(of("operator.admin", "operator.read"), "operator.read,operator.sessions.read");
     assert_eq!(of("operator.admin", ""), "");
     assert_eq!(of("operator.pairing", "operator.read"), "");
