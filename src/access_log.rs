@@ -13,7 +13,6 @@ use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::telemetry::{LogBucket, RecentRefusal, Telemetry};
 use crate::trace_context::TraceParent;
-use crate::websocket::tunnel::Passed;
 use format::Line;
 use http::Method;
 use jiff::Timestamp;
@@ -76,11 +75,22 @@ pub struct WebSocketRecord {
     /// The scopes its `connect` asked for.
     pub asked: Option<String>,
     /// What went to the gateway and to the client, once it is known.
-    pub passed: Option<(Passed, Passed)>,
+    pub passed: Option<(Direction, Direction)>,
     /// The code it was closed with.
     pub close: Option<u16>,
     /// By whom.
     pub closed_by: Option<&'static str>,
+}
+
+/// What went through one direction of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Direction {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// The code of the close frame, if one passed.
+    pub close: Option<u16>,
 }
 
 impl AccessRecord {

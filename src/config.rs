@@ -12,10 +12,10 @@ mod grant;
 mod issuer;
 mod limits;
 mod parse;
-mod principal_limits;
 mod token_list;
 mod validate;
 
+pub use crate::principal_limits::{PrincipalLimits, Rate};
 pub use bootstrap::{Admin, BootstrapConfig, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
 pub use dynamic::{
     Anonymous, DynamicConfig, Excess, GatewayAuth, HeaderRule, HeaderRules, OwnDevice, Token, TrustedProxy,
@@ -24,7 +24,6 @@ pub use dynamic::{
 pub use grant::{Asks, Conditions, GrantRule, PolicyTest, SimulatedCaller, Subject, TailnetCapability, TailnetSubject};
 pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
 pub use limits::{BodySizes, Limits, Pace, UnauthenticatedLimits};
-pub use principal_limits::{PrincipalLimits, Rate};
 pub use token_list::{TokenList, listed};
 
 use crate::files::FileFingerprint;

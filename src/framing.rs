@@ -1,9 +1,9 @@
 //! Where a request ends, and whom it is for: judged on its head, before anything else is looked up
 //! (law 8; RFC 9112 §3.2, §6.3). Ambiguity is refused, not resolved.
 
+use crate::headers::contains_token;
 use crate::host::Host;
 use crate::refusal::Refusal;
-use crate::request_checks::contains_token;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 

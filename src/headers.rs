@@ -191,6 +191,12 @@ fn is_owned(name: &str) -> bool {
 }
 
 /// These lines as a map, for tests.
+/// Whether a comma list holds a token, letters compared without case.
+#[must_use]
+pub fn contains_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
 #[cfg(test)]
 pub(crate) fn map(lines: &[(&'static str, &str)]) -> http::HeaderMap {
     lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).fold(

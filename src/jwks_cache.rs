@@ -67,14 +67,6 @@ impl Prepared {
     }
 }
 
-/// What makes it impossible to fetch keys from this source, whatever the issuer answers.
-///
-/// # Errors
-/// For a person.
-pub fn fetchable(keys: &KeySource) -> Result<(), String> {
-    Fetcher::new(keys, "").map(drop).map_err(|e| e.to_string())
-}
-
 /// When keys were last fetched.
 #[derive(Debug, Default)]
 struct Last {

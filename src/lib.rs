@@ -49,6 +49,7 @@ pub mod metrics;
 pub mod openclaw_config;
 pub mod peer_group;
 pub mod policy;
+pub mod principal_limits;
 pub mod proxy;
 pub mod quota;
 pub mod refusal;

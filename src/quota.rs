@@ -10,8 +10,8 @@ mod usage;
 pub use usage::{Series, Usage};
 
 use crate::authn::{Identity, Principal};
-use crate::config::{PrincipalLimits, Rate};
 use crate::label::SourceLabel;
+use crate::principal_limits::{Limit, LimitReached, PrincipalLimits, Rate};
 use meter::{Meter, RemainingRate};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,70 +20,6 @@ use std::time::Instant;
 /// Principals that are remembered while they have nothing open. Of more, those go that have used the
 /// least, and begin anew.
 const REMEMBERED: usize = 16_384;
-
-/// Which limit of a principal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Limit {
-    /// `requests_per_minute`.
-    Rate,
-    /// `concurrent_requests`.
-    Requests,
-    /// `concurrent_streams`.
-    Streams,
-    /// `concurrent_sockets`.
-    Sockets,
-}
-
-impl Limit {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rate, Self::Requests, Self::Streams, Self::Sockets];
-
-    /// The key that sets it.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Rate => "requests_per_minute",
-            Self::Requests => "concurrent_requests",
-            Self::Streams => "concurrent_streams",
-            Self::Sockets => "concurrent_sockets",
-        }
-    }
-}
-
-/// A limit was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitReached {
-    /// Which.
-    pub limit: Limit,
-    /// How much it allows.
-    pub allowed: u32,
-    /// The rate, where that is the limit.
-    pub rate: Option<Rate>,
-    /// Seconds after which trying again makes sense.
-    pub retry_after: u32,
-}
-
-impl LimitReached {
-    fn count(limit: Limit, allowed: u32) -> Self {
-        Self { limit, allowed, rate: None, retry_after: 1 }
-    }
-
-    /// `RateLimit-Policy` and `RateLimit`.
-    #[must_use]
-    pub fn headers(&self) -> (String, String) {
-        match self.rate {
-            Some(rate) => (policy(rate), format!("\"requests\";r=0;t={}", self.retry_after)),
-            None => (
-                format!("\"{}\";q={};qu=\"concurrent-requests\"", self.limit.key(), self.allowed),
-                format!("\"{}\";r=0", self.limit.key()),
-            ),
-        }
-    }
-}
-
-fn policy(rate: Rate) -> String {
-    format!("\"requests\";q={};w={}", rate.burst, rate.window())
-}
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +110,7 @@ impl Permit {
     #[must_use]
     pub fn headers(&self) -> Option<(String, String)> {
         let (rate, left) = self.left?;
-        Some((policy(rate), format!("\"requests\";r={};t={}", left.requests, seconds(left.full_in))))
+        Some((rate.policy_field(), format!("\"requests\";r={};t={}", left.requests, seconds(left.full_in))))
     }
 }
 

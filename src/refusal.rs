@@ -13,7 +13,7 @@ pub use socket::SocketFault;
 pub use tailscale::TailnetFault;
 
 use crate::label::Label as _;
-use crate::quota::{Limit, LimitReached};
+use crate::principal_limits::{Limit, LimitReached};
 use crate::request_path::PathFault;
 use crate::scope::{Scope, ScopeSet, ScopeSyntax};
 use serde_json::{Map, Value, json};

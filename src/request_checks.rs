@@ -128,12 +128,6 @@ fn is_cross_origin(headers: &HeaderMap) -> bool {
     host.is_empty() || !(own(b"http://") || own(b"https://"))
 }
 
-/// Whether a comma list holds a token, letters compared without case.
-#[must_use]
-pub fn contains_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

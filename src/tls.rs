@@ -1,7 +1,8 @@
-//! TLS on a listener: a certificate that can be replaced while connections go on.
+//! TLS on a listener, with a certificate that can be replaced while connections go on, and towards issuers.
 
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -73,6 +74,39 @@ impl CertificateResolver {
     pub fn replace(&self, certificate: Certificate) {
         self.0.store(certificate.0);
     }
+}
+
+/// Why no client for an issuer can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientFault {
+    /// `ca_file` holds no certificate that can be used.
+    #[error("the certificate in `ca_file` cannot be used: {0}")]
+    Certificate(reqwest::Error),
+    /// The proxy's address or the client as a whole.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(reqwest::Error),
+}
+
+/// A client for an issuer's keys: its own authority beside the system's, no redirects, since the
+/// address is part of the configuration, and no connection kept, since keys are fetched once an hour.
+///
+/// # Errors
+/// [`ClientFault`].
+pub fn issuer_client(ca: Option<&str>, proxy: Option<&str>, timeout: Duration) -> Result<reqwest::Client, ClientFault> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("scopeshim/", env!("CARGO_PKG_VERSION")));
+    if let Some(pem) = ca {
+        let authority = reqwest::Certificate::from_pem(pem.as_bytes()).map_err(ClientFault::Certificate)?;
+        builder = builder.tls_certs_merge([authority]);
+    }
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientFault::Client)?);
+    }
+    // A certificate that is no certificate shows only here.
+    builder.build().map_err(if ca.is_some() { ClientFault::Certificate } else { ClientFault::Client })
 }
 
 #[cfg(test)]

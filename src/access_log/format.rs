@@ -1,10 +1,9 @@
 //! The access line: every field of it, once, for machines and for people.
 
-use super::AccessRecord;
+use super::{AccessRecord, Direction};
 use crate::label::{Decision, RouteLabel, SourceLabel};
 use crate::refusal::{Code, Refusal};
 use crate::trace_context::TraceParent;
-use crate::websocket::tunnel::Passed;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
@@ -113,7 +112,7 @@ impl Display for SpanId {
 impl<'a> Line<'a> {
     pub(super) fn of(record: &'a AccessRecord, event: &'static str) -> Self {
         let socket = record.socket.as_deref().map(|socket| {
-            let (up, down): (Option<Passed>, Option<Passed>) = socket.passed.unzip();
+            let (up, down): (Option<Direction>, Option<Direction>) = socket.passed.unzip();
             Socket {
                 asked: socket.asked.as_deref(),
                 frames_up: up.map(|p| p.frames),

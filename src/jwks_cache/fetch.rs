@@ -2,13 +2,14 @@
 
 use crate::config::KeySource;
 use crate::jwks::{KeyFault, KeySet, MAX_JWKS};
+use crate::tls::{ClientFault, issuer_client};
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use serde::Deserialize;
 use std::time::Duration;
 
 /// For a whole answer; issuers answer in a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fetches one issuer's keys.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub(super) enum FetchError {
     Keys { url: String, fault: KeyFault },
     #[error("{url}: {cause}")]
     Discovery { url: String, cause: String },
-    #[error("the certificate in `ca_file` cannot be used: {0}")]
-    Certificate(String),
+    #[error("{0}")]
+    Client(ClientFault),
 }
 
 #[derive(Deserialize)]
@@ -54,20 +55,7 @@ impl Fetcher {
     /// A fetcher for keys that come over the network; `None` for others.
     pub(super) fn new(source: &KeySource, iss: &str) -> Result<Option<Self>, FetchError> {
         let KeySource::Remote { url, discovery, ca, proxy } = source else { return Ok(None) };
-        let certificate = |e: reqwest::Error| FetchError::Certificate(e.to_string());
-        let mut builder = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("scopeshim/", env!("CARGO_PKG_VERSION")));
-        if let Some(pem) = ca {
-            let authority = reqwest::Certificate::from_pem(pem.as_bytes()).map_err(certificate)?;
-            builder = builder.tls_certs_merge([authority]);
-        }
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(certificate)?);
-        }
-        let client = builder.build().map_err(certificate)?;
+        let client = issuer_client(ca.as_deref(), proxy.as_deref(), TIMEOUT).map_err(FetchError::Client)?;
         Ok(Some(Self { client, url: url.clone(), discovery: discovery.then(|| iss.to_owned()) }))
     }
 

@@ -1,8 +1,8 @@
 //! What of the gateway's answer a client is given: nothing that was meant for the connection between
 //! the gateway and this proxy (RFC 9110 §7.6.1), and nothing that is authority at the gateway.
 
+use crate::headers::contains_token;
 use crate::headers::{GatewayHeader, fold};
-use crate::request_checks::contains_token;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
 use pingora::http::ResponseHeader;

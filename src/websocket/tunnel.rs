@@ -6,6 +6,7 @@
 
 use super::frame_codec::{Frame, GOING_AWAY, Tracker};
 use super::message_stream::linger;
+use crate::access_log::Direction;
 use bytes::{Buf as _, BytesMut};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -111,17 +112,6 @@ impl Pipe {
     }
 }
 
-/// What went through one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Passed {
-    /// Frames.
-    pub frames: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// The code of the close frame, if one passed.
-    pub close: Option<u16>,
-}
-
 /// How a tunnel ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -153,8 +143,9 @@ where
     }
 
     /// What went to the gateway, and what to the client.
-    pub fn passed(&self) -> (Passed, Passed) {
-        let of = |pipe: &Pipe| Passed { frames: pipe.tracker.frames(), bytes: pipe.bytes, close: pipe.tracker.close() };
+    pub fn passed(&self) -> (Direction, Direction) {
+        let of =
+            |pipe: &Pipe| Direction { frames: pipe.tracker.frames(), bytes: pipe.bytes, close: pipe.tracker.close() };
         (of(&self.up), of(&self.down))
     }
 

@@ -3,7 +3,7 @@
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
 use scopeshim::label::Label as _;
-use scopeshim::quota::{Limit, LimitReached};
+use scopeshim::principal_limits::{Limit, LimitReached};
 use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
 use scopeshim::request_path::PathFault;
 use scopeshim::scope::{Scope, ScopeSet};

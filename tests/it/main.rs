@@ -25,6 +25,7 @@ mod hostile;
 mod init;
 mod jwt;
 mod known;
+mod layers;
 mod life;
 mod limits;
 mod limits_documented;

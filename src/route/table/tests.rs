@@ -134,7 +134,11 @@ fn a_join_code_is_for_administrators_unless_a_route_names_it() {
         assert_eq!(need(&named, &Method::GET, path), scope(ADMIN), "{path}");
     }
     for path in ["/J/code", "/%6A/code", "/jobs"] {
-        assert_eq!(named.find(&Method::GET, Path::validate(path.as_bytes()).unwrap()).label, RouteLabel::Custom, "{path}");
+        assert_eq!(
+            named.find(&Method::GET, Path::validate(path.as_bytes()).unwrap()).label,
+            RouteLabel::Custom,
+            "{path}"
+        );
     }
 }
 

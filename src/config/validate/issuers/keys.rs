@@ -7,9 +7,11 @@ use crate::config::environment::{Environment, credential};
 use crate::config::file::{self, At};
 use crate::jwks::KeySet;
 use crate::secret::Secret;
+use crate::tls::issuer_client;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The shortest HMAC secret, in bytes: as long as the shortest hash (RFC 7518 §3.2).
 const MIN_SECRET: usize = 32;
@@ -141,15 +143,14 @@ fn remote(
             "for example `http://proxy.example.org:3128`",
         );
     }
-    let keys = KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) };
     // Nothing else can go wrong before the issuer is asked.
     if let Some(file) = table.and_then(|t| t.ca_file.as_ref())
-        && let Err(fault) = crate::jwks_cache::fetchable(&keys)
+        && let Err(fault) = issuer_client(ca.as_deref(), None, Duration::ZERO)
     {
-        problems.error("keys", file.span(), fault, "the certificate of the authority, in PEM");
+        problems.error("keys", file.span(), fault.to_string(), "the certificate of the authority, in PEM");
         return None;
     }
-    Some(keys)
+    Some(KeySource::Remote { url, discovery, ca, proxy: proxy.map(|p| p.get().clone()) })
 }
 
 fn secret(path: &Path, at: &At<String>, around: &dyn Environment, problems: &mut Problems) -> Option<KeySource> {

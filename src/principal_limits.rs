@@ -1,4 +1,4 @@
-//! How much one principal may ask for.
+//! How much one principal may ask for, and what is said when that is reached.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -73,6 +73,14 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// As `RateLimit-Policy` has it (draft-ietf-httpapi-ratelimit-headers): a burst within its window, in seconds.
+    #[must_use]
+    pub fn policy_field(self) -> String {
+        format!("\"requests\";q={};w={}", self.burst, self.window())
+    }
+}
+
 impl fmt::Display for PrincipalLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = false;
@@ -90,6 +98,68 @@ impl fmt::Display for PrincipalLimits {
             }
         }
         if said { Ok(()) } else { f.write_str("none") }
+    }
+}
+
+/// Which limit of a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Limit {
+    /// `requests_per_minute`.
+    Rate,
+    /// `concurrent_requests`.
+    Requests,
+    /// `concurrent_streams`.
+    Streams,
+    /// `concurrent_sockets`.
+    Sockets,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rate, Self::Requests, Self::Streams, Self::Sockets];
+
+    /// The key that sets it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Rate => "requests_per_minute",
+            Self::Requests => "concurrent_requests",
+            Self::Streams => "concurrent_streams",
+            Self::Sockets => "concurrent_sockets",
+        }
+    }
+}
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached {
+    /// Which.
+    pub limit: Limit,
+    /// How much it allows.
+    pub allowed: u32,
+    /// The rate, where that is the limit.
+    pub rate: Option<Rate>,
+    /// Seconds after which trying again makes sense.
+    pub retry_after: u32,
+}
+
+impl LimitReached {
+    /// Too many at a time.
+    #[must_use]
+    pub fn count(limit: Limit, allowed: u32) -> Self {
+        Self { limit, allowed, rate: None, retry_after: 1 }
+    }
+
+    /// `RateLimit-Policy` and `RateLimit`.
+    #[must_use]
+    pub fn headers(&self) -> (String, String) {
+        match self.rate {
+            Some(rate) => (rate.policy_field(), format!("\"requests\";r=0;t={}", self.retry_after)),
+            None => (
+                format!("\"{}\";q={};qu=\"concurrent-requests\"", self.limit.key(), self.allowed),
+                format!("\"{}\";r=0", self.limit.key()),
+            ),
+        }
     }
 }
 
