@@ -12,10 +12,11 @@
 //! Pingora at its upgrade: [`websocket`] proves its caller, connects for it, and moves its bytes.
 //!
 //! # The layers
-//! Words (`scope`, `secret`, `target`, `route`, `refusal`) know nothing of each other's uses.
-//! `config` turns a file into values that cannot be wrong. `authn`, `policy` and `headers` decide:
-//! values in, values out. `gateway` finds out what stands behind. Pingora appears in `proxy` and `listener` alone, processes and signals in
-//! `app`, the command line in `cli`.
+//! docs/architecture.md lists every module by its layer; imports go downward only. Vocabulary
+//! ([`scope`], [`secret`], [`request_path`], [`route`], [`refusal`]) is values and their parsers.
+//! [`config`] turns a file into values that cannot be wrong. [`authn`] and [`policy`] decide: values in,
+//! values out. [`gateway_probe`] asks the gateway what it enforces. Pingora's types appear in
+//! [`listener`], [`proxy`] and [`app`] only; [`app`] runs the process, [`cli`] is the command line.
 
 pub mod access_log;
 pub mod admin;

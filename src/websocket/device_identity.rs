@@ -126,11 +126,7 @@ impl Device {
 
     fn new(key: Ed25519KeyPair) -> Self {
         let public = key.public_key().as_ref();
-        let id = digest(&SHA256, public).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let id = hex::encode(digest(&SHA256, public));
         let public = URL_SAFE_NO_PAD.encode(public);
         Self { key, id, public }
     }

@@ -73,7 +73,7 @@ fn only_what_was_in_flight_is_lost() {
     let at = gateway.address.to_string();
     let shim = Shim::start(gateway.address, &people());
     let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let failed: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
+    let failed: Arc<Mutex<Vec<(Instant, Instant, String)>>> = Arc::default();
     let proxy = shim.address();
     let clients: Vec<_> = (0..12)
         .map(|n| {
@@ -93,7 +93,7 @@ fn only_what_was_in_flight_is_lost() {
                     };
                     done.fetch_add(1, Ordering::SeqCst);
                     if answer.status != 200 {
-                        failed.lock().unwrap().push((begun, format!("{answer:?}")));
+                        failed.lock().unwrap().push((begun, Instant::now(), format!("{answer:?}")));
                         client = Client::connect(proxy);
                     }
                 }
@@ -117,13 +117,13 @@ fn only_what_was_in_flight_is_lost() {
     }
 
     let failed = failed.lock().unwrap();
-    for (begun, answer) in failed.iter() {
-        let in_flight = deaths.iter().any(|(_, dead)| begun < dead && *begun + Duration::from_millis(500) > *dead);
+    for (begun, ended, answer) in failed.iter() {
+        let in_flight = deaths.iter().any(|(killed, dead)| begun <= dead && ended >= killed);
         assert!(in_flight, "it was not in flight when the gateway died: {answer}");
         assert!(answer.contains("gateway_broken"), "{answer}");
     }
     assert!(failed.len() <= 24, "at most one of each client's, each time: {}", failed.len());
-    assert!(done.load(Ordering::SeqCst) > 300, "{done:?} requests are no load");
+    assert!(done.load(Ordering::SeqCst) > failed.len() + 24, "{done:?} requests are no load");
     // Law 8: nothing arrived twice.
     let posts: Vec<String> = seen.lock().unwrap().iter().filter(|id| is_post(id)).cloned().collect();
     let different: HashSet<&String> = posts.iter().collect();
