@@ -8,7 +8,7 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, one of summer, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 
-.PHONY: paths life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: cache paths life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -37,6 +37,9 @@ check: setup-build ## what must pass before a commit
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked
 	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+
+cache: setup-test ## only fetch what `make test` needs from package registries: gateways, node, clients
+	python3 tests/e2e/install.py $(TEST_GATEWAYS)
 
 paths: setup-test ## how paths are read here, against the code of real gateway releases: GATEWAYS="2026.3.28 2026.9.6"
 	python3 tests/paths/run.py --gateways "$(GATEWAYS)" $(PATHS)

@@ -1,6 +1,7 @@
 """What a case is given: the running pieces of one release and mode, and a row to fill."""
 
 import contextlib
+import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +65,13 @@ class Side:
 
 
 class Row:
-    def __init__(self, name, status="ok", why=""):
+    def __init__(self, name, status="ok", why="", bare=None, through=None, seconds=0):
         self.name = name
         self.status = status
-        self.bare = None
-        self.through = None
+        self.bare = bare
+        self.through = through
         self.why = why
-        self.seconds = 0
+        self.seconds = seconds
 
     def both(self, ctx, act, show=clients.Answer.brief):
         """Does the same on the bare gateway and through scopeshim; gives both results."""
@@ -104,6 +105,7 @@ class Context:
         self.mode = modes.make(mode_name, release)
         self.binary = binary
         self.memory = {}
+        self._numbers = itertools.count(1)
         self._folder = tempfile.TemporaryDirectory(prefix="scopeshim-e2e-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self._stack = contextlib.ExitStack()
@@ -154,7 +156,7 @@ class Context:
     @contextlib.contextmanager
     def other_shim(self, extra):
         """A second scopeshim before the same gateway, with more in its configuration."""
-        started = self._start_shim(f"shim-{len(list(self.folder.iterdir()))}", self.gateway.url, extra)
+        started = self._start_shim(f"shim-{next(self._numbers)}", self.gateway.url, extra)
         try:
             yield self._side(started.url)
         finally:
@@ -178,6 +180,12 @@ class Context:
             token = dict(side.owner).get("authorization", "Bearer no-secret-needed").removeprefix("Bearer ")
             self.memory[key] = clients.sdk(language, side.url, token, self.gateway.node)
         return self.memory[key]
+
+    def once(self, name, make):
+        """What `make` gives for this column, made once."""
+        if name not in self.memory:
+            self.memory[name] = make(self)
+        return self.memory[name]
 
     def at_end(self, stop):
         """Called when the column is over."""

@@ -242,4 +242,4 @@ if __name__ == "__main__":
     for wanted in sys.argv[1:]:
         where = gateway(wanted)
         print(wanted, where, node_for(where))
-    print(openai_js(), openai_python(), pyjwt(), jose())
+    print(openai_js(), openai_python(), pyjwt(), jose(), playwright())

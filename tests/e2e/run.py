@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -24,6 +25,8 @@ def arguments():
     parser.add_argument("--gateways", default="2026.3.28 2026.6.11 2026.9.6", help="releases, separated by blanks")
     parser.add_argument("--modes", default=" ".join(modes.KNOWN), help="of: " + " ".join(modes.KNOWN))
     parser.add_argument("--only", action="append", default=[], metavar="CASE-PREFIX", help="may be given again")
+    parser.add_argument("--jobs", type=int, default=3, metavar="N",
+                        help="columns at a time; most of a column's time is waiting (%(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was seen")
     parser.add_argument("--list", action="store_true", help="print the cases and end")
     return parser.parse_args()
@@ -74,6 +77,45 @@ def run_column(release, mode, names, binary):
     finally:
         ctx.close()
     return rows
+
+
+class Column(procs.Child):
+    """A process that runs one column; when it is told to end, it ends all it started first."""
+
+    def __init__(self, release, mode, options, folder):
+        self.at = (release, mode)
+        self.results = folder / f"{release}-{mode}.json"
+        command = [sys.executable, __file__, "--binary", options.binary, "--gateways", release, "--modes", mode,
+                   "--jobs", "1", "--json", self.results, *(f"--only={prefix}" for prefix in options.only)]
+        super().__init__(command, folder / f"{release}-{mode}.log", {**os.environ, "PYTHONUNBUFFERED": "1"})
+
+    def kill(self, grace=60.0):
+        super().kill(grace)
+
+    def rows(self):
+        entries = json.loads(self.results.read_text()) if self.results.exists() else []
+        if not entries:
+            raise RuntimeError(f"the column {' '.join(self.at)} ended with {self.process.returncode}:\n{self.tail()}")
+        return [Row(entry["case"], entry["status"], entry["why"], entry["bare"], entry["through"], entry["seconds"])
+                for entry in entries]
+
+
+def run_columns(wanted, options, done):
+    """Several columns at a time, each in a process of its own; what each says is printed in one piece."""
+    with tempfile.TemporaryDirectory(prefix="scopeshim-e2e-columns-") as folder:
+        waiting, running, columns = list(wanted), [], {}
+        while waiting or running:
+            while waiting and len(running) < options.jobs:
+                running.append(Column(*waiting.pop(0), options, Path(folder)))
+            ended = procs.until(lambda: [column for column in running if not column.alive()], 3600, "a column", every=0.2)
+            for column in ended:
+                running.remove(column)
+                # Its own table and tally say nothing that the whole's do not.
+                print(column.log.read_text("utf-8", "replace").partition("\n\n ")[0].rstrip("\n"), flush=True)
+                columns[column.at] = column.rows()
+                column.kill()
+                done([(*at, columns[at]) for at in wanted if at in columns])
+    return [(*at, columns[at]) for at in wanted]
 
 
 def table(columns, names):
@@ -131,12 +173,19 @@ def main():
     except install.InstallError as err:
         sys.exit(str(err))
 
-    columns = []
-    for release in releases:
-        for mode in mode_names:
+    def done(columns):
+        if options.json:
+            write_json(options.json, columns)
+
+    options.binary = binary
+    wanted = [(release, mode) for release in releases for mode in mode_names]
+    if options.jobs > 1 and len(wanted) > 1:
+        columns = run_columns(wanted, options, done)
+    else:
+        columns = []
+        for release, mode in wanted:
             columns.append((release, mode, run_column(release, mode, names, binary)))
-            if options.json:
-                write_json(options.json, columns)
+            done(columns)
     print()
     table(columns, names)
     reasons(columns)
