@@ -36,21 +36,21 @@ check: setup-build ## what must pass before a commit
 
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked
-	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+	python3 -m tests.e2e.run --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
 
 cache: setup-test ## only fetch what `make test` needs from package registries: gateways, node, clients
-	python3 tests/e2e/install.py $(TEST_GATEWAYS)
+	python3 -m tests.support.install $(TEST_GATEWAYS)
 
 paths: setup-test ## how paths are read here, against the code of real gateway releases: GATEWAYS="2026.3.28 2026.9.6"
-	python3 tests/paths/run.py --gateways "$(GATEWAYS)" $(PATHS)
+	python3 -m tests.paths.run --gateways "$(GATEWAYS)" $(PATHS)
 
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked
-	python3 tests/observe/run.py --binary target/debug/scopeshim $(OBSERVE)
+	python3 -m tests.observe.run --binary target/debug/scopeshim $(OBSERVE)
 
 life: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
 	cargo build --locked
-	python3 tests/life/run.py --binary target/debug/scopeshim --seconds $(or $(SECONDS),120) $(LIFE)
+	python3 -m tests.life.run --binary target/debug/scopeshim --seconds $(or $(SECONDS),120) $(LIFE)
 
 kubernetes: setup-build ## the manifests in packaging/kubernetes against the APIs' own types
 	cargo build --locked
@@ -64,12 +64,12 @@ generate: setup-build ## what is made from the code: schema
 
 matrix: setup-test ## every release in every mode, and docs/compatibility.md from what was seen (an hour)
 	cargo build --locked
-	python3 tests/e2e/run.py --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
-	status=$$?; mkdir -p docs; python3 tests/e2e/matrix.py target/matrix.json > docs/compatibility.md; exit $$status
+	python3 -m tests.e2e.run --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
+	status=$$?; mkdir -p docs; python3 -m tests.e2e.matrix target/matrix.json > docs/compatibility.md; exit $$status
 
 e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real gateway
 	cargo build --locked
-	python3 tests/e2e/tailnet/run.py --binary target/debug/scopeshim $(TAILNET)
+	python3 -m tests.tailnet.run --binary target/debug/scopeshim $(TAILNET)
 
 packages: setup-build ## deb and rpm into dist/, with their bill of materials and checksums
 	@tests/setup.sh packages
@@ -77,13 +77,13 @@ packages: setup-build ## deb and rpm into dist/, with their bill of materials an
 
 packages-test: ## install what is in dist/ into small systems with systemd; use, upgrade and remove it there (root)
 	@tests/setup.sh packages-test
-	python3 tests/packages/run.py $(PACKAGES)
+	python3 -m tests.packages.run $(PACKAGES)
 
 reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
 	packaging/reproduce.sh
 
 bench: build ## the figures, side by side with nginx and HAProxy, into target/bench.md
-	python3 tests/bench/run.py --binary target/release/scopeshim
+	python3 -m tests.bench.run --binary target/release/scopeshim
 
 clean: ## everything that was built
 	cargo clean

@@ -8,9 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import machine
-import policies
-import procs
+from tests.bench import machine
+from tests.bench import policies
+from tests.support import procs
 
 START_SECONDS = 60
 HERE = Path(__file__).resolve().parent

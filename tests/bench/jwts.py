@@ -4,9 +4,9 @@ import json
 import os
 from pathlib import Path
 
-import install
-import policies
-import procs
+from tests.support import install
+from tests.bench import policies
+from tests.support import procs
 
 HERE = Path(__file__).resolve().parent
 ALGORITHMS = ["RS256", "ES256", "HS256", "EdDSA"]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import candidates
+from tests.bench import candidates
 
 CONNECTIONS = 64
 HERE = Path(__file__).resolve().parent

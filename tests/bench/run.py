@@ -1,6 +1,6 @@
 """Measures scopeshim beside nginx and HAProxy, and prints one table. It judges nothing: see README.md.
 
-usage: run.py --binary target/release/scopeshim [--quick] [--only cpu,jwt,…] [--repeats N] [--out FILE]
+usage: python3 -m tests.bench.run --binary target/release/scopeshim [--quick] [--only cpu,jwt,…] [--repeats N] [--out FILE]
 """
 
 import argparse
@@ -13,13 +13,11 @@ import time
 import traceback
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "e2e"))
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 
-import machine  # noqa: E402
-import procs  # noqa: E402
-import report  # noqa: E402
+from tests.bench import machine
+from tests.support import procs
+from tests.bench import report
 
 MEASURES = ["start", "cpu", "jwt", "latency", "sse", "websocket", "reload", "bodies"]
 FULL = {"repeats": 3, "seconds": 5, "streams": 1000, "idle_streams": 5000, "jwts": 20_000, "starts": 10, "bodies": 20}
@@ -76,7 +74,7 @@ def main():
         for name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
             try:
-                for row in importlib.import_module(f"measures.{name}").rows(options):
+                for row in importlib.import_module(f"tests.bench.measures.{name}").rows(options):
                     table.append(row)
             except Exception as error:
                 traceback.print_exc()

@@ -2,7 +2,7 @@
 
 import sys
 
-import load
+from tests.bench import load
 
 
 def in_turn(todo, repeats, what):

@@ -6,13 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import capture
-import clients
-import gateways
-import install
-import model
-import modes
-import shim
+from tests.support import capture
+from tests.support import clients
+from tests.support import gateways
+from tests.support import install
+from tests.support import fake_model as model
+from tests.support import modes
+from tests.support import shim
 
 CASES = {}
 

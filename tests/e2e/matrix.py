@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-import install
+from tests.support import install
 
 MODES = ("token", "password", "none", "trusted-proxy")
 # Column, the cases behind it.

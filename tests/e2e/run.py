@@ -10,11 +10,11 @@ import time
 import traceback
 from pathlib import Path
 
-import install
-import modes
-import procs
-from base import CASES, Context, Miss, NotAvailable, Row, Skip
-import cases  # noqa: F401  registers itself
+from tests.support import install
+from tests.support import modes
+from tests.support import procs
+from tests.e2e.base import CASES, Context, Miss, NotAvailable, Row, Skip
+import tests.e2e.cases  # noqa: F401  registers itself
 
 MARKS = {"ok": "ok", "fail": "FAIL", "n/a": "n/a", "skip": "skip"}
 
@@ -85,7 +85,7 @@ class Column(procs.Child):
     def __init__(self, release, mode, options, folder):
         self.at = (release, mode)
         self.results = folder / f"{release}-{mode}.json"
-        command = [sys.executable, __file__, "--binary", options.binary, "--gateways", release, "--modes", mode,
+        command = [sys.executable, "-m", "tests.e2e.run", "--binary", options.binary, "--gateways", release, "--modes", mode,
                    "--jobs", "1", "--json", self.results, *(f"--only={prefix}" for prefix in options.only)]
         super().__init__(command, folder / f"{release}-{mode}.log", {**os.environ, "PYTHONUNBUFFERED": "1"})
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import house
+from tests.life import house
 
 
 @dataclass

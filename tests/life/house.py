@@ -6,9 +6,9 @@ import secrets
 import sys
 from pathlib import Path
 
-import manager
-import procs
-from load import request
+from tests.life import manager
+from tests.support import procs
+from tests.life.load import request
 
 HERE = Path(__file__).resolve().parent
 

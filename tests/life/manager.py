@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-import procs
+from tests.support import procs
 
 # Descriptor 3 and the process's own number are what sd_listen_fds(3) asks for.
 HAND_ON = """import os, sys

@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import rig
-import tools
+from tests.observe import rig
+from tests.observe import tools
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -3,7 +3,7 @@
 import json
 import re
 
-from base import ROOT
+from tests.observe.base import ROOT
 
 DASHBOARD = ROOT / "packaging/grafana/scopeshim.json"
 RULES = ROOT / "packaging/prometheus/alerts.yml"

@@ -12,11 +12,11 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import clients
-import model
-import modes
-import procs
-import shim
+from tests.support import clients
+from tests.support import fake_model as model
+from tests.support import modes
+from tests.support import procs
+from tests.support import shim
 
 HERE = Path(__file__).resolve().parent
 ISS = "https://people.example"

@@ -6,12 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "e2e"))
-
-import procs
-import suite
-from base import Context
-import cases  # noqa: F401  registers itself
+from tests.support import procs
+from tests.support import suite
+from tests.observe.base import Context
+import tests.observe.cases  # noqa: F401  registers itself
 
 
 def main():

@@ -3,8 +3,8 @@
 import os
 import shutil
 
-import install
-from suite import Unable
+from tests.support import install
+from tests.support.suite import Unable
 
 
 class Missing(Unable):

@@ -5,8 +5,8 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-import clients
-import shim
+from tests.support import clients
+from tests.support import shim
 
 CHAT = {"model": "openclaw", "messages": [{"role": "user", "content": "count to six"}]}
 # What a hostile caller puts where people read: markup, quotes, escapes, the begin of a log line.

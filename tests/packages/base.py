@@ -6,9 +6,9 @@ import secrets
 import tempfile
 from pathlib import Path
 
-import machine
-import repack
-import tools
+from tests.packages import machine
+from tests.packages import repack
+from tests.packages import tools
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-import procs
+from tests.support import procs
 
 # Path: mode, owner and group in an installed system.
 BOTH = {

@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import procs
-from tools import Missing
+from tests.support import procs
+from tests.packages.tools import Missing
 
 HERE = Path(__file__).resolve().parent
 NAMESPACES = ["--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net"]

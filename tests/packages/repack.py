@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import Missing
+from tests.packages.tools import Missing
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDED = "# The next release says one thing more.\n"

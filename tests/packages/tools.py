@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 
-import install
-from suite import Unable
+from tests.support import install
+from tests.support.suite import Unable
 
 DEBOOTSTRAP_SECONDS = 1200
 

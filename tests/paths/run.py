@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Request paths: this proxy's reading of them against the code of real gateway releases.
 
-    tests/paths/run.py --gateways "2026.3.28 2026.9.6"
+    python3 -m tests.paths.run --gateways "2026.3.28 2026.9.6"
 """
 
 import argparse
@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "e2e"))
-
-import install  # noqa: E402
+from tests.support import install
 
 
 def main():

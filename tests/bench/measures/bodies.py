@@ -3,11 +3,11 @@
 import socket
 import sys
 
-import policies
-import turns
-import machine
-from candidates import Bench
-from report import Row, median, ratio
+from tests.bench import policies
+from tests.bench import turns
+from tests.bench import machine
+from tests.bench.candidates import Bench
+from tests.bench.report import Row, median, ratio
 
 SIZE = 20_000_000
 _BLOCK = bytes(256 * 1024)

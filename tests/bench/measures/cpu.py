@@ -1,9 +1,9 @@
 """CPU of a proxied request: one of many named tokens, keep-alive, about 1 KB of JSON."""
 
-import policies
-import turns
-from candidates import Bench, prove
-from report import Row, median, ratio
+from tests.bench import policies
+from tests.bench import turns
+from tests.bench.candidates import Bench, prove
+from tests.bench.report import Row, median, ratio
 
 RATE = 5000
 

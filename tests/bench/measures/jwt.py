@@ -1,11 +1,11 @@
 """CPU of a request with a JWT: one that repeats, and one never seen before."""
 
-import jwts
-import load
-import policies
-import turns
-from candidates import Bench, prove
-from report import Row, median, ratio
+from tests.bench import jwts
+from tests.bench import load
+from tests.bench import policies
+from tests.bench import turns
+from tests.bench.candidates import Bench, prove
+from tests.bench.report import Row, median, ratio
 
 RATE = 2000
 PEERS = ["RS256", "ES256", "HS256"]

@@ -1,10 +1,10 @@
 """Latency that a proxy adds at a small, fixed rate."""
 
-import load
-import policies
-import turns
-from candidates import Bench, prove
-from report import Row, median, ratio
+from tests.bench import load
+from tests.bench import policies
+from tests.bench import turns
+from tests.bench.candidates import Bench, prove
+from tests.bench.report import Row, median, ratio
 
 RATE, CONNECTIONS = 500, 10
 

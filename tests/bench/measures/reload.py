@@ -8,10 +8,10 @@ import socket
 import sys
 import time
 
-import policies
-import procs
-from candidates import Bench, prove
-from report import Row, median
+from tests.bench import policies
+from tests.support import procs
+from tests.bench.candidates import Bench, prove
+from tests.bench.report import Row, median
 
 GRANTS, TOKENS, CONNECTIONS = 10_000, 1000, 4
 PATIENCE_SECONDS = 15

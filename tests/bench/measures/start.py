@@ -4,10 +4,10 @@ import http.client
 import sys
 import time
 
-import machine
-import policies
-from candidates import Bench
-from report import Row, median
+from tests.bench import machine
+from tests.bench import policies
+from tests.bench.candidates import Bench
+from tests.bench.report import Row, median
 
 PATIENCE_SECONDS = 20
 

@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import machine
-import policies
-import procs
-import turns
-from candidates import Bench, output
-from report import Row, median, ratio
+from tests.bench import machine
+from tests.bench import policies
+from tests.support import procs
+from tests.bench import turns
+from tests.bench.candidates import Bench, output
+from tests.bench.report import Row, median, ratio
 
 CLIENT = Path(__file__).resolve().parent.parent / "ws_client.py"
 FRAMES = 8

@@ -5,10 +5,10 @@ import os
 import re
 import shlex
 
-import procs
-from base import NotAvailable, Side, case
-from cases.websocket import need_sockets
-from gateways import Gateway
+from tests.support import procs
+from tests.e2e.base import NotAvailable, Side, case
+from tests.e2e.cases.websocket import need_sockets
+from tests.support.gateways import Gateway
 
 MODES = ("token", "trusted-proxy")
 

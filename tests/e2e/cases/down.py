@@ -2,8 +2,8 @@
 
 import time
 
-from base import case
-from cases.streams import PAUSE, open_stream, slow_model
+from tests.e2e.base import case
+from tests.e2e.cases.streams import PAUSE, open_stream, slow_model
 
 
 @case("down.error")

@@ -2,8 +2,8 @@
 
 import threading
 
-from base import case
-from clients import raw, raw_get, request
+from tests.e2e.base import case
+from tests.support.clients import raw, raw_get, request
 
 # Each of these is /v1/models to a gateway and something else to a reader of paths.
 TARGETS = {

@@ -3,10 +3,10 @@ nothing to do with the one under test: PyJWT, jose, and a real OpenID provider."
 
 import contextlib
 
-import install
-import tokens
-from base import NotAvailable, case
-from clients import Curl, request
+from tests.support import install
+from tests.support import jwts as tokens
+from tests.e2e.base import NotAvailable, case
+from tests.support.clients import Curl, request
 
 NODE = "22"
 

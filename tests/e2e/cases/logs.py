@@ -1,7 +1,7 @@
 """What all the cases before left in scopeshim's logs."""
 
-from base import case
-from shim import TOKENS
+from tests.e2e.base import case
+from tests.support.shim import TOKENS
 
 
 @case("logs.no-secrets")

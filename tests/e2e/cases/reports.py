@@ -1,7 +1,7 @@
 """The reports the project was started for, one by one."""
 
-from base import NotAvailable, case
-from clients import Curl, content_times
+from tests.e2e.base import NotAvailable, case
+from tests.support.clients import Curl, content_times
 
 CHAT = {"model": "openclaw", "messages": [{"role": "user", "content": "count to six"}]}
 PAUSE = 0.4

@@ -1,7 +1,7 @@
 """Which route a path is: pairing joins, incognito sessions, rules and how they are spelled."""
 
-from base import NotAvailable, case
-from clients import raw_get, request
+from tests.e2e.base import NotAvailable, case
+from tests.support.clients import raw_get, request
 
 FIRST_WITH_JOINS = (2026, 9, 0)
 WRONG_CODE = "AAAAAAAAAAAAAAAAAAAAAA"

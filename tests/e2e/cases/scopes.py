@@ -4,7 +4,7 @@ The caller may do everything, so what is seen is the header alone, and through
 scopeshim it is the same on every release and in every mode.
 """
 
-from base import case
+from tests.e2e.base import case
 
 # Name, headers, expected on (read, write): None is let through.
 READ, WRITE, ANY = "missing scope: operator.read", "missing scope: operator.write", ""

@@ -2,10 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import clients
-import shim
-from base import NotAvailable, case
-from model import TEXT
+from tests.support import clients
+from tests.support import shim
+from tests.e2e.base import NotAvailable, case
+from tests.support.fake_model import TEXT
 
 EXPECTED = {
     "chat": lambda got: got.strip() == TEXT,

@@ -1,8 +1,8 @@
 """What the gateway sees: hostile requests sent by raw socket, judged by the bytes that arrive."""
 
-from base import Miss, case
-from clients import raw
-from shim import TOKENS, bearer
+from tests.e2e.base import Miss, case
+from tests.support.clients import raw
+from tests.support.shim import TOKENS, bearer
 
 ALLOWED = {"x-openclaw-scopes", "x-openclaw-agent-id", "x-openclaw-model", "x-openclaw-session-key",
            "x-openclaw-message-channel"}

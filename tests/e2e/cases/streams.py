@@ -5,9 +5,9 @@ import re
 import time
 from pathlib import Path
 
-from base import Miss, NotAvailable, case
-from clients import Curl, content_times
-from procs import Timeout, until
+from tests.e2e.base import Miss, NotAvailable, case
+from tests.support.clients import Curl, content_times
+from tests.support.procs import Timeout, until
 
 BODY = {"model": "openclaw", "messages": [{"role": "user", "content": "count to six"}], "stream": True}
 SCOPES = [("x-openclaw-scopes", "operator.read,operator.write")]

@@ -6,9 +6,9 @@ of that secret gets.
 
 import secrets
 
-from base import Side, case
-from clients import raw
-from shim import bearer
+from tests.e2e.base import Side, case
+from tests.support.clients import raw
+from tests.support.shim import bearer
 
 READ_ONLY = ("x-openclaw-scopes", "operator.read")
 

@@ -8,10 +8,10 @@ import subprocess
 import shutil
 import time
 
-import clients
-from base import NotAvailable, Skip, case
-from shim import TOKENS, bearer
-from wsclient import Closed, Refused, Socket
+from tests.support import clients
+from tests.e2e.base import NotAvailable, Skip, case
+from tests.support.shim import TOKENS, bearer
+from tests.support.wsclient import Closed, Refused, Socket
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
 # Answers at once where it is allowed: it is refused for its parameters then.

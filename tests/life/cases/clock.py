@@ -9,10 +9,10 @@ import secrets
 import time
 from pathlib import Path
 
-import install
-import procs
-from suite import Unable, case, need
-from load import Stream
+from tests.support import install
+from tests.support import procs
+from tests.support.suite import Unable, case, need
+from tests.life.load import Stream
 
 HOUR = 3600
 

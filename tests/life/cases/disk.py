@@ -4,10 +4,10 @@ import os
 import subprocess
 import time
 
-import procs
-import wsclient
-from suite import Unable, case, need
-from load import Load, failed, kinds
+from tests.support import procs
+from tests.support import wsclient
+from tests.support.suite import Unable, case, need
+from tests.life.load import Load, failed, kinds
 
 
 def small_disk(ctx, folder):

@@ -9,9 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import procs
-import wsclient
-from suite import Unable, case, need
+from tests.support import procs
+from tests.support import wsclient
+from tests.support.suite import Unable, case, need
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "tls.md"
 

@@ -12,8 +12,8 @@ import subprocess
 import threading
 from pathlib import Path
 
-import procs
-from suite import Unable, case, need
+from tests.support import procs
+from tests.support.suite import Unable, case, need
 
 ROOT = Path(__file__).resolve().parents[3]
 

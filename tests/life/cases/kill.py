@@ -6,10 +6,10 @@ import threading
 import time
 import tomllib
 
-import procs
-import wsclient
-from suite import case, need
-from load import Load, failed, kinds
+from tests.support import procs
+from tests.support import wsclient
+from tests.support.suite import case, need
+from tests.life.load import Load, failed, kinds
 
 ROUNDS = 20
 

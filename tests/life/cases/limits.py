@@ -10,10 +10,10 @@ import subprocess
 import threading
 import time
 
-import procs
-from cases.memory import cpu
-from load import Stream, request
-from suite import case, need
+from tests.support import procs
+from tests.life.cases.memory import cpu
+from tests.life.load import Stream, request
+from tests.support.suite import case, need
 
 MIB = 1024
 

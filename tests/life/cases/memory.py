@@ -6,10 +6,10 @@ import resource
 import time
 from pathlib import Path
 
-import procs
-import wsclient
-from suite import case, need
-from load import Load, Stream, failed, kinds
+from tests.support import procs
+from tests.support import wsclient
+from tests.support.suite import case, need
+from tests.life.load import Load, Stream, failed, kinds
 
 EACH, BOUND_KIB, RATE = 500, 150, 200
 

@@ -5,9 +5,9 @@ import signal
 import socket
 import time
 
-import procs
-from suite import case, need
-from load import Stream
+from tests.support import procs
+from tests.support.suite import case, need
+from tests.life.load import Stream
 
 STARTS = 10
 

@@ -5,9 +5,9 @@ import statistics
 import threading
 import time
 
-import wsclient
-from suite import case, need
-from load import Load, Stream, failed, kinds, request
+from tests.support import wsclient
+from tests.support.suite import case, need
+from tests.life.load import Load, Stream, failed, kinds, request
 
 # What medians may differ by without a leak: allocators keep pages, clients come and go.
 RSS_SLACK_KIB, RSS_SLACK, FD_SLACK = 2048, 0.05, 8

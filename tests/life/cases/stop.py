@@ -4,9 +4,9 @@ import http.client
 import signal
 import time
 
-import procs
-from suite import case, need
-from load import Stream
+from tests.support import procs
+from tests.support.suite import case, need
+from tests.life.load import Stream
 
 
 @case("stop, idle")

@@ -2,9 +2,9 @@
 
 import time
 
-import procs
-from suite import case, need
-from load import Load, Stream, failed, kinds, slowest
+from tests.support import procs
+from tests.support.suite import case, need
+from tests.life.load import Load, Stream, failed, kinds, slowest
 
 RATE = 200
 DRAIN = 4

@@ -3,10 +3,10 @@
 import statistics
 import time
 
-import clients
-import rig as rigs
-import shim
-from suite import case, need
+from tests.support import clients
+from tests.observe import rig as rigs
+from tests.support import shim
+from tests.support.suite import case, need
 
 # The figure is 5 ms for the optimised binary; this is for the debug one on a busy machine.
 SCRAPE_MS = 50

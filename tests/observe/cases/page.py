@@ -5,12 +5,12 @@ import os
 import subprocess
 import time
 
-import procs
-import shim
-import tools
-import traffic
-from base import HERE
-from suite import case, need
+from tests.support import procs
+from tests.support import shim
+from tests.observe import tools
+from tests.observe import traffic
+from tests.observe.base import HERE
+from tests.support.suite import case, need
 
 
 class Browser:

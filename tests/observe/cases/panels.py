@@ -5,12 +5,12 @@ import math
 import time
 import urllib.parse
 
-import clients
-import drawn
-import procs
-import shim
-import traffic
-from suite import case, need
+from tests.support import clients
+from tests.observe import drawn
+from tests.support import procs
+from tests.support import shim
+from tests.observe import traffic
+from tests.support.suite import case, need
 
 # What Grafana would put in; the scrapes here are a second apart.
 FILLED = {"$job": ".*", "$instance": ".*", "$__rate_interval": "10s", "[1h]": "[20s]"}

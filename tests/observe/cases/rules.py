@@ -3,9 +3,9 @@
 import re
 import subprocess
 
-import drawn
-import traffic
-from suite import case, need
+from tests.observe import drawn
+from tests.observe import traffic
+from tests.support.suite import case, need
 
 
 def _promtool(ctx, *arguments, said=None):

@@ -2,10 +2,10 @@
 
 import subprocess
 
-import clients
-import shim
-import traffic
-from suite import case, need
+from tests.support import clients
+from tests.support import shim
+from tests.observe import traffic
+from tests.support.suite import case, need
 
 
 def _shown(ctx, rig):

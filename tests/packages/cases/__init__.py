@@ -2,9 +2,9 @@
 
 import functools
 
-from suite import CASES
-from cases import arriving, leaving, looked_at, serving, stopping  # noqa: F401  looked_at registers itself
-from kinds import KINDS
+from tests.support.suite import CASES
+from tests.packages.cases import arriving, leaving, looked_at, serving, stopping  # noqa: F401  looked_at registers itself
+from tests.packages.kinds import KINDS
 
 # In this order, on one machine: each step finds what those before it left.
 STEPS = (

@@ -2,9 +2,9 @@
 
 import re
 
-import procs
-from suite import Miss, need
-from kinds import BOTH
+from tests.support import procs
+from tests.support.suite import Miss, need
+from tests.packages.kinds import BOTH
 
 CONFIG = "/etc/scopeshim/config.toml"
 SECRET = "/etc/scopeshim/gateway.token"

@@ -1,9 +1,9 @@
 """A package is followed by the next one, and goes."""
 
-import repack
-from suite import need
-from cases.arriving import CONFIG, SECRET, UNITS, need_serving
-from cases.stopping import Callers
+from tests.packages import repack
+from tests.support.suite import need
+from tests.packages.cases.arriving import CONFIG, SECRET, UNITS, need_serving
+from tests.packages.cases.stopping import Callers
 
 
 def upgrades(kind, ctx):

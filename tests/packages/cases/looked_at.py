@@ -7,11 +7,11 @@ import re
 import subprocess
 import tomllib
 
-import procs
-import tools
-from base import ROOT
-from suite import case, need
-from kinds import KINDS
+from tests.support import procs
+from tests.packages import tools
+from tests.packages.base import ROOT
+from tests.support.suite import case, need
+from tests.packages.kinds import KINDS
 
 # What the README promises; newer symbols would shut out Ubuntu 22.04 and RHEL 9.
 GLIBC = (2, 34)

@@ -1,7 +1,7 @@
 """The service as systemd runs it: what it may do, whom it answers, and how it follows its configuration."""
 
-from suite import need
-from cases.arriving import CONFIG, SECRET, bearer, need_serving
+from tests.support.suite import need
+from tests.packages.cases.arriving import CONFIG, SECRET, bearer, need_serving
 
 MAY = {"write-state", "write-runtime", "read-configuration", "internet-socket"}
 NO_CAPABILITIES = "0000000000000000"

@@ -4,10 +4,10 @@ import json
 import re
 import time
 
-import procs
-from base import ROOT
-from suite import need
-from cases.arriving import CONFIG, bearer, need_serving
+from tests.support import procs
+from tests.packages.base import ROOT
+from tests.support.suite import need
+from tests.packages.cases.arriving import CONFIG, bearer, need_serving
 
 
 def stops(kind, ctx):

@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import gateways
-import model
-import modes
-import procs
-import shim
-from nodes import OUTSIDE, Control, Namespace, Node
+from tests.support import gateways
+from tests.support import fake_model as model
+from tests.support import modes
+from tests.support import procs
+from tests.support import shim
+from tests.tailnet.nodes import OUTSIDE, Control, Namespace, Node
 
 CAPABILITY = "example.org/cap/scopeshim"
 

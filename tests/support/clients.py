@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import install
-import procs
+from tests.support import install
+from tests.support import procs
 
 HERE = Path(__file__).resolve().parent
 

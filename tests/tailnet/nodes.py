@@ -9,11 +9,11 @@ import struct
 import subprocess
 from pathlib import Path
 
-import install
-import procs
+from tests.support import install
+from tests.support import procs
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[1]
 BUILT = ROOT / "target" / "tailnet"
 START_SECONDS = 60
 # The pair of interfaces between this network namespace and that of a node with a TUN device.

@@ -6,9 +6,9 @@ import signal
 import threading
 import time
 
-import procs
-import shim
-from lab import CAPABILITY
+from tests.support import procs
+from tests.support import shim
+from tests.tailnet.lab import CAPABILITY
 
 # An answer of tailscaled holds for ten seconds, and open streams are asked about every two.
 CHANGE_SECONDS = 20

@@ -6,9 +6,9 @@ import os
 import secrets
 from pathlib import Path
 
-import clients
-import modes
-import procs
+from tests.support import clients
+from tests.support import modes
+from tests.support import procs
 
 START_SECONDS = 20
 

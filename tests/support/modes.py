@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 
-import install
+from tests.support import install
 
 KNOWN = ("token", "password", "none", "trusted-proxy")
 STAND_IN = "192.0.2.1"

@@ -10,16 +10,13 @@ import time
 import traceback
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+import http.client
 
-import http.client  # noqa: E402
-
-import install  # noqa: E402
-import procs  # noqa: E402
-from cases import CASES, Miss  # noqa: E402
-from lab import Lab  # noqa: E402
-from nodes import Unavailable, build, isolate, why_no_namespaces  # noqa: E402
+from tests.support import install
+from tests.support import procs
+from tests.tailnet.cases import CASES, Miss
+from tests.tailnet.lab import Lab
+from tests.tailnet.nodes import Unavailable, build, isolate, why_no_namespaces
 
 KINDS = ("userspace", "tun")
 
@@ -91,7 +88,7 @@ def main():
         elif not options.isolated:
             # In a namespace of its own no firewall of this machine stands between the nodes, and nothing gets out.
             os.environ[install.OFFLINE] = "1"
-            os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv, "--isolated"])
+            os.execvp("unshare", ["unshare", "--net", sys.executable, "-m", "tests.tailnet.run", *sys.argv[1:], "--isolated"])
         else:
             isolate()
     for kind in options.kinds.split():

@@ -5,9 +5,9 @@ import os
 import socket
 from pathlib import Path
 
-import clients
-import install
-import procs
+from tests.support import clients
+from tests.support import install
+from tests.support import procs
 
 START_SECONDS = 180
 
