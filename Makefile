@@ -8,7 +8,10 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, one of summer, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 
-.PHONY: cache paths life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+# Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
+COLUMNS ?= --numprocesses 3 --dist loadgroup
+
+.PHONY: test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -23,10 +26,21 @@ test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) wi
 	cargo test --locked
 	$(MAKE) paths GATEWAYS="$(TEST_GATEWAYS)"
 	$(MAKE) observe
-	$(MAKE) life SECONDS=$(or $(SECONDS),30)
+	$(MAKE) resilience SECONDS=$(or $(SECONDS),30)
 	$(MAKE) kubernetes
 	$(MAKE) e2e-tailnet
 	$(MAKE) e2e GATEWAYS="$(TEST_GATEWAYS)"
+
+# A file of Python, or part of the name of a Rust test.
+test-one: ## one test: T=limits::a_name, or T=tests/e2e/test_scopes.py ARGS="-k empty --modes token"
+	@case "$(T)" in \
+	"") echo 'which one? T=part::of_a_rust_name or T=tests/SUITE/test_FILE.py::test_NAME' >&2; exit 2 ;; \
+	*.py*) cargo build --locked && exec python3 -m tests "$(T)" $(ARGS) ;; \
+	*) exec cargo test --locked "$(T)" $(ARGS) ;; \
+	esac
+
+ruff: setup-test ## the lints of the Python tests and scripts
+	python3 -m tests ruff check tests packaging
 
 check: setup-build ## what must pass before a commit
 	cargo fmt --check
@@ -36,7 +50,8 @@ check: setup-build ## what must pass before a commit
 
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked
-	python3 -m tests.e2e.run --binary target/debug/scopeshim --gateways "$(GATEWAYS)" $(E2E)
+	python3 -m tests.support.install $(GATEWAYS)
+	python3 -m tests e2e --gateways "$(GATEWAYS)" $(COLUMNS) $(E2E)
 
 cache: setup-test ## only fetch what `make test` needs from package registries: gateways, node, clients
 	python3 -m tests.support.install $(TEST_GATEWAYS)
@@ -48,9 +63,11 @@ observe: setup-test ## metrics, dashboard, alerts and status page with the real 
 	cargo build --locked
 	python3 -m tests.observe.run --binary target/debug/scopeshim $(OBSERVE)
 
-life: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
+resilience: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
 	cargo build --locked
-	python3 -m tests.life.run --binary target/debug/scopeshim --seconds $(or $(SECONDS),120) $(LIFE)
+	python3 -m tests resilience -v --seconds $(or $(SECONDS),120) $(LIFE) $(RESILIENCE)
+
+life: resilience ## another name of resilience
 
 kubernetes: setup-build ## the manifests in packaging/kubernetes against the APIs' own types
 	cargo build --locked
@@ -64,7 +81,8 @@ generate: setup-build ## what is made from the code: schema
 
 matrix: setup-test ## every release in every mode, and docs/compatibility.md from what was seen (an hour)
 	cargo build --locked
-	python3 -m tests.e2e.run --binary target/debug/scopeshim --gateways "$(MATRIX)" --json target/matrix.json $(E2E); \
+	python3 -m tests.support.install $(MATRIX)
+	python3 -m tests e2e --gateways "$(MATRIX)" $(COLUMNS) --json target/matrix.json $(E2E); \
 	status=$$?; mkdir -p docs; python3 -m tests.e2e.matrix target/matrix.json > docs/compatibility.md; exit $$status
 
 e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real gateway

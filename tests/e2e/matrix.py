@@ -25,9 +25,9 @@ FEATURES = (
     ("JWT", ("jwt.", "oidc.")),
     ("WebSocket", ("ws.", "46716.")),
     ("paths, framing", ("path.", "framing.", "health.")),
-    ("forgery", ("sees.",)),
+    ("forgery", ("upstream.",)),
     ("restart", ("down.",)),
-    ("init, doctor", ("begin.",)),
+    ("init, doctor", ("onboarding.",)),
 )
 STATES = ("absent", "empty", "read", "write", "admin", "approvals", "blank-separated", "two-lines", "unknown")
 

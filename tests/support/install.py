@@ -4,6 +4,8 @@ Every entry is built in a temporary folder beside its final place and renamed
 when it is complete, so an interrupted run never leaves half an entry behind.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -15,8 +17,9 @@ import tempfile
 import venv
 from pathlib import Path
 
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
 INSTALL_SECONDS = 900
-# What tests/e2e/tailnet/go.mod asks for.
+# What tests/tailnet/go.mod asks for.
 GO = (1, 26, 6)
 MARKER = ".complete"
 # Set where nothing can be fetched, such as in a network namespace.
@@ -68,6 +71,12 @@ def node_for(gateway_dir):
 def node(major):
     folder = _entry(f"node/{major}", lambda d: _install_node(d, major))
     return folder / "bin" / "node"
+
+
+def pytest():
+    """A python interpreter that runs the tests, with ruff beside it."""
+    name = f"pytest-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
+    return _python(name, ["--requirement", str(REQUIREMENTS)], "pytest, xdist")
 
 
 def openai_python():
@@ -123,6 +132,13 @@ def _entry(name, build, relocatable=True):
         raise InstallError(f"{name} is missing from {cache_root()} and cannot be fetched here: the suite must install it "
                            "before it enters its network namespace")
     final.parent.mkdir(parents=True, exist_ok=True)
+    with open(final.parent / f".{final.name}.lock", "w") as lock:
+        # Several processes may want the same at once; one of them builds it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return final if (final / MARKER).exists() else _build(name, final, build, relocatable)
+
+
+def _build(name, final, build, relocatable):
     print(f"installing {name} into the cache ...", flush=True)
     for attempt in (1, 2):
         # A virtual environment holds its own path, so it cannot be renamed into place.
@@ -242,4 +258,4 @@ if __name__ == "__main__":
     for wanted in sys.argv[1:]:
         where = gateway(wanted)
         print(wanted, where, node_for(where))
-    print(openai_js(), openai_python(), pyjwt(), jose(), playwright())
+    print(pytest(), openai_js(), openai_python(), pyjwt(), jose(), playwright())

@@ -10,7 +10,7 @@ STAND_IN = "192.0.2.1"
 FULL = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Mode:
     name: str
     gateway_auth: dict
@@ -24,6 +24,10 @@ class Mode:
     shim_auth: str = ""
     # What no log may hold.
     hidden: list = field(default_factory=list)
+
+    def __repr__(self):
+        """Without its secrets, which would end in a log."""
+        return f"Mode({self.name!r})"
 
     def sent(self, principal):
         """The lines by which the proxy proves a principal's request, name to value."""

@@ -89,6 +89,19 @@ def until(probe, seconds, what, every=0.1):
         time.sleep(every)
 
 
+def steady(probe, seconds, what, every=0.1):
+    """Polls until the value stays within a hundredth for five looks, and gives it."""
+    seen = []
+
+    def look():
+        seen.append(probe())
+        last = seen[-5:]
+        return len(last) == 5 and max(last) - min(last) <= max(last) / 100
+
+    until(look, seconds, f"{what} does not change any more", every)
+    return seen[-1]
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,0 +1,107 @@
+"""From a gateway as it was set up to a working client, by `init`, `run` and `doctor` alone."""
+
+import json
+import os
+import re
+import shlex
+
+from tests.support import procs
+from tests.e2e.environment import Side, case
+from tests.support.outcomes import NotAvailable
+from tests.e2e.sockets import need_sockets
+from tests.support.gateways import Gateway
+
+MODES = ("token", "trusted-proxy")
+
+
+class Beginner:
+    """Somebody who runs commands and edits no file."""
+
+    def __init__(self, env):
+        self.env = env
+        self.folder = env.folder / "begin"
+        # As people have it before they ask for an API: the endpoints are off.
+        self.gateway = Gateway(env.release, env.mode, env.model.port, self.folder / "gateway", endpoints=False)
+        self.port = procs.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = self.folder / "out" / "config.toml"
+        self.token = ""
+        self.shim = None
+
+    @property
+    def _env(self):
+        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), "SCOPESHIM_TOKEN": self.token}
+
+    def scopeshim(self, *words):
+        return procs.run([str(self.env.binary), *map(str, words)], self._env, 240)
+
+    def init(self):
+        done = self.scopeshim("init", "--openclaw-config", self.gateway.config, "--out", self.config.parent,
+                              "--listen", f"127.0.0.1:{self.port}", "--token-name", "open-webui")
+        found = re.search(r"^\s+(scs_\w+)$", done.stdout, re.MULTILINE)
+        self.token = found[1] if found else ""
+        return done
+
+    def run(self):
+        self.shim = procs.Child([self.env.binary, "run", "--config", self.config], self.folder / "scopeshim.log",
+                                {**self._env, "NO_COLOR": "1"}, self.folder)
+
+    def doctor(self):
+        done = self.scopeshim("doctor", "--config", self.config, "--chat", "--json")
+        return done.returncode, json.loads(done.stdout)
+
+    def close(self):
+        if self.shim:
+            self.shim.kill(grace=2)
+        self.gateway.stop()
+
+
+def codes(report):
+    return [finding["code"] for check in report["checks"] for finding in check["findings"]]
+
+
+@case("onboarding.init-run-doctor")
+def test_from_nothing_to_a_client(env, row):
+    if env.mode.name not in MODES:
+        raise NotAvailable(f"tried in the modes {' and '.join(MODES)}")
+    # The doctor finds what cannot be.
+    need_sockets(env)
+    person = Beginner(env)
+    try:
+        _begin(env, row, person)
+    finally:
+        person.close()
+
+
+def _begin(env, row, person):
+    done = person.init()
+    assert done.returncode == 0 and person.token, f"init ended with {done.returncode}: {done.stderr[-500:]}"
+    checked = person.scopeshim("check", "--deny-warnings", "--config", person.config)
+    assert checked.returncode == 0, f"what init wrote: {checked.stderr[-500:]}"
+    person.run()
+    procs.until(lambda: "listening" in person.shim.tail(), 20, "scopeshim listens")
+
+    code, report = person.doctor()
+    assert code == 1 and "gateway-unreachable" in codes(report), (
+        f"the gateway is down, and doctor says {codes(report)}"
+    )
+
+    # The commands that init printed.
+    commands = [shlex.split(line) for line in done.stdout.splitlines() if line.strip().startswith("openclaw config set")]
+    assert len(commands) == 2, f"init printed {commands}"
+    for command in commands:
+        changed = person.gateway.cli(*command[1:])
+        assert changed.returncode == 0, f"{command}: {changed.stdout[-300:]}{changed.stderr[-300:]}"
+    person.gateway.start()
+
+    code, report = person.doctor()
+    stages = {check["stage"]: check["verdict"] for check in report["checks"]}
+    assert code == 0, f"doctor: {json.dumps([c for c in report['checks'] if c['findings']])[:1500]}"
+    assert stages["stream"] == "good", f"the stream: {report['checks'][-1]}"
+
+    client = Side(person.url, [("authorization", f"Bearer {person.token}")], [])
+    models, chat = client.models(), client.chat()
+    assert models.status == 200 and chat.status == 200, f"models: {models.brief()}, chat: {chat.brief()}"
+    tools = client.post("/sessions/x/kill", {})
+    row.refused(tools, 403, "missing scope: operator.admin")
+    row.through = f"doctor healthy, {', '.join(codes(report)) or 'nothing to think about'}; client 200"
