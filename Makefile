@@ -61,7 +61,7 @@ paths: setup-test ## how paths are read here, against the code of real gateway r
 
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked
-	python3 -m tests.observe.run --binary target/debug/scopeshim $(OBSERVE)
+	python3 -m tests observe -v $(OBSERVE)
 
 resilience: setup-test ## upgrades under load, stops, kill -9, a full disk, clock jumps, a soak: SECONDS=120
 	cargo build --locked
@@ -87,7 +87,7 @@ matrix: setup-test ## every release in every mode, and docs/compatibility.md fro
 
 e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real gateway
 	cargo build --locked
-	python3 -m tests.tailnet.run --binary target/debug/scopeshim $(TAILNET)
+	python3 -m tests tailnet -v $(TAILNET)
 
 packages: setup-build ## deb and rpm into dist/, with their bill of materials and checksums
 	@tests/setup.sh packages

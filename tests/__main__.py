@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.support import install
+from tests.tailnet import isolation
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,7 +29,10 @@ def main():
         os.execv(program, [str(program), *words[1:]])
     where, *options = words
     suite = where if Path(where.partition("::")[0]).exists() else f"tests/{where}"
-    os.execv(python, [str(python), "-m", "pytest", suite, *options])
+    command = [str(python), "-m", "pytest", suite, *options]
+    if suite.startswith("tests/tailnet"):
+        command = isolation.enter(command, options)
+    os.execvp(command[0], command)
     return None
 
 

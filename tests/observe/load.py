@@ -6,6 +6,7 @@ Reads one JSON object from standard input, writes one: how many of which status,
 
 import json
 import socket
+import subprocess
 import sys
 import time
 from urllib.parse import urlsplit
@@ -45,9 +46,36 @@ def main():
             time.sleep(max(0, begun + (number + 1) / asked["rate"] - time.monotonic()))
     seconds = time.monotonic() - begun
     times.sort()
-    at = lambda share: times[min(len(times) - 1, int(len(times) * share))] * 1000
+
+    def at(share):
+        return times[min(len(times) - 1, int(len(times) * share))] * 1000
+
     print(json.dumps({"statuses": statuses, "count": len(times), "rate": len(times) / seconds,
                       "p50_ms": at(0.5), "p99_ms": at(0.99)}))
+
+
+def begin(harness, target, token, seconds, count=1_000_000, rate=None):
+    """Begins a load in a process of its own; give the result to `ended`."""
+    from tests.support import procs
+
+    asked = {"url": harness.url, "target": target, "token": token, "seconds": seconds, "count": count, "rate": rate}
+    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    procs.adopt(process)
+    process.stdin.write(json.dumps(asked))
+    process.stdin.close()
+    return process
+
+
+def ended(process):
+    """What became of it."""
+    from tests.support import procs
+
+    said = process.stdout.read()
+    process.wait(60)
+    procs.disown(process)
+    if process.returncode:
+        raise RuntimeError("the load ended with an error")
+    return json.loads(said)
 
 
 if __name__ == "__main__":

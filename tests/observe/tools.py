@@ -3,12 +3,9 @@
 import os
 import shutil
 
+import pytest
+
 from tests.support import install
-from tests.support.suite import Unable
-
-
-class Missing(Unable):
-    """A tool is not here and cannot be had; says why."""
 
 
 def prometheus():
@@ -18,7 +15,7 @@ def prometheus():
     except install.InstallError as why:
         found = [shutil.which(name) for name in ("promtool", "prometheus")]
         if not all(found):
-            raise Missing(f"no promtool and prometheus: {why}") from why
+            pytest.skip(f"no promtool and prometheus: {why}")
         return found
     return [str(folder / "promtool"), str(folder / "prometheus")]
 
@@ -27,12 +24,12 @@ def browser():
     """The browser, node, and the folder whose node_modules holds playwright-core."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
-        raise Missing("no chromium; on Debian: apt-get install chromium")
+        pytest.skip("no chromium; on Debian: apt-get install chromium")
     try:
         driver = install.playwright()
     except install.InstallError as why:
-        raise Missing(f"no playwright-core: {why}") from why
+        pytest.skip(f"no playwright-core: {why}")
     node = shutil.which("node")
     if not node:
-        raise Missing("no node")
+        pytest.skip("no node")
     return chromium, node, driver

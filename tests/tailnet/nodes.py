@@ -49,15 +49,6 @@ def why_no_namespaces():
     return "a TUN device in a network namespace needs root, ip(8), unshare(1) and /dev/net/tun"
 
 
-def isolate():
-    """Make the empty namespace this process is in look like a machine with a network: tailscaled waits for one."""
-    for command in (
-        "ip link set lo up", "ip link add nowhere type veth peer name nobody", "ip addr add 198.18.78.1/30 dev nowhere",
-        "ip link set nobody up", "ip link set nowhere up", "ip route add default via 198.18.78.2",
-    ):
-        subprocess.run(command.split(), capture_output=True, text=True, check=True)
-
-
 class Namespace:
     """A network namespace that reaches this one and nothing else."""
 

@@ -1,4 +1,4 @@
-"""One scopeshim with every sort of caller, a stand-in gateway behind it, and what it ever wrote."""
+"""One scopeshim with every sort of caller, a fake model in the place of the gateway behind it, and what it ever wrote."""
 
 import base64
 import hashlib
@@ -6,7 +6,6 @@ import hmac
 import json
 import secrets
 import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,6 @@ from tests.support import modes
 from tests.support import procs
 from tests.support import shim
 
-HERE = Path(__file__).resolve().parent
 ISS = "https://people.example"
 
 
@@ -54,7 +52,24 @@ class Keys:
         self._server.server_close()
 
 
-class Rig:
+class Harnesses:
+    """Every one that was started, and what people saw elsewhere than in a process's own output: pages, answers, terminals."""
+
+    def __init__(self, binary, folder):
+        self._binary, self._folder = binary, folder
+        self.all, self.seen = [], []
+
+    def new(self, **how):
+        made = Harness(self._binary, self._folder / f"harness-{len(self.all)}", **how)
+        self.all.append(made)
+        return made
+
+    def close(self):
+        for each in self.all:
+            each.close()
+
+
+class Harness:
     """`without_keys` adds an issuer whose keys cannot be had, so the process is not ready."""
 
     def __init__(self, binary, folder, level="info", without_keys=False):
@@ -145,7 +160,7 @@ keys = {{ url = "http://127.0.0.1:{procs.free_port()}/none" }}
         return done.stdout
 
     def restart_gateway(self, port):
-        """The stand-in gateway at the same address again, after it was stopped."""
+        """The upstream at the same address again, after it was stopped."""
         self.model = model.Model(pause=0.05, port=port)
 
     def wrote(self):
@@ -155,22 +170,3 @@ keys = {{ url = "http://127.0.0.1:{procs.free_port()}/none" }}
         self.shim.stop()
         self.model.stop()
         self.keys.stop()
-
-
-def load(rig, target, token, seconds, count=1_000_000, rate=None):
-    """Begins a load in a process of its own; give the result to `loaded`."""
-    asked = {"url": rig.url, "target": target, "token": token, "seconds": seconds, "count": count, "rate": rate}
-    process = subprocess.Popen([sys.executable, HERE / "load.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    procs.adopt(process)
-    process.stdin.write(json.dumps(asked))
-    process.stdin.close()
-    return process
-
-
-def loaded(process):
-    said = process.stdout.read()
-    process.wait(60)
-    procs.disown(process)
-    if process.returncode:
-        raise RuntimeError("the load ended with an error")
-    return json.loads(said)

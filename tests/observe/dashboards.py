@@ -3,8 +3,9 @@
 import json
 import re
 
-from tests.observe.base import ROOT
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "packaging/grafana/scopeshim.json"
 RULES = ROOT / "packaging/prometheus/alerts.yml"
 RULES_TEST = ROOT / "packaging/prometheus/alerts_test.yml"
