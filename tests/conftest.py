@@ -62,5 +62,5 @@ def pytest_report_teststatus(report):
     if report.skipped:
         return "skipped", "s", f"skip  {getattr(report, 'said', '')}"
     if report.when == "call" and report.passed:
-        return "passed", ".", f"ok    {report.said} ({report.duration:.1f} s)".replace("  (", "  (")
+        return "passed", ".", " ".join(filter(None, ["ok   ", report.said, f"({report.duration:.1f} s)"]))
     return None

@@ -48,7 +48,7 @@ if [ "$1" = test ]; then
     need openssl openssl
     need slowhttptest slowhttptest # slow heads, bodies and readers
     [ -x /usr/sbin/nginx ] || need nginx nginx-light # docs/tls.md is tested with it
-    need python3 python3
+    need python3 python3 # 3.11 or newer; pytest and ruff come into the cache
     need npm npm
     if [ "$(uname -s)" = Linux ]; then # the tailnet suite runs in network namespaces
         need ip iproute2

@@ -8,8 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import machine
-from tests.bench import policies
+from tests.bench import machine, policies
 from tests.support import procs
 
 START_SECONDS = 60

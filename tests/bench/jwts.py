@@ -4,9 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from tests.support import install
 from tests.bench import policies
-from tests.support import procs
+from tests.support import install, procs
 
 HERE = Path(__file__).resolve().parent
 ALGORITHMS = ["RS256", "ES256", "HS256", "EdDSA"]

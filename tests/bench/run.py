@@ -15,9 +15,8 @@ from pathlib import Path
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 
-from tests.bench import machine
+from tests.bench import machine, report
 from tests.support import procs
-from tests.bench import report
 
 MEASURES = ["start", "cpu", "jwt", "latency", "sse", "websocket", "reload", "bodies"]
 FULL = {"repeats": 3, "seconds": 5, "streams": 1000, "idle_streams": 5000, "jwts": 20_000, "starts": 10, "bodies": 20}

@@ -64,7 +64,7 @@ class Server:
         length = re.search(rb"(?i)content-length: *(\d+)", head)
         if not end or len(body) < (int(length[1]) if length else 0):
             self._asked[number] = asked
-            return
+            return None
         self._asked[number], self._sent[number] = b"", 0
         self._begun += 1
         self._write(number, HEAD + (b"" if COUNT else self._stamped(number)))
@@ -76,7 +76,7 @@ class Server:
     def _event(self, due, number, stream):
         # The number may belong to a newer stream by now.
         if number not in self._sockets or self._asked[number] != stream:
-            return
+            return None
         if self._sent[number] == COUNT:
             self._asked[number] = b""
             return self._write(number, b"0\r\n\r\n")

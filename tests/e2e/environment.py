@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import capture
-from tests.support import clients
-from tests.support import gateways
-from tests.support import install
-from tests.support import fake_model
-from tests.support import modes
-from tests.support import shim
+from tests.support import capture, clients, fake_model, gateways, install, modes, shim
 
 
 def case(name):
@@ -147,7 +141,7 @@ class Environment:
 
     @property
     def through(self):
-        self.gateway
+        assert self.gateway.running
         return self._side(self.shim.url)
 
     def sdk(self, language, side_name):

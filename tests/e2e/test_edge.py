@@ -60,7 +60,7 @@ def test_ambiguous_framing(env, row, name):
 
 
 @case("health.{name}")
-@pytest.mark.parametrize("name, path", [("live", "/healthz"), ("ready", "/readyz")])
+@pytest.mark.parametrize(("name", "path"), [("live", "/healthz"), ("ready", "/readyz")])
 def test_health(env, row, name, path):
     _, through = row.both(
         env, lambda side: request("GET", side.url + path), show=lambda answer: f"{answer.status} {_keys(answer)}")

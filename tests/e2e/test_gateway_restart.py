@@ -33,12 +33,11 @@ def test_works_after_restart(env, row):
 
 @case("down.stream-ends")
 def test_stream_ends(env, row):
-    with slow_model(env):
-        with open_stream(env.through) as stream:
-            env.gateway.stop()
-            died = time.monotonic()
-            ended = stream.read(seconds=5)
-            row.through = f"ends after {time.monotonic() - died:.1f} s" if ended else "hangs"
-            assert ended, "the stream hangs"
-            assert "[DONE]" not in stream.text(), f"the stream looks finished, with pauses of {PAUSE} s left"
-            assert stream.exit != 0, "the client cannot tell that the stream was cut"
+    with slow_model(env), open_stream(env.through) as stream:
+        env.gateway.stop()
+        died = time.monotonic()
+        ended = stream.read(seconds=5)
+        row.through = f"ends after {time.monotonic() - died:.1f} s" if ended else "hangs"
+        assert ended, "the stream hangs"
+        assert "[DONE]" not in stream.text(), f"the stream looks finished, with pauses of {PAUSE} s left"
+        assert stream.exit != 0, "the client cannot tell that the stream was cut"

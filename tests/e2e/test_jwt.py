@@ -3,11 +3,10 @@ nothing to do with the one under test: PyJWT, jose, and a real OpenID provider."
 
 import contextlib
 
-from tests.support import install
-from tests.support import jwts as tokens
 from tests.e2e.environment import case
-from tests.support.outcomes import NotAvailable
+from tests.support import install, jwts as tokens
 from tests.support.clients import Curl, request
+from tests.support.outcomes import NotAvailable
 
 NODE = "22"
 

@@ -5,11 +5,11 @@ import os
 import re
 import shlex
 
-from tests.support import procs
 from tests.e2e.environment import Side, case
-from tests.support.outcomes import NotAvailable
 from tests.e2e.sockets import need_sockets
+from tests.support import procs
 from tests.support.gateways import Gateway
+from tests.support.outcomes import NotAvailable
 
 MODES = ("token", "trusted-proxy")
 

@@ -1,8 +1,8 @@
 """The reports the project was started for, one by one."""
 
 from tests.e2e.environment import case
-from tests.support.outcomes import NotAvailable
 from tests.support.clients import Curl, content_times
+from tests.support.outcomes import NotAvailable
 
 CHAT = {"model": "openclaw", "messages": [{"role": "user", "content": "count to six"}]}
 PAUSE = 0.4

@@ -1,8 +1,8 @@
 """Which route a path is: pairing joins, incognito sessions, rules and how they are spelled."""
 
 from tests.e2e.environment import case
-from tests.support.outcomes import NotAvailable
 from tests.support.clients import raw_get, request
+from tests.support.outcomes import NotAvailable
 
 FIRST_WITH_JOINS = (2026, 9, 0)
 WRONG_CODE = "AAAAAAAAAAAAAAAAAAAAAA"

@@ -37,7 +37,7 @@ def _short(read, write):
 
 
 @case("scopes.{name}")
-@pytest.mark.parametrize("name, values, read_expected, write_expected", TABLE, ids=[entry[0] for entry in TABLE])
+@pytest.mark.parametrize(("name", "values", "read_expected", "write_expected"), TABLE, ids=[entry[0] for entry in TABLE])
 def test_scopes_header(env, row, name, values, read_expected, write_expected):
     headers = [("x-openclaw-scopes", value) for value in values]
     _, (read, write) = row.both(

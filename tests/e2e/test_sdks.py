@@ -4,11 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support import clients
-from tests.support import shim
 from tests.e2e.environment import case
-from tests.support.outcomes import NotAvailable
+from tests.support import clients, shim
 from tests.support.fake_model import TEXT
+from tests.support.outcomes import NotAvailable
 
 EXPECTED = {
     "chat": lambda got: got.strip() == TEXT,
@@ -53,7 +52,7 @@ def _both_languages(env):
             return (clients.sdk(language, side.url, token, env.gateway.node),
                     clients.sdk(language, side.url, token, env.gateway.node, retries=2))
 
-    env.gateway
+    assert env.gateway.running
     with ThreadPoolExecutor() as pool:
         return {language: pool.submit(act, language) for language in LANGUAGES}
 

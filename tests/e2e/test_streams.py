@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from tests.e2e.environment import case
-from tests.support.outcomes import NotAvailable
 from tests.e2e.streams import open_stream, slow_model
+from tests.support.outcomes import NotAvailable
 from tests.support.procs import Timeout, until
 
 ABORTS_FROM = (2026, 6)

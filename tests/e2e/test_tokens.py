@@ -31,7 +31,7 @@ FORBIDDEN = {
 
 
 @case("reader.{name}{said}")
-@pytest.mark.parametrize("said, headers", [("", []), ("-header", [READ_ONLY])], ids=["no header", "narrowing header"])
+@pytest.mark.parametrize(("said", "headers"), [("", []), ("-header", [READ_ONLY])], ids=["no header", "narrowing header"])
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_reader_cannot(env, row, name, said, headers):
     path, scope = FORBIDDEN[name]

@@ -96,7 +96,7 @@ HOSTILE = [
 
 
 @case("upstream.{name}")
-@pytest.mark.parametrize("name, lines, more", [(*entry, {})[:3] for entry in HOSTILE], ids=[entry[0] for entry in HOSTILE])
+@pytest.mark.parametrize(("name", "lines", "more"), [(*entry, {})[:3] for entry in HOSTILE], ids=[entry[0] for entry in HOSTILE])
 def test_hostile_headers(env, row, name, lines, more):
     _hostile(env, row, lines, ["operator.read"], **more)
 

@@ -4,20 +4,31 @@ import contextlib
 import hashlib
 import json
 import secrets
-import subprocess
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from tests.support import clients
 from tests.e2e.environment import case
+from tests.e2e.sockets import (
+    ADMIN,
+    ADMIN_CALL,
+    READ,
+    WRITE,
+    attempt,
+    credential,
+    limited,
+    lists_sessions,
+    need_sockets,
+    owner,
+    session,
+    ws,
+)
+from tests.support import clients
 from tests.support.outcomes import NotAvailable
 from tests.support.shim import TOKENS, bearer
 from tests.support.wsclient import Refused, Socket
-from tests.e2e.sockets import (
-    ADMIN, ADMIN_CALL, READ, WRITE, attempt, credential, limited, lists_sessions, need_sockets, owner, session, ws,
-)
 
 OWNERS = {
     "gateway-client": ("gateway-client", "ui", [ADMIN]),
@@ -209,14 +220,13 @@ def test_session_write(env, row):
     token = secrets.token_hex(20)
     digest = hashlib.sha256(token.encode()).hexdigest()
     table = f'\n[[token]]\nname = "sessions"\nsha256 = "{digest}"\nscopes = ["operator.sessions.write"]\n'
-    with env.other_shim(table) as side:
-        with session(side, auth={"token": token}, scopes=["operator.sessions.write"]) as sock:
-            kept = sock.hello["auth"]["scopes"]
-            assert sorted(kept) == ["operator.sessions.read", "operator.sessions.write"], f"kept: {kept}"
-            ok, said = sock.call("chat.history", {"sessionKey": "agent:main:main"})
-            assert "missing scope" not in str(said), f"chat.history: {said}"
-            ok, said = sock.call(*ADMIN_CALL)
-            assert not ok and "missing scope" in said, f"an admin action: {said}"
+    with env.other_shim(table) as side, session(side, auth={"token": token}, scopes=["operator.sessions.write"]) as sock:
+        kept = sock.hello["auth"]["scopes"]
+        assert sorted(kept) == ["operator.sessions.read", "operator.sessions.write"], f"kept: {kept}"
+        ok, said = sock.call("chat.history", {"sessionKey": "agent:main:main"})
+        assert "missing scope" not in str(said), f"chat.history: {said}"
+        ok, said = sock.call(*ADMIN_CALL)
+        assert not ok and "missing scope" in said, f"an admin action: {said}"
     row.through = "sessions.read and sessions.write"
 
 
@@ -303,10 +313,8 @@ def test_idle_unproven(env, row):
         idle = []
         try:
             for _ in range(40):
-                try:
+                with contextlib.suppress(Refused):
                     idle.append(Socket(ws(side)))
-                except Refused:
-                    pass
             return lists_sessions(side, auth=owner(env, side), client="cli", mode="cli")
         finally:
             for sock in idle:
@@ -393,7 +401,7 @@ def test_gateway_restarts(env, row):
         env.gateway.stop()
         code = sock.closed_within(10)
         assert code is not None, "the socket stays open"
-    env.gateway
+    assert env.gateway.running, "the gateway does not start again"
     row.through = lists_sessions(env.through, auth=owner(env, env.through))
     assert row.through == "ok", row.through
     with session(env.through, auth=credential(env, "reader")) as sock:

@@ -2,7 +2,6 @@
 
 import json
 import re
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.support import clients
-from tests.support import fake_model as model
-from tests.support import modes
-from tests.support import procs
-from tests.support import shim
+from tests.support import clients, fake_model as model, modes, procs, shim
 
 ISS = "https://people.example"
 

@@ -3,10 +3,8 @@
 import statistics
 import time
 
-from tests.observe import traffic
-from tests.support import clients, procs
-from tests.observe import load
-from tests.support import shim
+from tests.observe import load, traffic
+from tests.support import clients, procs, shim
 
 # The figure is 5 ms for the optimised binary; this is for the debug one on a busy machine.
 SCRAPE_MS = 50
@@ -50,12 +48,12 @@ def test_no_caller_makes_series(harness, many, say):
     load.ended(load.begin(harness, "/warm/{n}", "warm-{n}", 5, 500))
     before, held = count(), resident()
     # One kind is refused for its token, the other known and refused for its path.
-    guessing = load.begin(harness, "/path/of/{n}", "nobody-has-this-{n}", 30, half)
+    guessing = load.begin(harness, "/path/of/{n}", "nobody-has-this-{n}", 15, half)
     known = load.begin(harness, "/v1/sessions/{n}/x?y={n}", shim.TOKENS["reader"], 60, half)
     guesses, asked = load.ended(guessing)["count"], load.ended(known)["count"]
     done = guesses + asked
     # Wrong tokens are slowed down by address, so how many there are is the proxy's to say.
-    assert asked == half and guesses > 20, f"{asked} of {half} requests, and {guesses} guesses, within the time"
+    assert asked == half and guesses > 10, f"{asked} of {half} requests, and {guesses} guesses, within the time"
     after, grown = count(), (resident() - held) / 1e6
     assert after == before, f"{before} series became {after}"
     assert grown < 20, f"the process grew by {grown:.1f} MB"

@@ -2,8 +2,8 @@
 
 import time
 
-from tests.support import shim
 from tests.observe import traffic
+from tests.support import shim
 
 
 def test_refusals_with_their_remedy(harnesses, open_browser, say):

@@ -7,11 +7,8 @@ import urllib.parse
 
 import pytest
 
-from tests.support import clients
-from tests.observe import dashboards
-from tests.support import procs
-from tests.support import shim
-from tests.observe import tools, traffic
+from tests.observe import dashboards, tools, traffic
+from tests.support import clients, procs, shim
 
 # What Grafana would put in; the scrapes here are a second apart.
 FILLED = {"$job": ".*", "$instance": ".*", "$__rate_interval": "10s", "[1h]": "[20s]"}

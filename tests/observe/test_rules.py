@@ -3,8 +3,7 @@
 import re
 import subprocess
 
-from tests.observe import dashboards
-from tests.observe import traffic
+from tests.observe import dashboards, traffic
 
 
 def _promtool(promtool, *arguments, said=None):

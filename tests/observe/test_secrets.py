@@ -2,9 +2,8 @@
 
 import subprocess
 
-from tests.support import clients
-from tests.support import shim
 from tests.observe import traffic
+from tests.support import clients, shim
 
 
 def _shown(binary, harness):

@@ -5,8 +5,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from tests.support import clients, procs
-from tests.support import shim
+from tests.support import clients, procs, shim
 
 CHAT = {"model": "openclaw", "messages": [{"role": "user", "content": "count to six"}]}
 # What a hostile caller puts where people read: markup, quotes, escapes, the begin of a log line.

@@ -49,11 +49,11 @@ class Kind:
     # What the shipped configuration is called beside one that was edited.
     beside: str
 
-    def package(self, ctx):
-        return ctx.deb if self.files is DEB else ctx.rpm
+    def package(self, dist):
+        return dist.deb if self.files is DEB else dist.rpm
 
-    def following(self, ctx):
-        return ctx.next_deb if self.files is DEB else ctx.next_rpm
+    def following(self, dist):
+        return dist.next_deb if self.files is DEB else dist.next_rpm
 
     def install(self, machine, file):
         """Installs or upgrades, and says what was said."""
@@ -88,20 +88,20 @@ class Kind:
             return machine.run("dpkg", "--verify", "scopeshim").stdout.strip()
         return machine.run("rpm", "-V", "--nodeps", "scopeshim").stdout.strip()
 
-    def listed(self, ctx):
+    def listed(self, dist):
         """Paths of the files that the package holds."""
         if self.files is DEB:
-            said = _said(["dpkg-deb", "--contents", ctx.deb])
+            said = _said(["dpkg-deb", "--contents", dist.deb])
             return {line.split()[5].lstrip(".") for line in said.splitlines() if not line.startswith("d")}
-        return set(_said(["rpm", "-qpl", "--nosignature", ctx.rpm]).split())
+        return set(_said(["rpm", "-qpl", "--nosignature", dist.rpm]).split())
 
-    def scripts(self, ctx, folder):
+    def scripts(self, dist, folder):
         """The scripts that run as root, each as one text."""
         if self.files is DEB:
-            _said(["dpkg-deb", "--control", ctx.deb, folder])
+            _said(["dpkg-deb", "--control", dist.deb, folder])
             names = ("preinst", "postinst", "prerm", "postrm")
             return {name: (folder / name).read_text() for name in names if (folder / name).exists()}
-        said = _said(["rpm", "-qp", "--scripts", "--nosignature", ctx.rpm])
+        said = _said(["rpm", "-qp", "--scripts", "--nosignature", dist.rpm])
         parts = re.split(r"^(\w+) scriptlet.*:\n", said, flags=re.MULTILINE)
         return {name: "#!/bin/sh\n" + text for name, text in zip(parts[1::2], parts[2::2])}
 

@@ -1,13 +1,13 @@
 """A small Debian with systemd as process 1, in namespaces: units run there under all their restrictions."""
 
+import contextlib
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
-from tests.support import procs
 from tests.packages.tools import Missing
+from tests.support import procs
 
 HERE = Path(__file__).resolve().parent
 NAMESPACES = ["--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net"]
@@ -18,7 +18,6 @@ class Machine:
     def __init__(self, base, folder):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.here = HERE
         self.root = folder / "root"
         self._cgroup = _own_cgroup() / f"scopeshim-{os.getpid()}-{folder.name}"
         self._children = []
@@ -83,6 +82,11 @@ class Machine:
     def _net(self):
         return ["nsenter", "--target", str(self.pid), "--net"]
 
+    def bring(self, file):
+        """Puts a file into the root; its path there."""
+        self.path(f"/root/{file.name}").write_bytes(file.read_bytes())
+        return f"/root/{file.name}"
+
     def path(self, inside):
         return self.root / str(inside).lstrip("/")
 
@@ -104,10 +108,8 @@ class Machine:
         for child in [*self._children, self._outer]:
             child.kill()
         # Processes in there end with their first one, but not in the same instant.
-        for _ in range(50):
-            if _remove_cgroup(self._cgroup):
-                break
-            time.sleep(0.1)
+        with contextlib.suppress(procs.Timeout):
+            procs.until(lambda: _remove_cgroup(self._cgroup), 5, "an empty group of processes")
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 
+import pytest
+
 from tests.support import install
-from tests.support.suite import Unable
 
 DEBOOTSTRAP_SECONDS = 1200
 
 
-class Missing(Unable):
+class Missing(pytest.skip.Exception):
     """Something is not here and cannot be had; says why."""
 
 
@@ -21,7 +22,7 @@ def root(suite):
     if not shutil.which("debootstrap"):
         raise Missing("no debootstrap; on Debian: apt-get install debootstrap")
     try:
-        return install._entry(f"roots/{suite}", lambda folder: _debootstrap(suite, folder)) / "root"
+        return install.entry(f"roots/{suite}", lambda folder: _debootstrap(suite, folder)) / "root"
     except install.InstallError as why:
         raise Missing(f"no root of {suite}: {why}") from why
 

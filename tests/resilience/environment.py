@@ -6,8 +6,8 @@ import secrets
 from pathlib import Path
 
 from tests.resilience import manager
-from tests.support import procs
 from tests.resilience.load import request
+from tests.support import procs
 
 
 class Environment:

@@ -1,6 +1,7 @@
 """Load at a fixed rate, each request on a connection of its own; and event streams that are timed."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -122,10 +123,8 @@ class Stream:
         return self.ended_at
 
     def close(self):
-        try:
+        with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._sock.close()
 
 

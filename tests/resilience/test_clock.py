@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import install
-from tests.support import procs
 from tests.resilience.load import Stream
+from tests.support import install, procs
 
 HOUR = 3600
 

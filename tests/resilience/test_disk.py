@@ -2,13 +2,11 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
-from tests.support import procs
-from tests.support import wsclient
 from tests.resilience.load import Load, failed, kinds
+from tests.support import procs, wsclient
 
 
 def small_disk(cleanup, folder):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import procs
-from tests.support import wsclient
+from tests.support import procs, wsclient
 
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "tls.md"
 

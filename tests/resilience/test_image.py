@@ -97,13 +97,13 @@ keys = {{ url = "https://localhost:{port}/jwks" }}
     inside = ["env", "-i", *(f"{key}={value}" for key, value in settings.items()), shutil.which("chroot"), f"--userspec={user}", root]
     child = procs.Child([*inside, *words], log)
     cleanup.callback(child.kill)
-    procs.until(lambda: env.ask() == 200, 20, f"an answer from within the image")
+    procs.until(lambda: env.ask() == 200, 20, "an answer from within the image")
 
     def status():
         done = subprocess.run([*inside, words[0], "status", "--json"], capture_output=True, text=True, timeout=20)
         return json.loads(done.stdout) if done.returncode == 0 else {}
 
-    procs.until(lambda: '"keys": 1' in json.dumps(status()), 20, f"the keys fetched by https")
+    procs.until(lambda: '"keys": 1' in json.dumps(status()), 20, "the keys fetched by https")
     kept = list((root / "var/lib/scopeshim").glob("last-good*"))
     assert kept and kept[0].stat().st_uid == int(user.split(":")[0]), f"the state: {kept}"
     libraries = len([f for f in root.rglob("*.so*") if f.is_file()])

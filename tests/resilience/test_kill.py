@@ -6,9 +6,8 @@ import threading
 import time
 import tomllib
 
-from tests.support import procs
-from tests.support import wsclient
 from tests.resilience.load import Load, failed, kinds
+from tests.support import procs, wsclient
 
 ROUNDS = 20
 
@@ -81,4 +80,5 @@ def test_kill_9_at_any_moment(new_environment, say):
     process.stop()
     assert not [n for n in left if n.endswith(".new")], f"half-written files stay behind: {left}"
     assert hello["type"] == "hello-ok", json.dumps(hello)
-    say(f"{ROUNDS} kills, {total} requests under way meanwhile ({sum(lost.values())} lost with the process); one device key; state: {', '.join(left)}")
+    say(f"{ROUNDS} kills, {total} requests under way meanwhile ({sum(lost.values())} lost with the process); one device key; "
+        f"state: {', '.join(left)}")

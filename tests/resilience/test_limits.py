@@ -10,9 +10,9 @@ import subprocess
 import threading
 import time
 
-from tests.support import procs
-from tests.resilience.test_memory import cpu
 from tests.resilience.load import Stream, request
+from tests.resilience.test_memory import cpu
+from tests.support import procs
 
 MIB = 1024
 
@@ -196,7 +196,8 @@ def test_slowhttptest(new_environment, cleanup, say):
     env = new_environment(more='\n[limits]\nmax_connections = 3000\nhead_timeout = "5s"\nbody_grace = "3s"\nwrite_timeout = "5s"')
     env.start()
     url, said = f"http://127.0.0.1:{env.port}/v1/models", []
-    for name, how in {"slow heads": ["-H"], "slow bodies": ["-B", "-t", "POST"], "slow reading": ["-X", "-w", "1", "-y", "64", "-z", "1"]}.items():
+    ways = {"slow heads": ["-H"], "slow bodies": ["-B", "-t", "POST"], "slow reading": ["-X", "-w", "1", "-y", "64", "-z", "1"]}
+    for name, how in ways.items():
         attack = subprocess.Popen(
             [tool, *how, "-c", "1000", "-r", "500", "-i", "2", "-l", "12", "-p", "3", "-u", url],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

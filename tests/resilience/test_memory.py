@@ -3,12 +3,10 @@
 import http.client
 import os
 import resource
-import time
 from pathlib import Path
 
-from tests.support import procs
-from tests.support import wsclient
 from tests.resilience.load import Load, Stream, failed, kinds
+from tests.support import procs, wsclient
 
 EACH, BOUND_KIB, RATE = 500, 150, 200
 

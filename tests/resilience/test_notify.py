@@ -5,8 +5,8 @@ import signal
 import socket
 import time
 
-from tests.support import procs
 from tests.resilience.load import Stream
+from tests.support import procs
 
 STARTS = 10
 
@@ -95,4 +95,5 @@ def test_the_watchdog_and_the_stop(new_environment, say):
     )
     last = max(t for t, said in process.said if "WATCHDOG=1" in said)
     assert last > begun + 0.5, "no pings during the drain, which the watchdog would end"
-    say(f"{len(pings)} pings in {pings[-1] - pings[0]:.1f} s of a 1 s watchdog, the longest pause {max(gaps):.2f} s; STOPPING=1 after {(at - begun) * 1000:.0f} ms, then {took:.1f} s of drain with pings")
+    say(f"{len(pings)} pings in {pings[-1] - pings[0]:.1f} s of a 1 s watchdog, the longest pause {max(gaps):.2f} s; "
+        f"STOPPING=1 after {(at - begun) * 1000:.0f} ms, then {took:.1f} s of drain with pings")

@@ -5,8 +5,8 @@ import statistics
 import threading
 import time
 
-from tests.support import procs, wsclient
 from tests.resilience.load import Load, Stream, failed, kinds, request
+from tests.support import procs, wsclient
 
 # What medians may differ by without a leak: allocators keep pages, clients come and go.
 RSS_SLACK_KIB, RSS_SLACK, FD_SLACK = 2048, 0.05, 8

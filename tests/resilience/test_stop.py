@@ -4,8 +4,8 @@ import http.client
 import signal
 import time
 
-from tests.support import procs
 from tests.resilience.load import Stream
+from tests.support import procs
 
 
 def test_an_idle_process_stops_at_once(new_environment, say):

@@ -2,8 +2,8 @@
 
 import time
 
-from tests.support import procs
 from tests.resilience.load import Load, Stream, failed, kinds, slowest
+from tests.support import procs
 
 RATE = 200
 DRAIN = 4

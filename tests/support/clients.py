@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.support import install
-from tests.support import procs
+from tests.support import install, procs
 
 HERE = Path(__file__).resolve().parent
 

@@ -5,9 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from tests.support import clients
-from tests.support import install
-from tests.support import procs
+from tests.support import clients, install, procs
 
 START_SECONDS = 180
 

@@ -57,7 +57,7 @@ def releases(names):
 
 def gateway(release):
     """Folder of the installed release."""
-    return _entry(f"gateways/{release}", lambda d: _install_gateway(d, release))
+    return entry(f"gateways/{release}", lambda d: _install_gateway(d, release))
 
 
 def node_for(gateway_dir):
@@ -69,7 +69,7 @@ def node_for(gateway_dir):
 
 
 def node(major):
-    folder = _entry(f"node/{major}", lambda d: _install_node(d, major))
+    folder = entry(f"node/{major}", lambda d: _install_node(d, major))
     return folder / "bin" / "node"
 
 
@@ -86,12 +86,12 @@ def openai_python():
 
 def openai_js():
     """A folder whose node_modules holds the openai package."""
-    return _entry("openai-js", lambda d: _npm(d, ["openai"]))
+    return entry("openai-js", lambda d: _npm(d, ["openai"]))
 
 
 def playwright():
     """A folder whose node_modules holds playwright-core, which drives a browser that is there."""
-    return _entry("playwright", lambda d: _npm(d, ["playwright-core"]))
+    return entry("playwright", lambda d: _npm(d, ["playwright-core"]))
 
 
 def pyjwt():
@@ -101,12 +101,12 @@ def pyjwt():
 
 def jose():
     """A folder whose node_modules holds the packages jose and oidc-provider."""
-    return _entry("jose", lambda d: _npm(d, ["jose", "oidc-provider"]))
+    return entry("jose", lambda d: _npm(d, ["jose", "oidc-provider"]))
 
 
 def debian(package):
     """A folder with the files of a Debian package, which is not installed."""
-    return _entry(f"debian/{package}", lambda d: _unpack_debian(d, package))
+    return entry(f"debian/{package}", lambda d: _unpack_debian(d, package))
 
 
 def go():
@@ -117,14 +117,14 @@ def go():
         if release_key(said.stdout.strip().removeprefix("go")) >= GO:
             return found
     name = ".".join(map(str, GO))
-    return _entry(f"go/{name}", lambda d: _install_go(d, name), relocatable=False) / "bin" / "go"
+    return entry(f"go/{name}", lambda d: _install_go(d, name), relocatable=False) / "bin" / "go"
 
 
 def _python(name, packages, modules):
-    return _entry(name, lambda d: _install_python(d, packages, modules), relocatable=False) / "bin" / "python"
+    return entry(name, lambda d: _install_python(d, packages, modules), relocatable=False) / "bin" / "python"
 
 
-def _entry(name, build, relocatable=True):
+def entry(name, build, relocatable=True):
     final = cache_root() / name
     if (final / MARKER).exists():
         return final

@@ -10,8 +10,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlencode
 
-from tests.support import install
-from tests.support import procs
+from tests.support import install, procs
 
 HERE = Path(__file__).resolve().parent
 HMAC = ["HS256", "HS384", "HS512"]

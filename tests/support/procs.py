@@ -1,6 +1,7 @@
 """Child processes: each in a group of its own, its output in a file, killed at exit."""
 
 import atexit
+import contextlib
 import os
 import signal
 import socket
@@ -36,10 +37,8 @@ class Child:
         """Ends the whole group; a grace above zero asks politely first."""
         if grace and self.alive():
             self._signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace)
-            except subprocess.TimeoutExpired:
-                pass
         self._signal(signal.SIGKILL)
         self.process.wait(10)
         self._out.close()
@@ -53,10 +52,8 @@ class Child:
         return "\n".join(text.splitlines()[-lines:])
 
     def _signal(self, number):
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
 
 
 def kill_all():

@@ -6,9 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from tests.support import clients
-from tests.support import modes
-from tests.support import procs
+from tests.support import clients, modes, procs
 
 START_SECONDS = 20
 

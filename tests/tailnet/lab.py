@@ -1,5 +1,6 @@
 """What the cases run on: a tailnet, a gateway, and scopeshim between them."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,11 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import gateways
-from tests.support import fake_model as model
-from tests.support import modes
-from tests.support import procs
-from tests.support import shim
+from tests.support import fake_model as model, gateways, modes, procs, shim
 from tests.tailnet.nodes import OUTSIDE, Control, Namespace, Node
 
 CAPABILITY = "example.org/cap/scopeshim"
@@ -62,10 +59,8 @@ class Forward:
         except OSError:
             pass
         for end in (one, other):
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class Lab:

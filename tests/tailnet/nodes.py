@@ -9,8 +9,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from tests.support import install
-from tests.support import procs
+from tests.support import install, procs
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from tests.support import procs
-from tests.support import shim
+from tests.support import procs, shim
 from tests.support.outcomes import NotAvailable
 from tests.tailnet.lab import CAPABILITY
 

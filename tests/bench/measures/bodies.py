@@ -3,9 +3,7 @@
 import socket
 import sys
 
-from tests.bench import policies
-from tests.bench import turns
-from tests.bench import machine
+from tests.bench import machine, policies, turns
 from tests.bench.candidates import Bench
 from tests.bench.report import Row, median, ratio
 

@@ -1,7 +1,6 @@
 """CPU of a proxied request: one of many named tokens, keep-alive, about 1 KB of JSON."""
 
-from tests.bench import policies
-from tests.bench import turns
+from tests.bench import policies, turns
 from tests.bench.candidates import Bench, prove
 from tests.bench.report import Row, median, ratio
 

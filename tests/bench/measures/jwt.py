@@ -1,9 +1,6 @@
 """CPU of a request with a JWT: one that repeats, and one never seen before."""
 
-from tests.bench import jwts
-from tests.bench import load
-from tests.bench import policies
-from tests.bench import turns
+from tests.bench import jwts, load, policies, turns
 from tests.bench.candidates import Bench, prove
 from tests.bench.report import Row, median, ratio
 

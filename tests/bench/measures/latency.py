@@ -1,8 +1,6 @@
 """Latency that a proxy adds at a small, fixed rate."""
 
-from tests.bench import load
-from tests.bench import policies
-from tests.bench import turns
+from tests.bench import load, policies, turns
 from tests.bench.candidates import Bench, prove
 from tests.bench.report import Row, median, ratio
 

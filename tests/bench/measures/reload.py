@@ -9,9 +9,9 @@ import sys
 import time
 
 from tests.bench import policies
-from tests.support import procs
 from tests.bench.candidates import Bench, prove
 from tests.bench.report import Row, median
+from tests.support import procs
 
 GRANTS, TOKENS, CONNECTIONS = 10_000, 1000, 4
 PATIENCE_SECONDS = 15

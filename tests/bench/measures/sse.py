@@ -7,12 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import machine
-from tests.bench import policies
-from tests.support import procs
-from tests.bench import turns
+from tests.bench import machine, policies, turns
 from tests.bench.candidates import Bench, output
 from tests.bench.report import Row, median, ratio
+from tests.support import procs
 
 EVERY_MS = 100
 CLIENT = Path(__file__).resolve().parent.parent / "sse_client.py"

@@ -4,8 +4,7 @@ import http.client
 import sys
 import time
 
-from tests.bench import machine
-from tests.bench import policies
+from tests.bench import machine, policies
 from tests.bench.candidates import Bench
 from tests.bench.report import Row, median
 

@@ -1,34 +1,36 @@
 """The service as systemd runs it: what it may do, whom it answers, and how it follows its configuration."""
 
-from tests.support.suite import need
-from tests.packages.cases.arriving import CONFIG, SECRET, bearer, need_serving
+from tests.packages.service import CONFIG, HERE, SECRET, bearer, need_serving
 
 MAY = {"write-state", "write-runtime", "read-configuration", "internet-socket"}
 NO_CAPABILITIES = "0000000000000000"
 
 
-def is_confined(kind, ctx):
+def test_is_confined(machine, say):
     """The unit's restrictions, asked of the kernel for the process, and tried out under the same unit."""
-    machine = ctx.machine(kind.name, kind.suite)
     pid = machine.main_pid()
     status = dict(line.split(":\t", 1) for line in machine.must("cat", f"/proc/{pid}/status").splitlines())
     uid = machine.must("id", "-u", "scopeshim").strip()
-    need(set(status["Uid"].split()) == {uid}, f"it runs as {status['Uid']}, not {uid}")
+    assert set(status["Uid"].split()) == {uid}, f"it runs as {status['Uid']}, not {uid}"
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        need(status[name] == NO_CAPABILITIES, f"{name} is {status[name]}")
-    need((status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), "no_new_privs or the system call filter is not there")
+        assert status[name] == NO_CAPABILITIES, f"{name} is {status[name]}"
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), (
+        "no_new_privs or the system call filter is not there"
+    )
     outside, inside = _tried(machine, sandboxed=False), _tried(machine, sandboxed=True)
     vain = {name for name, can in outside.items() if not can}
-    need(not vain, f"not even root without a sandbox can {sorted(vain)}: nothing was shown")
+    assert not vain, f"not even root without a sandbox can {sorted(vain)}: nothing was shown"
     can = {name for name in inside if inside[name]}
-    need(can == MAY, f"within the unit it can {sorted(can - MAY)}, and cannot {sorted(MAY - can)}")
-    need("not permitted" not in machine.journal(lines=500), f"the service met its limits: {machine.journal(lines=500)}")
-    return f"no capability, filter on; {len(inside) - len(can)} attempts fail that succeed outside"
+    assert can == MAY, f"within the unit it can {sorted(can - MAY)}, and cannot {sorted(MAY - can)}"
+    assert "not permitted" not in machine.journal(lines=500), (
+        f"the service met its limits: {machine.journal(lines=500)}"
+    )
+    say(f"no capability, filter on; {len(inside) - len(can)} attempts fail that succeed outside")
 
 
 def _tried(machine, sandboxed):
     probe = machine.path("/usr/local/bin/probe")
-    probe.write_text((machine.here / "probe.sh").read_text())
+    probe.write_text((HERE / "probe.sh").read_text())
     probe.chmod(0o755)
     machine.must("touch", "/tmp/left-by-somebody")
     # Not the file's owner says no there, but the read-only file system.
@@ -50,8 +52,7 @@ def _tried(machine, sandboxed):
     return {words[0]: words[1] == "can" for words in tried if len(words) == 2 and words[1] in ("can", "cannot")}
 
 
-def reloads(kind, ctx):
-    machine = ctx.machine(kind.name, kind.suite)
+def test_reloads(machine, say):
     config, shipped = machine.path(CONFIG), machine.path(CONFIG).read_text()
     token = machine.must("scopeshim", "token", "new", "reader", "--scope", "operator.read", "--write").strip()
     machine.must("systemctl", "reload", "scopeshim")
@@ -59,33 +60,31 @@ def reloads(kind, ctx):
     good = config.read_text()
     config.write_text(good + "\n[[token]]\nname = 7\n")
     done = machine.run("systemctl", "reload", "scopeshim")
-    need(done.returncode, "a reload of a broken file is no failure to systemd")
+    assert done.returncode, "a reload of a broken file is no failure to systemd"
     need_serving(machine, token)
     # Restarted with the broken file: the last good policy, from the state directory.
     machine.must("systemctl", "restart", "scopeshim")
     need_serving(machine, token)
-    need("last good" in machine.journal(), f"nothing is said of the last good one: {machine.journal()}")
+    assert "last good" in machine.journal(), f"nothing is said of the last good one: {machine.journal()}"
     config.write_text(shipped)
     machine.must("systemctl", "reload", "scopeshim")
-    need(machine.ask("/v1/models", *bearer(token))[0] == 401, "the revoked token still passes")
-    return "waits for the verdict; a broken file changes nothing, not even over a restart"
+    assert machine.ask("/v1/models", *bearer(token))[0] == 401, "the revoked token still passes"
+    say("waits for the verdict; a broken file changes nothing, not even over a restart")
 
 
-def answers_root_alone(kind, ctx):
+def test_answers_root_alone(machine, say):
     """The admin socket."""
-    machine = ctx.machine(kind.name, kind.suite)
-    need("scopeshim" in machine.must("scopeshim", "status"), "no status for root")
+    assert "scopeshim" in machine.must("scopeshim", "status"), "no status for root"
     done = machine.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "scopeshim", "status")
-    need(done.returncode, f"nobody gets the status: {done.stdout}")
+    assert done.returncode, f"nobody gets the status: {done.stdout}"
     seen = machine.must("stat", "--format=%a %U:%G", "/run/scopeshim", "/run/scopeshim/admin.sock", "/var/lib/scopeshim")
     wanted = ["750 scopeshim:scopeshim", "600 scopeshim:scopeshim", "700 scopeshim:scopeshim"]
-    need(seen.splitlines() == wanted, f"modes of /run/scopeshim, its socket and the state: {seen}")
-    return "status for root, not for others"
+    assert seen.splitlines() == wanted, f"modes of /run/scopeshim, its socket and the state: {seen}"
+    say("status for root, not for others")
 
 
-def takes_a_credential(kind, ctx):
+def test_takes_a_credential(machine, dist, say):
     """The way the unit's comment shows: a secret that the service's user cannot read from disk."""
-    machine = ctx.machine(kind.name, kind.suite)
     unit = machine.path("/usr/lib/systemd/system/scopeshim.service").read_text()
     line = next(line for line in unit.splitlines() if line.startswith("# LoadCredential="))
     source = line.rpartition(":")[2]
@@ -102,11 +101,11 @@ def takes_a_credential(kind, ctx):
     machine.path(SECRET).rename(machine.path("/root/secret"))
     machine.must("systemctl", "daemon-reload")
     machine.must("systemctl", "restart", "scopeshim")
-    need_serving(machine, ctx.secret)
+    need_serving(machine, dist.secret)
     machine.path("/root/secret").rename(machine.path(SECRET))
     config.write_text(shipped)
     drop_in.unlink()
     machine.must("systemctl", "daemon-reload")
     machine.must("systemctl", "restart", "scopeshim")
-    need_serving(machine, ctx.secret)
-    return line.removeprefix("# ")
+    need_serving(machine, dist.secret)
+    say(line.removeprefix("# "))
