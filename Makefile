@@ -40,8 +40,9 @@ test-one: ## one test: T=limits::a_name, or T=tests/e2e/test_scopes.py ARGS="-k 
 	*) exec cargo test --locked "$(T)" $(ARGS) ;; \
 	esac
 
-ruff: setup-test ## the lints of the Python tests and scripts
+ruff: setup-test ## the lints of the Python tests and scripts, and the tests of what they share
 	python3 -m tests ruff check tests packaging
+	python3 -m tests support -q
 
 check: setup-build ## what must pass before a commit
 	cargo fmt --check

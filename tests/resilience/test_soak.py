@@ -60,7 +60,7 @@ def test_soak(new_environment, seconds, say):
     def websocket():
         with wsclient.Socket(url, auth) as socket:
             socket.connect(scopes=("operator.read",))
-            # On the way the method is judged, and answered by the gateway's stand-in with its parameters.
+            # scopeshim checks the method, and the fake gateway answers with its parameters.
             for number in range(5):
                 ok, said = socket.call("health", {"n": number})
                 if not ok:

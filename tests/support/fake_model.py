@@ -1,4 +1,4 @@
-"""A stand-in OpenAI-compatible model: streams a few words with a pause between them."""
+"""A fake OpenAI-compatible model: streams a few words with a pause between them."""
 
 import contextlib
 import json
@@ -135,7 +135,7 @@ _USAGE = {"prompt_tokens": 1, "completion_tokens": 6, "total_tokens": 7}
 
 
 def _base(kind):
-    return {"id": "chatcmpl-standin", "object": kind, "created": int(time.time()), "model": "mock"}
+    return {"id": "chatcmpl-fake", "object": kind, "created": int(time.time()), "model": "mock"}
 
 
 def _chunk(delta, finish):

@@ -1,4 +1,4 @@
-"""Child processes: each in a group of its own, its output in a file, killed at exit."""
+"""Child processes: each in a group of its own, its output in a file, killed at exit, by a reaper if need be."""
 
 import atexit
 import contextlib
@@ -7,9 +7,29 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 _running = []
+
+
+class _Reaper:
+    """A process that outlives this one by the moment it takes to end what this one started."""
+
+    def __init__(self):
+        self._lock, self._process = threading.Lock(), None
+
+    def tell(self, sign, pid):
+        with self._lock:
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, Path(__file__).with_name("reaper.py")], stdin=subprocess.PIPE, text=True, start_new_session=True)
+            self._process.stdin.write(f"{sign}{pid}\n")
+            self._process.stdin.flush()
+
+
+_reaper = _Reaper()
 
 
 class Timeout(Exception):
@@ -25,6 +45,7 @@ class Child:
             stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True, pass_fds=keep,
         )
         _running.append(self)
+        _reaper.tell("+", self.pid)
 
     @property
     def pid(self):
@@ -44,6 +65,7 @@ class Child:
         self._out.close()
         if self in _running:
             _running.remove(self)
+            _reaper.tell("-", self.pid)
 
     def tail(self, lines=30):
         with open(self.log, "rb") as file:
@@ -111,11 +133,13 @@ class _Adopted:
     def __init__(self, process):
         self.process = process
         self.pid = process.pid
+        _reaper.tell("+", self.pid)
 
     def kill(self):
         self.process.kill()
         self.process.wait(10)
         _running.remove(self)
+        _reaper.tell("-", self.pid)
 
 
 def adopt(process):
@@ -124,12 +148,13 @@ def adopt(process):
 
 def disown(process):
     _running[:] = [item for item in _running if item.process is not process]
+    _reaper.tell("-", process.pid)
 
 
 def run(command, env, seconds, said=""):
     """A command to its end, what is said to it, its output taken; killed when the time is over or the run is."""
     process = subprocess.Popen(
-        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     adopt(process)
     try:
         out, err = process.communicate(said, timeout=seconds)
