@@ -1,5 +1,6 @@
 """Every test runs once for each release and mode: a column of the table."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def env(request, binary):
     made = Environment(release, mode, binary)
     yield made
     made.close()
+
+
+@pytest.fixture
+def processors(tmp_path_factory):
+    """For a test that needs all the processors there are: columns that come to it at the same moment take turns."""
+    with open(tmp_path_factory.getbasetemp().parent / "processors.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -347,6 +347,7 @@ def test_large_frames(env, row):
 
 
 @case("ws.thousand")
+@pytest.mark.usefixtures("processors")
 def test_thousand(env, row):
     """Without scopes: a gateway tells each socket that may read of every other, which no gateway survives."""
     sockets = []
