@@ -25,6 +25,7 @@ pub mod auth_throttle;
 pub mod authn;
 pub mod cli;
 pub mod config;
+pub mod cors;
 pub mod descriptors;
 pub mod doctor;
 pub mod fake_gateway;
