@@ -4,7 +4,6 @@
 //! Preflights carry no credential and are answered before any is asked for: what they permit is to ask, not
 //! to be given. No answer names another origin than the one that asked, and `*` never allows credentials.
 
-use crate::headers::REQUEST_ID;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -51,11 +50,13 @@ pub enum Page {
 }
 
 /// Why a preflight is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The origin is not listed.
+    #[error("pages of the origin `{0}` may not use this proxy")]
     Origin(String),
     /// It is not a preflight as browsers send it.
+    #[error("this is no preflight: {0}")]
     Form(&'static str),
 }
 
@@ -171,6 +172,7 @@ fn is_token(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::REQUEST_ID;
     use proptest::prelude::*;
 
     const PANEL: &str = "https://panel.example.org";

@@ -112,6 +112,10 @@ impl ProxyHttp for Proxy {
                 }
                 Ok(true)
             }
+            Ok(Admitted::Preflight(lines)) => {
+                local_reply::preflight(session, ctx, lines).await?;
+                Ok(true)
+            }
             Ok(Admitted::Socket(upgrade)) => {
                 websocket_upgrade::hand_over(session, ctx, *upgrade, &self.sockets).await?;
                 Ok(true)
@@ -208,6 +212,7 @@ impl ProxyHttp for Proxy {
             local_reply::rate_limit(response, said)?;
         }
         response.insert_header(REQUEST_ID, ctx.request_id())?;
+        local_reply::origins(response, ctx)?;
         if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
             // It ends with the connection: a client of HTTP/1.0 knows no chunks.
             response.remove_header(&TRANSFER_ENCODING);

@@ -12,6 +12,7 @@ pub use limit::LimitFault;
 pub use socket::SocketFault;
 pub use tailscale::TailnetFault;
 
+use crate::cors::Denied;
 use crate::label::Label as _;
 use crate::principal_limits::{Limit, LimitReached};
 use crate::request_path::PathFault;
@@ -112,6 +113,9 @@ pub enum Refusal {
     /// A page of another origin, where the caller needs no credential to be somebody.
     #[error("requests from other web origins are not taken without a credential")]
     CrossOrigin,
+    /// A browser asks whether a page of another origin may ask, and it may not.
+    #[error("{0}")]
+    Preflight(Denied),
     /// A name that could have been made to lead here, where the caller needs no credential to be somebody.
     #[error("`{host}` is not known as a name of this machine, and no credential was sent")]
     HostNotAllowed {
@@ -196,6 +200,7 @@ impl Refusal {
             | Self::Host(_)
             | Self::ScopesHeader(_)
             | Self::CredentialForm(_)
+            | Self::Preflight(Denied::Form(_))
             | Self::ClientBroken => 400,
             Self::HeadTooLarge { .. } => 431,
             Self::Expectation => 417,
@@ -209,6 +214,7 @@ impl Refusal {
             | Self::TokenNotYetValid { .. } => 401,
             Self::TokenAddress { .. }
             | Self::CrossOrigin
+            | Self::Preflight(Denied::Origin(_))
             | Self::HostNotAllowed { .. }
             | Self::ScopeMissing { .. }
             | Self::ScopeExcess { .. }
@@ -249,6 +255,8 @@ impl Refusal {
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
             Self::CrossOrigin => Code::CrossOrigin,
+            Self::Preflight(Denied::Origin(_)) => Code::CorsOriginNotAllowed,
+            Self::Preflight(Denied::Form(_)) => Code::InvalidPreflight,
             Self::HostNotAllowed { .. } => Code::HostNotAllowed,
             Self::JoinMisses { .. } => Code::JoinMisses,
             Self::Quota(reached) => match reached.limit {
@@ -311,7 +319,9 @@ impl Refusal {
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
             Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
-            Self::CrossOrigin => "send a bearer token",
+            Self::CrossOrigin => "send a bearer token, or have the page's origin added to `[cors] origins`",
+            Self::Preflight(Denied::Origin(_)) => "have the page's origin added to `[cors] origins`",
+            Self::Preflight(Denied::Form(_)) => "call from a page in an ordinary browser",
             Self::HostNotAllowed { .. } => {
                 "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
             }

@@ -2,6 +2,7 @@
 //! shares with the real one.
 
 use crate::authn::ambient;
+use crate::cors::Page;
 use crate::headers::{self, GatewayHeader, Kind};
 use crate::host::Host;
 use crate::hostnames::HostNames;
@@ -37,17 +38,24 @@ pub fn forged(headers: &HeaderMap, credentials: &UpstreamCredentials) -> usize {
 }
 
 /// Refuses what a web page could send in the name of a caller whose identity is their place: a page
-/// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts, nor
+/// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts that
+/// `[cors]` does not list, nor
 /// one whose name was made to lead here (DNS rebinding): see [`own_host`].
 ///
 /// # Errors
 /// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
-pub fn not_borrowed(proven: &Proven, headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
+pub fn not_borrowed(
+    proven: &Proven,
+    headers: &HeaderMap,
+    names: &HostNames,
+    listed: &[String],
+    page: &Page,
+) -> Result<(), Refusal> {
     if !proven.principal.identity().is_ambient() {
         return Ok(());
     }
     own_host(headers, names, listed)?;
-    if is_cross_origin(headers) { Err(Refusal::CrossOrigin) } else { Ok(()) }
+    if is_cross_origin(headers) && !page.is_listed() { Err(Refusal::CrossOrigin) } else { Ok(()) }
 }
 
 /// Refuses a `Host` that is not an address, `localhost`, a name of this machine, or listed.

@@ -116,7 +116,8 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let route = policy.route(&args.method, path);
     let head = request_checks::method(&args.method, &route).and_then(|()| request_checks::expectation(&headers));
     let who = who.and_then(|proven| {
-        request_checks::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts)
+        let page = policy.live().cors.page(&headers);
+        request_checks::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts, &page)
             .map(|()| proven)
     });
     let (who, asked) = match asked {

@@ -1,6 +1,7 @@
 //! What a reload changes: the callers' tokens, the gateway's credential, the rules.
 
 use super::{GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
+use crate::cors::Origins;
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
@@ -48,6 +49,8 @@ pub struct DynamicConfig {
     pub certificates: Vec<Option<Certificate>>,
     /// What WebSocket clients may do.
     pub websocket: WebSocketRules,
+    /// Web pages of other origins that may use this proxy.
+    pub cors: Origins,
 }
 
 impl DynamicConfig {
@@ -72,6 +75,7 @@ impl DynamicConfig {
             policy_tests: Vec::new(),
             certificates: Vec::new(),
             websocket: WebSocketRules::default(),
+            cors: Origins::None,
         }
     }
 }

@@ -53,6 +53,17 @@ pub struct File {
     pub test: Vec<At<Test>>,
     /// WebSocket clients: apps, command lines, the gateway's own web page. Reloadable.
     pub websocket: WebSocket,
+    /// Web pages of other origins that may use this proxy. Reloadable.
+    pub cors: Cors,
+}
+
+/// Web pages of other origins that may use this proxy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// The origins, such as `https://panel.example.org`; or `["*"]`: any page, with a token that it
+    /// sends itself. Default: none.
+    pub origins: Option<Vec<At<String>>>,
 }
 
 /// WebSocket clients.

@@ -1,5 +1,6 @@
 //! [`File`] to [`Config`]: every value judged, every problem noted.
 
+mod cors;
 mod dynamic;
 mod gateway;
 mod grants;

@@ -7,6 +7,7 @@ use crate::access_log::AccessRecord;
 use crate::authn::tailscale::WhoisQuestion;
 use crate::identity_providers::TailnetQuery;
 use crate::join_code_limit::Join;
+use crate::cors::Page;
 use crate::label::{RouteLabel, StreamKind};
 use crate::listener::Connection;
 use crate::policy::{Grant, Policy};
@@ -48,6 +49,8 @@ pub struct RequestContext {
     pub(super) body: Body,
     /// The limit that its body met.
     pub(super) over: Option<LimitFault>,
+    /// The page it comes from, where pages of other origins are served.
+    pub(super) page: Page,
     /// Why the gateway's answer cannot be passed on.
     pub(super) unfit: Option<&'static str>,
     /// Whether the connection is a WebSocket now, and the record with it.
@@ -79,6 +82,7 @@ impl RequestContext {
             join: None,
             body: Body::default(),
             over: None,
+            page: Page::default(),
             unfit: None,
             handed_over: false,
         }

@@ -1,13 +1,14 @@
 //! Refusals and failures as HTTP answers.
 
 use super::context::RequestContext;
+use crate::cors::{Lines, is_about_origins};
 use crate::headers::REQUEST_ID;
 use crate::refusal::{LimitFault, Refusal};
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
 };
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, StatusCode};
 use pingora::ErrorSource;
 use pingora::ErrorType as E;
 use pingora::http::ResponseHeader;
@@ -30,6 +31,7 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut RequestContext, refu
     head.insert_header(CONTENT_LENGTH, body.len())?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(REQUEST_ID, ctx.request_id())?;
+    origins(&mut head, ctx)?;
     if let Some(challenge) = refusal.challenge() {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;
     }
@@ -92,11 +94,40 @@ pub(super) async fn health(
     head.insert_header(CONTENT_LENGTH, verdict.len())?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(REQUEST_ID, ctx.request_id())?;
+    origins(&mut head, ctx)?;
     ctx.record.status = status;
     let bodiless = ctx.record.method == Method::HEAD;
     session.write_response_header(Box::new(head), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(Bytes::from_static(verdict.as_bytes())), true).await?;
+    }
+    Ok(())
+}
+
+/// Answers a browser that asks whether a page of another origin may ask.
+pub(super) async fn preflight(session: &mut Session, ctx: &mut RequestContext, lines: Lines) -> Result<()> {
+    let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(12))?;
+    head.insert_header(REQUEST_ID, ctx.request_id())?;
+    origins(&mut head, ctx)?;
+    for (name, value) in lines {
+        head.append_header(name, value)?;
+    }
+    ctx.record.status = StatusCode::NO_CONTENT.as_u16();
+    session.write_response_header(Box::new(head), true).await
+}
+
+/// Says whether the page that asked may read the answer. What the gateway says of origins does not count.
+pub(super) fn origins(head: &mut ResponseHeader, ctx: &RequestContext) -> Result<()> {
+    let lines = ctx.page.lines();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let theirs: Vec<HeaderName> = head.headers.keys().filter(|name| is_about_origins(name)).cloned().collect();
+    for name in &theirs {
+        head.remove_header(name);
+    }
+    for (name, value) in lines {
+        head.append_header(name, value)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::body_limits;
 use super::context::RequestContext;
 use crate::authn::{Identity, Principal, ambient};
 use crate::config::BodySizes;
+use crate::cors;
 use crate::framing;
 use crate::headers::REQUEST_ID;
 use crate::identity_providers::IdentityProviders;
@@ -31,6 +32,8 @@ pub(super) enum Admitted {
     Request,
     /// One about the gateway's health.
     Health(Probe),
+    /// A browser's question whether a page of another origin may ask, and the answer.
+    Preflight(cors::Lines),
     /// One to become a WebSocket.
     Socket(Box<super::websocket_upgrade::Upgrade>),
 }
@@ -48,6 +51,9 @@ pub(super) async fn admit(
     let ServerSession::H1(raw) = &*session.downstream_session else { return Err(Refusal::Internal) };
     let raw = raw.get_headers_raw_bytes();
     ctx.record.method = head.method.clone();
+    let policy = ctx.policy.clone();
+    let origins = &policy.live().cors;
+    ctx.page = origins.page(&head.headers);
     if let Some(id) = well_formed_id(&head.headers) {
         ctx.record.request_id = Arc::from(id);
     }
@@ -64,7 +70,10 @@ pub(super) async fn admit(
     ctx.record.path = Some(Arc::from(path.as_str()));
     let route = ctx.policy.route(&head.method, path);
     ctx.record.route = Some(route.clone());
-    request_checks::method(&head.method, &route)?;
+    let is_preflight = origins.is_preflight(&head.method, &head.headers);
+    if !is_preflight {
+        request_checks::method(&head.method, &route)?;
+    }
     request_checks::expectation(&head.headers)?;
     if upgrade::is_wanted(&head.headers) {
         return super::websocket_upgrade::admit(head, ctx, sources, sockets).await.map(Box::new).map(Admitted::Socket);
@@ -72,6 +81,9 @@ pub(super) async fn admit(
     ctx.record.forged = request_checks::forged(&head.headers, ctx.policy.credentials());
     ctx.record.place = ambient::of(ctx.peer(), &head.headers);
     ctx.body = body_limits::announced(&head.method, &head.headers, &route, sizes)?;
+    if is_preflight {
+        return origins.preflight(&head.headers).map(Admitted::Preflight).map_err(Refusal::Preflight);
+    }
     if let Some(grant) = ctx.policy.public_grant(&route) {
         join(path, None, ctx, joins)?;
         ctx.granted(grant);
@@ -136,7 +148,7 @@ async fn authenticate(
     let asking = ctx.asking(headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
-    request_checks::not_borrowed(&proven, headers, &sources.names, &policy.live().hosts)?;
+    request_checks::not_borrowed(&proven, headers, &sources.names, &policy.live().hosts, &ctx.page)?;
     Ok(proven)
 }
 

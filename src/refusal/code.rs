@@ -30,6 +30,8 @@ pub enum Code {
     ScopeNotGranted,
     HeaderNotAllowed,
     CrossOrigin,
+    CorsOriginNotAllowed,
+    InvalidPreflight,
     HostNotAllowed,
     JoinMisses,
     RateLimitExceeded,

@@ -2,6 +2,7 @@
 
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
+use scopeshim::cors::Denied;
 use scopeshim::label::Label as _;
 use scopeshim::principal_limits::{Limit, LimitReached};
 use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
@@ -115,6 +116,8 @@ fn samples() -> Vec<Refusal> {
         Refusal::ScopeExcess { excess: ScopeSet::parse_lines([&b"operator.admin"[..]]).unwrap() },
         Refusal::HeaderDenied { header: "x-openclaw-model", why: "the policy refuses it" },
         Refusal::CrossOrigin,
+        Refusal::Preflight(Denied::Origin("https://evil.example".to_owned())),
+        Refusal::Preflight(Denied::Form("it has more than one Origin")),
         Refusal::JoinMisses { wait: 60 },
         Refusal::HostNotAllowed { host: "evil.example".to_owned() },
         Refusal::Method,

@@ -13,6 +13,7 @@ mod answers;
 mod auth_throttle;
 mod cli;
 mod config;
+mod cors;
 mod docs;
 mod doctor;
 mod example;

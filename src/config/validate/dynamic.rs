@@ -108,6 +108,7 @@ pub(super) fn live(
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
         hosts,
         websocket,
+        cors: super::cors::origins(&file.cors, problems),
     })
 }
 

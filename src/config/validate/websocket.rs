@@ -36,7 +36,7 @@ fn nodes(table: &WebSocket, problems: &mut Problems) -> Option<Scope> {
 }
 
 /// An origin as browsers send it (RFC 6454 §6.2): scheme, host, and port where it is not the usual.
-fn origin(text: &At<String>, problems: &mut Problems) -> Option<String> {
+pub(super) fn origin(text: &At<String>, problems: &mut Problems) -> Option<String> {
     let lower = text.get().to_ascii_lowercase();
     let plain = lower.split_once("://").is_some_and(|(scheme, rest)| {
         let named = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
