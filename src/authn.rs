@@ -7,11 +7,13 @@ pub mod ambient;
 mod claims;
 mod issuer;
 pub mod jwt;
+pub mod presented;
 mod principal;
 mod simulate;
 pub mod tailscale;
 
 pub use issuer::Verified;
+pub use presented::Presented;
 pub use principal::{Identity, Principal};
 
 use crate::config::{DynamicConfig, Token};
@@ -19,8 +21,7 @@ use crate::headers::fold;
 use crate::jwks::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
 use crate::secret::{Secret, TokenHash};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use issuer::Trusted;
 use jiff::Timestamp;
@@ -31,25 +32,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tailscale::WhoisResult;
 
-/// Reads the bearer token out of a request's headers (RFC 6750 §2.1).
-///
-/// # Errors
-/// When there is more than one `Authorization`, or it is of another scheme. The gateway takes the
-/// first of several (contract §4), so several are never allowed to pass.
-fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
-    if lines.next().is_some() {
-        return Err(Refusal::CredentialForm("more than one Authorization header was sent"));
-    }
-    let line = line.as_bytes().trim_ascii();
-    let (scheme, token) = line.split_at(line.iter().position(|b| *b == b' ').unwrap_or(line.len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::CredentialScheme);
-    }
-    Ok(Some(token.trim_ascii()))
-}
-
 /// Everything by which callers prove themselves, compiled for look-up.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -57,7 +39,9 @@ pub struct Authenticator {
     gateway_secret: Option<(TokenHash, Arc<Principal>)>,
     anonymous: Option<(Vec<IpNet>, Arc<Principal>)>,
     issuers: Vec<Trusted>,
-    /// Headers beside `Authorization` that carry tokens.
+    /// Headers beside `Authorization` in which clients may send tokens.
+    token_headers: Vec<HeaderName>,
+    /// Headers that carry issuers' JWTs.
     assertions: Vec<HeaderName>,
 }
 
@@ -106,31 +90,49 @@ impl Authenticator {
                 .zip(slots)
                 .map(|(issuer, slot)| Trusted { issuer: issuer.clone(), slot: slot.clone() })
                 .collect(),
+            token_headers: live.token_headers.clone(),
             assertions,
         }
     }
 
-    /// Reads the one credential a request presents. A bearer token comes before any other.
+    /// Reads the one credential a request presents. An issuer's own header, which a server in front may add
+    /// to every request, is read where nothing else is.
     ///
     /// # Errors
     /// When there are several where one is meant, or its form is wrong.
-    pub fn credential<'a>(&'a self, headers: &'a HeaderMap) -> Result<Credential<'a>, Refusal> {
-        if let Some(token) = bearer(headers)? {
-            return self.bearer(token);
+    pub fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Result<Option<Presented<'a>>, Refusal> {
+        match presented::read(headers, &self.token_headers)? {
+            None => presented::assertion(headers, &self.assertions),
+            found => Ok(found),
         }
-        for name in &self.assertions {
-            let mut values = headers.get_all(name).iter();
-            match (values.next().map(|v| v.to_str()), values.next()) {
-                (None, _) => {}
-                (Some(Ok(text)), None) => return Ok(Credential::Jwt(text, Some(name))),
-                _ => {
-                    return Err(Refusal::CredentialForm(
-                        "the header that carries the token was sent twice, or is no text",
-                    ));
-                }
-            }
+    }
+
+    /// Reads the one credential that a WebSocket's upgrade presents, and the subprotocol to speak then.
+    ///
+    /// # Errors
+    /// As [`Self::presented`].
+    pub fn presented_by_upgrade<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> Result<(Option<Presented<'a>>, Option<HeaderValue>), Refusal> {
+        match presented::read_upgrade(headers, &self.token_headers)? {
+            (None, spoken) => Ok((presented::assertion(headers, &self.assertions)?, spoken)),
+            found => Ok(found),
         }
-        Ok(Credential::Absent)
+    }
+
+    /// What was presented, by its kind.
+    ///
+    /// # Errors
+    /// When its form is wrong.
+    pub fn credential<'a>(&self, presented: Option<&'a Presented<'a>>) -> Result<Credential<'a>, Refusal> {
+        let Some(presented) = presented else { return Ok(Credential::Absent) };
+        match presented.issuers_header() {
+            None => self.bearer(presented.token()),
+            Some(name) => std::str::from_utf8(presented.token())
+                .map(|text| Credential::Jwt(text, Some(name)))
+                .map_err(|_| Refusal::CredentialForm("the header that carries the token is no text")),
+        }
     }
 
     /// Reads a bearer token, wherever it came in.
@@ -139,7 +141,7 @@ impl Authenticator {
     /// When its form is wrong.
     pub fn bearer<'a>(&self, token: &'a [u8]) -> Result<Credential<'a>, Refusal> {
         if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-            return Err(Refusal::CredentialForm("the bearer token is empty or holds white space"));
+            return Err(Refusal::CredentialForm("the token is empty or holds white space"));
         }
         Ok(match std::str::from_utf8(token) {
             Ok(text) if !self.issuers.is_empty() && jwt::looks_like_jwt(token) => Credential::Jwt(text, None),
@@ -147,11 +149,18 @@ impl Authenticator {
         })
     }
 
+    /// Whether tokens are read from this header, beside `Authorization`.
+    #[must_use]
+    pub fn reads(&self, name: &HeaderName) -> bool {
+        self.token_headers.contains(name) || self.assertions.contains(name)
+    }
+
     /// Whether tokens are read from this header, or from one of which this is another spelling, beside
     /// `Authorization`.
     #[must_use]
     pub fn carries_token(&self, name: &HeaderName) -> bool {
-        self.assertions.iter().any(|own| own == name || fold(own.as_str()) == fold(name.as_str()))
+        let is_alias = |own: &HeaderName| own == name || fold(own.as_str()) == fold(name.as_str());
+        self.reads(name) || self.token_headers.iter().chain(&self.assertions).any(is_alias)
     }
 
     /// Establishes who is calling.
@@ -337,7 +346,6 @@ mod tests {
     use super::*;
     use crate::config::Anonymous;
     use crate::scope::ScopeSet;
-    use proptest::prelude::*;
 
     fn token(name: &str, secret: &str) -> Token {
         Token {
@@ -352,23 +360,12 @@ mod tests {
         }
     }
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for line in lines {
-            map.append(AUTHORIZATION, http::HeaderValue::from_str(line).unwrap());
-        }
-        map
-    }
-
     #[test]
-    fn only_one_bearer_is_read() {
-        let live = DynamicConfig::closed();
-        let authn = Authenticator::new(&live, &[]);
-        let read = |lines: &[&str]| authn.credential(&headers(lines)).map(|c| matches!(c, Credential::Opaque(b"abc")));
-        assert!(matches!(authn.credential(&headers(&[])), Ok(Credential::Absent)));
-        assert_eq!(read(&["bEaReR   abc "]), Ok(true));
-        for bad in [&["Basic abc"][..], &["Bearer"], &["Bearer a b"], &["Bearer a", "Bearer a"], &[""], &["abc"]] {
-            assert!(read(bad).is_err(), "{bad:?}");
+    fn a_token_is_graphic_text() {
+        let authn = Authenticator::new(&DynamicConfig::closed(), &[]);
+        assert!(matches!(authn.bearer(b"abc"), Ok(Credential::Opaque(b"abc"))));
+        for bad in [&b""[..], b"a b", b"a\tb", b"a\x7f", b"\xc3\xa9"] {
+            assert!(authn.bearer(bad).is_err(), "{bad:?}");
         }
     }
 
@@ -407,16 +404,5 @@ mod tests {
         assert!(matches!(at("2026-01-15T00:00:00Z", Some("11.1.1.1")), Err(Refusal::TokenAddress { .. })));
         assert!(matches!(at("2026-01-15T00:00:00Z", None), Err(Refusal::TokenAddress { .. })));
         assert!(matches!(at("2026-02-01T00:00:00Z", Some("10.1.1.1")), Err(Refusal::TokenExpired { .. })));
-    }
-
-    proptest! {
-        #[test]
-        fn any_header_is_read_or_refused(line in prop::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(value) = http::HeaderValue::from_bytes(&line) {
-                let mut map = HeaderMap::new();
-                map.insert(AUTHORIZATION, value);
-                let _ = bearer(&map);
-            }
-        }
     }
 }

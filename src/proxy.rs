@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
 use health::Health;
-use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
 use http::{HeaderName, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -164,6 +164,8 @@ impl ProxyHttp for Proxy {
         }
         // The gateway refuses foreign origins in some modes; admission has judged it already.
         request.remove_header(&ORIGIN);
+        // It may hold a token, and says nothing but in an upgrade.
+        request.remove_header(&SEC_WEBSOCKET_PROTOCOL);
         for (name, value) in policy::outbound(grant, ctx.policy.credentials(), ctx.peer()) {
             request.insert_header(name, value)?;
         }

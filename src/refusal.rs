@@ -51,11 +51,14 @@ pub enum Refusal {
     /// More than one credential, or one that is not text.
     #[error("{0}")]
     CredentialForm(&'static str),
+    /// Several credentials that are not the same.
+    #[error("two different credentials were sent in one request")]
+    CredentialConflict,
     /// No credential, and nobody is let in without one.
     #[error("no credential was sent: `Authorization: Bearer <token>` is needed")]
     CredentialMissing,
-    /// A credential of another scheme than Bearer.
-    #[error("only the Bearer scheme is understood")]
+    /// A credential of another scheme than Bearer and Basic.
+    #[error("only the schemes Bearer and Basic are understood")]
     CredentialScheme,
     /// A credential nobody here knows.
     #[error("the bearer token is not known here")]
@@ -110,8 +113,8 @@ pub enum Refusal {
         /// What the policy says.
         why: &'static str,
     },
-    /// A page of another origin, where the caller needs no credential to be somebody.
-    #[error("requests from other web origins are not taken without a credential")]
+    /// A page of another origin, where a browser makes the caller somebody without the page's doing.
+    #[error("requests from other web origins are not taken without a credential of their own")]
     CrossOrigin,
     /// A browser asks whether a page of another origin may ask, and it may not.
     #[error("{0}")]
@@ -200,6 +203,7 @@ impl Refusal {
             | Self::Host(_)
             | Self::ScopesHeader(_)
             | Self::CredentialForm(_)
+            | Self::CredentialConflict
             | Self::Preflight(Denied::Form(_))
             | Self::ClientBroken => 400,
             Self::HeadTooLarge { .. } => 431,
@@ -243,6 +247,7 @@ impl Refusal {
             Self::Expectation => Code::ExpectationFailed,
             Self::ScopesHeader(_) => Code::InvalidScopesHeader,
             Self::CredentialForm(_) => Code::InvalidCredentialForm,
+            Self::CredentialConflict => Code::CredentialConflict,
             Self::CredentialMissing => Code::CredentialMissing,
             Self::CredentialScheme => Code::CredentialScheme,
             Self::CredentialUnknown => Code::CredentialUnknown,
@@ -307,6 +312,7 @@ impl Refusal {
             Self::CredentialForm(_) | Self::CredentialMissing | Self::CredentialScheme => {
                 "send exactly one header `Authorization: Bearer <token>`"
             }
+            Self::CredentialConflict => "send one token, in one header",
             Self::CredentialUnknown => "check the token, or have one added to the policy (`scopeshim token new`)",
             Self::TokenExpired { .. } => "have the token rotated, or its `expires` moved in the policy",
             Self::TokenNotYetValid { .. } => "wait, or have its `not_before` moved in the policy",

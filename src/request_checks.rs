@@ -1,18 +1,17 @@
 //! What a request's headers ask for, judged without a socket: the part of admission that a dry run
 //! shares with the real one.
 
-use crate::authn::ambient;
+use crate::authn::{Presented, ambient};
 use crate::cors::Page;
 use crate::headers::{self, GatewayHeader, Kind};
 use crate::host::Host;
 use crate::hostnames::HostNames;
-use crate::policy::Proven;
-use crate::policy::UpstreamCredentials;
+use crate::policy::{Policy, Proven};
 use crate::refusal::Refusal;
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
 use http::header::{EXPECT, HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Default)]
@@ -33,11 +32,13 @@ pub fn asked(headers: &HeaderMap) -> Result<RequestedHeaders, Refusal> {
 
 /// How many headers claim what they may not.
 #[must_use]
-pub fn forged(headers: &HeaderMap, credentials: &UpstreamCredentials) -> usize {
-    headers.keys().filter(|name| credentials.kind(name.as_str()) == Kind::Forged).count()
+pub fn forged(headers: &HeaderMap, policy: &Policy) -> usize {
+    let is_forged = |name: &&HeaderName| policy.credentials().kind(name.as_str()) == Kind::Forged;
+    headers.keys().filter(is_forged).filter(|name| !policy.authenticator().reads(name)).count()
 }
 
-/// Refuses what a web page could send in the name of a caller whose identity is their place: a page
+/// Refuses what a web page could send in the name of a caller whose identity is their place, or whose user and
+/// password a browser remembers: a page
 /// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts that
 /// `[cors]` does not list, nor
 /// one whose name was made to lead here (DNS rebinding): see [`own_host`].
@@ -46,15 +47,18 @@ pub fn forged(headers: &HeaderMap, credentials: &UpstreamCredentials) -> usize {
 /// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
 pub fn not_borrowed(
     proven: &Proven,
+    presented: Option<&Presented<'_>>,
     headers: &HeaderMap,
     names: &HostNames,
     listed: &[String],
     page: &Page,
 ) -> Result<(), Refusal> {
-    if !proven.principal.identity().is_ambient() {
+    let is_ambient = proven.principal.identity().is_ambient();
+    if is_ambient {
+        own_host(headers, names, listed)?;
+    } else if !presented.is_some_and(Presented::is_ambient) {
         return Ok(());
     }
-    own_host(headers, names, listed)?;
     if is_cross_origin(headers) && !page.is_listed() { Err(Refusal::CrossOrigin) } else { Ok(()) }
 }
 

@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let several = headers.get_all(AUTHORIZATION).iter().count() > 1;
-    let Ok(credential) = AUTHENTICATOR.credential(&headers) else { return };
+    let Ok((presented, _)) = AUTHENTICATOR.presented_by_upgrade(&headers) else { return };
+    let Ok(credential) = AUTHENTICATOR.credential(presented.as_ref()) else { return };
     assert!(!several, "one of several was chosen");
     match credential {
         Credential::Absent => assert!(headers.is_empty(), "a credential was overlooked"),

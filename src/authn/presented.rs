@@ -20,6 +20,7 @@ pub const SUBPROTOCOL: &str = "base64url.bearer.scopeshim.";
 pub struct Presented<'a> {
     token: Text<'a>,
     is_basic: bool,
+    issuers_header: Option<&'a HeaderName>,
 }
 
 /// A token as it was sent, or out of an encoding.
@@ -28,11 +29,21 @@ enum Text<'a> {
     Decoded(Zeroizing<Vec<u8>>),
 }
 
-impl Presented<'_> {
+impl<'a> Presented<'a> {
+    fn plain(token: Text<'a>) -> Self {
+        Self { token, is_basic: false, issuers_header: None }
+    }
+
     /// The token.
     #[must_use]
     pub fn token(&self) -> &[u8] {
         self.token.bytes()
+    }
+
+    /// The header of an issuer that it came in.
+    #[must_use]
+    pub fn issuers_header(&self) -> Option<&'_ HeaderName> {
+        self.issuers_header
     }
 
     /// Whether a browser may have sent it by itself, in the name of whoever has a page open: it remembers a
@@ -74,7 +85,7 @@ pub fn read<'a>(headers: &'a HeaderMap, others: &[HeaderName]) -> Result<Option<
         let (scheme, rest) = split(line);
         // A client that has a field for a whole header line often has this in it.
         let token = if scheme.eq_ignore_ascii_case(b"bearer") && !rest.is_empty() { rest } else { line.as_bytes() };
-        merge(&mut found, Presented { token: Text::Sent(token.trim_ascii()), is_basic: false })?;
+        merge(&mut found, Presented::plain(Text::Sent(token.trim_ascii())))?;
     }
     Ok(found)
 }
@@ -98,7 +109,7 @@ pub fn read_upgrade<'a>(
                 let token = URL_SAFE_NO_PAD.decode(encoded).map(Zeroizing::new).map_err(|_| {
                     Refusal::CredentialForm("the token in Sec-WebSocket-Protocol is not base64url without padding")
                 })?;
-                merge(&mut found, Presented { token: Text::Decoded(token), is_basic: false })?;
+                merge(&mut found, Presented::plain(Text::Decoded(token)))?;
                 is_carried = true;
             }
             None if spoken.is_none() && !offered.is_empty() => spoken = HeaderValue::from_bytes(offered).ok(),
@@ -115,6 +126,25 @@ pub fn read_upgrade<'a>(
     }
 }
 
+/// Reads the JWT that is in one of the issuers' own headers.
+///
+/// # Errors
+/// When one of them was sent twice.
+pub(super) fn assertion<'a>(headers: &'a HeaderMap, names: &'a [HeaderName]) -> Result<Option<Presented<'a>>, Refusal> {
+    for name in names {
+        let mut lines = headers.get_all(name).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => {}
+            (Some(line), None) => {
+                let token = Text::Sent(line.as_bytes());
+                return Ok(Some(Presented { token, is_basic: false, issuers_header: Some(name) }));
+            }
+            _ => return Err(Refusal::CredentialForm("the header that carries the token was sent twice")),
+        }
+    }
+    Ok(None)
+}
+
 /// RFC 6750 §2.1 and RFC 7617. The gateway takes the first of several lines (contract §4), so several never pass.
 fn authorization(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
@@ -124,7 +154,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Refusal> 
     }
     let (scheme, rest) = split(line);
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Ok(Some(Presented { token: Text::Sent(rest), is_basic: false }));
+        return Ok(Some(Presented::plain(Text::Sent(rest))));
     }
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return Err(Refusal::CredentialScheme);
@@ -133,7 +163,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Refusal> 
     let Ok(mut pair) = STANDARD.decode(rest).map(Zeroizing::new) else { return Err(form) };
     let Some(colon) = pair.iter().position(|b| *b == b':') else { return Err(form) };
     pair.drain(..=colon);
-    Ok(Some(Presented { token: Text::Decoded(pair), is_basic: true }))
+    Ok(Some(Presented { is_basic: true, ..Presented::plain(Text::Decoded(pair)) }))
 }
 
 fn split(line: &HeaderValue) -> (&[u8], &[u8]) {

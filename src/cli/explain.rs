@@ -104,21 +104,33 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let now = Timestamp::now();
     let peer = ambient::of(Some(args.from), &headers);
     let asked = request_checks::asked(&headers);
-    let who = match simulated(args)? {
-        Some(who) => policy.simulate(&who, peer, now),
-        None => policy.authenticator().credential(&headers).and_then(|c| policy.authenticate(c, peer, now)),
-    };
     // Without a `Host` line the request is taken to name this machine by its address.
     headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
-    if args.websocket || upgrade::is_wanted(&headers) {
+    let is_upgrade = args.websocket || upgrade::is_wanted(&headers);
+    let authenticator = policy.authenticator();
+    let presented = if is_upgrade {
+        authenticator.presented_by_upgrade(&headers).map(|(presented, _)| presented)
+    } else {
+        authenticator.presented(&headers)
+    };
+    let who = match simulated(args)? {
+        Some(who) => policy.simulate(&who, peer, now),
+        None => presented
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|p| authenticator.credential(p.as_ref()))
+            .and_then(|c| policy.authenticate(c, peer, now)),
+    };
+    if is_upgrade {
         return Ok(socket(&policy, &headers, who, peer, now));
     }
     let route = policy.route(&args.method, path);
     let head = request_checks::method(&args.method, &route).and_then(|()| request_checks::expectation(&headers));
     let who = who.and_then(|proven| {
         let page = policy.live().cors.page(&headers);
-        request_checks::not_borrowed(&proven, &headers, &HostNames::of_this_machine(), &policy.live().hosts, &page)
-            .map(|()| proven)
+        let presented = presented.as_ref().ok().and_then(Option::as_ref);
+        let (names, hosts) = (HostNames::of_this_machine(), &policy.live().hosts);
+        request_checks::not_borrowed(&proven, presented, &headers, &names, hosts, &page).map(|()| proven)
     });
     let (who, asked) = match asked {
         Ok(asked) => (who, asked),

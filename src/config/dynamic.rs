@@ -39,6 +39,8 @@ pub struct DynamicConfig {
     pub headers: HeaderRules,
     /// How much a principal may ask for of whom nothing else is said.
     pub limits: PrincipalLimits,
+    /// Headers beside `Authorization` in which clients may send tokens.
+    pub token_headers: Vec<HeaderName>,
     /// How many verified JWTs are remembered.
     pub jwt_cache: usize,
     /// Names of this machine besides those it knows of itself, in lower case.
@@ -70,6 +72,7 @@ impl DynamicConfig {
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
             limits: PrincipalLimits::default(),
+            token_headers: Vec::new(),
             jwt_cache: 0,
             hosts: Vec::new(),
             policy_tests: Vec::new(),

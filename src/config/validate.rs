@@ -12,6 +12,7 @@ mod principal_limits;
 mod routes;
 mod tailscale;
 mod tls;
+mod token_headers;
 mod tokens;
 mod values;
 mod websocket;

@@ -141,7 +141,8 @@ fn caller(policy: &Policy, token: Option<Secret>, peer: Option<IpAddr>) -> Resul
 
 fn prove(policy: &Policy, lines: Lines, peer: Option<IpAddr>) -> Result<Caller, Refusal> {
     let headers: HeaderMap = lines.iter().cloned().collect();
-    let credential = policy.authenticator().credential(&headers)?;
+    let presented = policy.authenticator().presented(&headers)?;
+    let credential = policy.authenticator().credential(presented.as_ref())?;
     let proven = policy.authenticate(credential, peer, Timestamp::now())?;
     Ok(Caller { name: proven.principal.name().to_owned(), lines, proven })
 }

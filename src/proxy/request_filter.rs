@@ -78,7 +78,7 @@ pub(super) async fn admit(
     if upgrade::is_wanted(&head.headers) {
         return super::websocket_upgrade::admit(head, ctx, sources, sockets).await.map(Box::new).map(Admitted::Socket);
     }
-    ctx.record.forged = request_checks::forged(&head.headers, ctx.policy.credentials());
+    ctx.record.forged = request_checks::forged(&head.headers, &ctx.policy);
     ctx.record.place = ambient::of(ctx.peer(), &head.headers);
     ctx.body = body_limits::announced(&head.method, &head.headers, &route, sizes)?;
     if is_preflight {
@@ -144,11 +144,12 @@ async fn authenticate(
     sources: &IdentityProviders,
 ) -> Result<Proven, Refusal> {
     let policy = ctx.policy.clone();
-    let credential = policy.authenticator().credential(headers)?;
+    let presented = policy.authenticator().presented(headers)?;
+    let credential = policy.authenticator().credential(presented.as_ref())?;
     let asking = ctx.asking(headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
-    request_checks::not_borrowed(&proven, headers, &sources.names, &policy.live().hosts, &ctx.page)?;
+    request_checks::not_borrowed(&proven, presented.as_ref(), headers, &sources.names, &policy.live().hosts, &ctx.page)?;
     Ok(proven)
 }
 

@@ -14,7 +14,8 @@ use crate::refusal::Refusal;
 use crate::request_checks;
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve, upgrade};
 use futures_util::poll;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::HeaderValue;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use jiff::Timestamp;
 use pingora::ErrorType::InternalError;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -28,6 +29,8 @@ use std::task::Poll;
 /// An upgrade that may take place.
 pub(super) struct Upgrade {
     accept: String,
+    /// The subprotocol that is spoken, where one has to be chosen.
+    protocol: Option<HeaderValue>,
     checked: Upgraded,
 }
 
@@ -46,11 +49,12 @@ pub(super) async fn admit(
     }
     let headers = &head.headers;
     let accept = upgrade::accept_key(&head.method, head.version, headers)?;
-    ctx.record.forged = request_checks::forged(headers, policy.credentials());
+    ctx.record.forged = request_checks::forged(headers, &policy);
     ctx.record.place = ambient::of(ctx.peer(), headers);
     let own_host = request_checks::own_host(headers, &sources.names, &policy.live().hosts);
     let page = upgrade::page(headers, &rules.origins, own_host.is_ok());
-    let proven = match policy.authenticator().credential(headers)? {
+    let (presented, protocol) = policy.authenticator().presented_by_upgrade(headers)?;
+    let proven = match policy.authenticator().credential(presented.as_ref())? {
         Credential::Absent => None,
         credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.place()).await?),
     };
@@ -73,19 +77,12 @@ pub(super) async fn admit(
         }
         None => None,
     };
-    let unauthenticated = proven.is_none().then(|| sockets.place(ctx.peer()));
+    let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
+    drop(presented);
     Ok(Upgrade {
         accept,
-        checked: Upgraded {
-            policy,
-            proven,
-            asking: ctx.asking(headers),
-            requested,
-            own_host,
-            page,
-            unauthenticated,
-            permit,
-        },
+        protocol,
+        checked: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven, permit },
     })
 }
 
@@ -99,10 +96,13 @@ pub(super) async fn hand_over(
     let Some(connection) = ctx.connection.clone() else {
         return Error::e_explain(InternalError, "a request without a connection");
     };
-    let mut head = ResponseHeader::build(101, Some(4))?;
+    let mut head = ResponseHeader::build(101, Some(5))?;
     head.insert_header(UPGRADE, "websocket")?;
     head.insert_header(CONNECTION, "Upgrade")?;
     head.insert_header(SEC_WEBSOCKET_ACCEPT, upgrade.accept)?;
+    if let Some(protocol) = upgrade.protocol {
+        head.insert_header(SEC_WEBSOCKET_PROTOCOL, protocol)?;
+    }
     head.insert_header(REQUEST_ID, ctx.request_id())?;
     session.write_response_header(Box::new(head), false).await?;
     let (stream, mut early) = detach(session).await?;

@@ -20,6 +20,7 @@ pub enum Code {
     ExpectationFailed,
     InvalidScopesHeader,
     InvalidCredentialForm,
+    CredentialConflict,
     CredentialMissing,
     CredentialScheme,
     CredentialUnknown,

@@ -106,6 +106,7 @@ fn samples() -> Vec<Refusal> {
         Refusal::Expectation,
         Refusal::ScopesHeader(Scope::parse("").unwrap_err()),
         Refusal::CredentialForm("more than one Authorization header was sent"),
+        Refusal::CredentialConflict,
         Refusal::CredentialMissing,
         Refusal::CredentialScheme,
         Refusal::CredentialUnknown,

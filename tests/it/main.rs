@@ -14,6 +14,7 @@ mod auth_throttle;
 mod cli;
 mod config;
 mod cors;
+mod credentials;
 mod docs;
 mod doctor;
 mod example;

@@ -27,6 +27,9 @@ pub struct PolicyTable {
     /// `localhost`, its host name and its name in the tailnet. Other names could have been made to lead
     /// here by anybody (DNS rebinding).
     pub hosts: Option<Vec<At<String>>>,
+    /// Headers beside `Authorization` in which clients may send their token, for clients that can set no
+    /// other: `x-api-key`, `api-key`, or one of your own. Default: none.
+    pub token_headers: Option<Vec<At<String>>>,
     /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
     pub jwt_cache: Option<At<i64>>,
     /// How much each principal may ask for. Default: no limit.

@@ -48,6 +48,7 @@ pub(super) fn live(
         problems,
     );
     let issuers = issuers(file, source, around, problems);
+    let token_headers = super::token_headers::token_headers(file, &issuers, problems);
     let anonymous = file.anonymous.as_ref().map(|a| anonymous(a, problems));
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
     let known = Definitions {
@@ -105,6 +106,7 @@ pub(super) fn live(
         limits: super::principal_limits::limits(policy.limits.as_ref(), problems),
         policy_tests: policy_tests(file, problems),
         certificates: Vec::new(),
+        token_headers,
         jwt_cache: count(policy.jwt_cache.as_ref(), 4096, 0, 1_000_000, problems),
         hosts,
         websocket,

@@ -3,6 +3,7 @@
 mod keys;
 mod preset;
 
+use super::token_headers::carrier;
 use super::values::{duration, scopes};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::environment::Environment;
@@ -142,28 +143,10 @@ fn name_claims(given: Option<&At<String>>, preset: &preset::Preset) -> Vec<NameC
 
 fn token_from(given: Option<&At<String>>, preset: &preset::Preset, problems: &mut Problems) -> Option<HeaderName> {
     let Some(given) = given else { return preset.token_from.map(HeaderName::from_static) };
-    match HeaderName::from_bytes(given.get().as_bytes()) {
-        Ok(name) if name == http::header::AUTHORIZATION => None,
-        Ok(name) if name == crate::headers::SCOPES || name == http::header::HOST || name == http::header::COOKIE => {
-            problems.error(
-                "token-from",
-                given.span(),
-                format!("`{name}` cannot carry a token"),
-                "for example `Cf-Access-Jwt-Assertion`",
-            );
-            None
-        }
-        Ok(name) => Some(name),
-        Err(_) => {
-            problems.error(
-                "token-from",
-                given.span(),
-                format!("`{}` is not a header's name", given.get()),
-                "for example `Cf-Access-Jwt-Assertion`",
-            );
-            None
-        }
+    if given.get().eq_ignore_ascii_case("authorization") {
+        return None;
     }
+    carrier(given, "token-from", "for example `Cf-Access-Jwt-Assertion`", problems)
 }
 
 fn algorithms(table: &file::Issuer, hmac: bool, problems: &mut Problems) -> Vec<Algorithm> {

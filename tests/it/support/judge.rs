@@ -75,7 +75,8 @@ impl Judge {
             let value = HeaderValue::from_str(value).unwrap();
             headers.append(name.parse::<HeaderName>().unwrap(), value);
         }
-        let credential = self.policy.authenticator().credential(&headers)?;
+        let presented = self.policy.authenticator().presented(&headers)?;
+        let credential = self.policy.authenticator().credential(presented.as_ref())?;
         self.policy.authenticate(credential, None, now)
     }
 

@@ -8,7 +8,7 @@ use tungstenite::http::{HeaderName, HeaderValue};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
-pub struct WsClient(pub WebSocket<TcpStream>);
+pub struct WsClient(pub WebSocket<TcpStream>, Option<String>);
 
 /// What came back.
 #[derive(Debug, PartialEq)]
@@ -62,12 +62,20 @@ impl WsClient {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
         match tungstenite::client::client_with_config(request, stream, Some(config)) {
-            Ok((socket, _)) => Ok(Self(socket)),
+            Ok((socket, answer)) => {
+                let protocol = answer.headers().get("sec-websocket-protocol");
+                Ok(Self(socket, protocol.map(|p| p.to_str().unwrap().to_owned())))
+            }
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
                 Err(answer.status().as_u16())
             }
             Err(other) => panic!("{other}"),
         }
+    }
+
+    /// The subprotocol that was chosen.
+    pub fn protocol(&self) -> Option<&str> {
+        self.1.as_deref()
     }
 
     pub fn open(address: SocketAddr) -> Self {
