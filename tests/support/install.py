@@ -89,6 +89,28 @@ def openai_js():
     return entry("openai-js", lambda d: _npm(d, ["openai"]))
 
 
+# What the pages of docs/clients need: packages, and what has to be importable.
+PAGES_PYTHON = {
+    "langchain": (["langchain-openai"], "langchain_openai"),
+    "llm": (["llm"], "llm"),
+    "openai": (["openai"], "openai"),
+    "openai-agents": (["openai-agents"], "agents"),
+    "pydantic-ai": (["pydantic-ai-slim[openai]"], "pydantic_ai"),
+}
+PAGES_JS = {"ai-sdk": ["ai", "@ai-sdk/openai-compatible"], "openai": ["openai"]}
+
+
+def page_python(page):
+    """A python interpreter with what a page of docs/clients installs."""
+    packages, modules = PAGES_PYTHON[page]
+    return openai_python() if page == "openai" else _python(f"page-{page}", packages, modules)
+
+
+def page_js(page):
+    """A folder whose node_modules holds what a page of docs/clients installs."""
+    return openai_js() if page == "openai" else entry(f"page-{page}", lambda d: _npm(d, PAGES_JS[page]))
+
+
 def playwright():
     """A folder whose node_modules holds playwright-core, which drives a browser that is there."""
     return entry("playwright", lambda d: _npm(d, ["playwright-core"]))

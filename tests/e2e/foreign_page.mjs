@@ -1,0 +1,79 @@
+// A page of another origin in a headless browser. Reads {port, url, chromium, token, html} from standard input, prints
+// what the page showed and what its scripts were given. PLAYWRIGHT_FOLDER and OPENAI_FOLDER say where the packages are.
+import { createRequire } from "node:module";
+import { createServer } from "node:http";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const { port, url, chromium: executablePath, token, html } = JSON.parse(readFileSync(0, "utf8"));
+const { chromium } = createRequire(join(process.env.PLAYWRIGHT_FOLDER, "node_modules/"))("playwright-core");
+const sdk = join(process.env.OPENAI_FOLDER, "node_modules/openai");
+
+const server = createServer((_, answer) => answer.writeHead(200, { "content-type": "text/html" }).end(html));
+await new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+const profile = mkdtempSync(join(tmpdir(), "scopeshim-chromium-"));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: true,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+const seen = { console: [] };
+try {
+  const page = await context.newPage();
+  // The SDK's own files, from the registry's package in place of the network.
+  await page.route("https://unpkg.com/openai@*/**", (route) => {
+    const path = new URL(route.request().url()).pathname.replace(/^\/openai@[^/]*/, "");
+    return route.fulfill({ body: readFileSync(join(sdk, path)), contentType: "text/javascript",
+      headers: { "access-control-allow-origin": "*" } });
+  });
+  page.on("console", (message) => message.type() === "error" && seen.console.push(message.text()));
+  page.on("pageerror", (error) => seen.console.push(String(error)));
+  await page.goto(`http://localhost:${port}/`, { waitUntil: "load" });
+  await page.waitForFunction(() => document.body.dataset.done, null, { timeout: 90000 })
+    .catch(() => seen.console.push("the page is not done"));
+  seen.text = await page.locator("body").innerText();
+
+  seen.calls = await page.evaluate(async ({ url, token }) => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json", "x-client-s-own": "1" };
+    const body = JSON.stringify({ model: "openclaw", messages: [{ role: "user", content: "count to six" }], stream: true });
+    const attempt = async (work) => { try { return await work(); } catch (error) { return { failed: String(error) }; } };
+    return {
+      wrong: await attempt(async () => {
+        const answer = await fetch(`${url}/v1/models`, { headers: { authorization: "Bearer wrong" } });
+        const { error } = await answer.json();
+        return { status: answer.status, code: error.code, id: answer.headers.get("x-request-id") };
+      }),
+      included: await attempt(async () => (await fetch(`${url}/v1/models`, { headers, credentials: "include" })).status),
+      pieces: await attempt(async () => {
+        const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body });
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        const times = [];
+        for (let text; !(text = await reader.read()).done;) if (text.value.includes("content")) times.push(performance.now());
+        return { status: answer.status, count: times.length, span: times.at(-1) - times[0] };
+      }),
+      socket: await attempt(() => new Promise((resolve, reject) => {
+        const coded = btoa(token).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+        const socket = new WebSocket(url.replace("http", "ws"), ["openclaw", `base64url.bearer.scopeshim.${coded}`]);
+        socket.onerror = () => reject(new Error("no WebSocket"));
+        socket.onclose = ({ code, reason }) => reject(new Error(`closed ${code} ${reason}`));
+        socket.onmessage = ({ data }) => {
+          const frame = JSON.parse(data);
+          if (frame.event === "connect.challenge") {
+            socket.send(JSON.stringify({ type: "req", id: "1", method: "connect", params: { minProtocol: 3, maxProtocol: 4,
+              role: "operator", scopes: ["operator.read"], caps: [],
+              client: { id: "gateway-client", version: "1.0.0", platform: "test", mode: "ui" } } }));
+          } else if (frame.type === "res") {
+            resolve({ ok: frame.ok, protocol: socket.protocol, error: frame.error?.message });
+          }
+        };
+      })),
+    };
+  }, { url, token });
+} finally {
+  await context.close();
+  server.close();
+  rmSync(profile, { recursive: true, force: true });
+}
+console.log(JSON.stringify(seen));
