@@ -223,7 +223,9 @@ mod tests {
 
     #[test]
     fn another_page_is_told_nothing_and_no_cache_mixes_them_up() {
-        for origin in ["https://evil.example", "null", "https://panel.example.org.evil.example", "http://localhost:3001"] {
+        for origin in
+            ["https://evil.example", "null", "https://panel.example.org.evil.example", "http://localhost:3001"]
+        {
             let lines = listed().page(&map(&[("origin", origin)])).lines();
             assert_eq!(lines, [(VARY, HeaderValue::from(ORIGIN))], "{origin}");
         }

@@ -27,7 +27,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
 use health::Health;
-use http::header::{AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CONNECTION as CONNECTION_HEADER, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
+};
 use http::{HeaderName, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;

@@ -149,7 +149,14 @@ async fn authenticate(
     let asking = ctx.asking(headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
-    request_checks::not_borrowed(&proven, presented.as_ref(), headers, &sources.names, &policy.live().hosts, &ctx.page)?;
+    request_checks::not_borrowed(
+        &proven,
+        presented.as_ref(),
+        headers,
+        &sources.names,
+        &policy.live().hosts,
+        &ctx.page,
+    )?;
     Ok(proven)
 }
 

@@ -77,12 +77,21 @@ pub(super) async fn admit(
         }
         None => None,
     };
-    let unproven = proven.is_none().then(|| sockets.place(ctx.peer()));
+    let unauthenticated = proven.is_none().then(|| sockets.place(ctx.peer()));
     drop(presented);
     Ok(Upgrade {
         accept,
         protocol,
-        checked: Upgraded { policy, proven, asking: ctx.asking(headers), requested, own_host, page, unproven, permit },
+        checked: Upgraded {
+            policy,
+            proven,
+            asking: ctx.asking(headers),
+            requested,
+            own_host,
+            page,
+            unauthenticated,
+            permit,
+        },
     })
 }
 

@@ -74,7 +74,7 @@ def browser(page_port, url, token, chromium, node, html):
     env = {"PATH": os.environ.get("PATH", ""), "HOME": tempfile.gettempdir(), "PLAYWRIGHT_FOLDER": str(install.playwright()),
            "OPENAI_FOLDER": str(install.openai_js())}
     asked = {"port": page_port, "url": url, "chromium": chromium, "token": token, "html": fill(html, url, token)}
-    done = procs.run([str(node), str(Path(__file__).with_name("foreign_page.mjs"))], env, 150, json.dumps(asked))
+    done = procs.run([str(node), str(Path(__file__).with_name("foreign_page.mjs"))], env, 320, json.dumps(asked))
     try:
         return json.loads(done.stdout)
     except ValueError:

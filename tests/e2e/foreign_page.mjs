@@ -10,7 +10,13 @@ const { port, url, chromium: executablePath, token, html } = JSON.parse(readFile
 const { chromium } = createRequire(join(process.env.PLAYWRIGHT_FOLDER, "node_modules/"))("playwright-core");
 const sdk = join(process.env.OPENAI_FOLDER, "node_modules/openai");
 
-const server = createServer((_, answer) => answer.writeHead(200, { "content-type": "text/html" }).end(html));
+// The SDK's own files come from the registry's package. Not by interception: where requests are intercepted, Playwright
+// answers every preflight itself.
+const served = html.replace(/https:\/\/unpkg\.com\/openai@[^/]*\//, "/openai/");
+const server = createServer(({ url: path }, answer) => {
+  const file = path.startsWith("/openai/") && join(sdk, path.slice("/openai/".length));
+  answer.writeHead(200, { "content-type": file ? "text/javascript" : "text/html" }).end(file ? readFileSync(file) : served);
+});
 await new Promise((listening) => server.listen(port, "127.0.0.1", listening));
 const profile = mkdtempSync(join(tmpdir(), "scopeshim-chromium-"));
 const context = await chromium.launchPersistentContext(profile, {
@@ -22,16 +28,10 @@ const context = await chromium.launchPersistentContext(profile, {
 const seen = { console: [] };
 try {
   const page = await context.newPage();
-  // The SDK's own files, from the registry's package in place of the network.
-  await page.route("https://unpkg.com/openai@*/**", (route) => {
-    const path = new URL(route.request().url()).pathname.replace(/^\/openai@[^/]*/, "");
-    return route.fulfill({ body: readFileSync(join(sdk, path)), contentType: "text/javascript",
-      headers: { "access-control-allow-origin": "*" } });
-  });
   page.on("console", (message) => message.type() === "error" && seen.console.push(message.text()));
   page.on("pageerror", (error) => seen.console.push(String(error)));
   await page.goto(`http://localhost:${port}/`, { waitUntil: "load" });
-  await page.waitForFunction(() => document.body.dataset.done, null, { timeout: 90000 })
+  await page.waitForFunction(() => document.body.dataset.done, null, { timeout: 150000 })
     .catch(() => seen.console.push("the page is not done"));
   seen.text = await page.locator("body").innerText();
 
@@ -65,7 +65,8 @@ try {
               role: "operator", scopes: ["operator.read"], caps: [],
               client: { id: "gateway-client", version: "1.0.0", platform: "test", mode: "ui" } } }));
           } else if (frame.type === "res") {
-            resolve({ ok: frame.ok, protocol: socket.protocol, error: frame.error?.message });
+            if (frame.ok) resolve({ ok: true, protocol: socket.protocol });
+            else reject(new Error(frame.error.message));
           }
         };
       })),

@@ -1,7 +1,7 @@
 //! Headers that carry tokens.
 
-use crate::config::diagnostic::Problems;
 use crate::config::Issuer;
+use crate::config::diagnostic::Problems;
 use crate::config::file::{At, File};
 use crate::headers::{self, GatewayHeader};
 use http::HeaderName;
