@@ -8,7 +8,7 @@ MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 
 # What `make test` runs end to end: the release of most reports, one of summer, and the newest.
 TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 
-.PHONY: paths life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: bodies paths life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -22,6 +22,7 @@ build: setup-build ## the optimised binary: target/release/scopeshim
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
 	cargo test --locked
 	$(MAKE) paths GATEWAYS="$(TEST_GATEWAYS)"
+	$(MAKE) bodies GATEWAYS="$(TEST_GATEWAYS)"
 	$(MAKE) observe
 	$(MAKE) life SECONDS=$(or $(SECONDS),30)
 	$(MAKE) kubernetes
@@ -40,6 +41,9 @@ e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 202
 
 paths: setup-test ## how paths are read here, against the code of real gateway releases: GATEWAYS="2026.3.28 2026.9.6"
 	python3 tests/paths/run.py --gateways "$(GATEWAYS)" $(PATHS)
+
+bodies: setup-test ## how JSON bodies are read here, against JSON.parse of each gateway's Node
+	python3 tests/bodies/run.py --gateways "$(GATEWAYS)" $(BODIES)
 
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked

@@ -6,11 +6,13 @@
 mod cache;
 pub mod explain;
 pub mod grants;
+mod isolation;
 mod permissions;
 pub mod policy_test;
 mod upstream_headers;
 mod websocket;
 
+use isolation::Place;
 pub use permissions::Permissions;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
@@ -18,12 +20,12 @@ pub use websocket::SocketRequest;
 use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
 use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, SimulatedCaller};
 use crate::headers::GatewayHeader;
+use crate::json_body::{Edits, Object};
 use crate::jwks::KeySlot;
 use crate::refusal::Refusal;
 use crate::request_path::{Path, PathFault};
 use crate::route::{Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
-use crate::session_key::is_incognito;
 use cache::Cache;
 use grants::{Index, Reach, RequestFacts};
 use http::{HeaderValue, Method};
@@ -75,6 +77,14 @@ pub struct Grant {
     limits: PrincipalLimits,
     /// Whether it is a socket's whose client is a node.
     node: bool,
+    /// The path that is sent, where it is another than came.
+    path: Option<Box<str>>,
+    /// What changes in the body.
+    body: Option<Edits>,
+    /// Whether it cannot be decided without the body.
+    wants_body: bool,
+    /// Whether the answer's id continues the session.
+    chained: bool,
 }
 
 impl Grant {
@@ -87,6 +97,10 @@ impl Grant {
             user: None,
             limits: PrincipalLimits::default(),
             node: false,
+            path: None,
+            body: None,
+            wants_body: false,
+            chained: false,
         }
     }
 
@@ -120,6 +134,30 @@ impl Grant {
         &self.gateway_headers
     }
 
+    /// The path that is sent, where it is another than came.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// What changes in the body.
+    #[must_use]
+    pub fn body(&self) -> Option<&Edits> {
+        self.body.as_ref()
+    }
+
+    /// Whether the request must be decided again with its body before it is sent.
+    #[must_use]
+    pub fn wants_body(&self) -> bool {
+        self.wants_body
+    }
+
+    /// The session that a caller continues who names the answer's id.
+    #[must_use]
+    pub fn chained(&self) -> Option<&HeaderValue> {
+        self.governed.iter().find(|(which, _)| self.chained && *which == GatewayHeader::SessionKey).map(|(_, key)| key)
+    }
+
     /// How much its principal may ask for.
     #[must_use]
     pub fn limits(&self) -> PrincipalLimits {
@@ -145,7 +183,11 @@ pub struct Request<'a> {
     /// The scopes asked for; `None` when the header is absent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
-    pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
+    pub governed: &'a [(GatewayHeader, HeaderValue)],
+    /// The body; `None`: it has not been read.
+    pub body: Option<&'a Object<'a>>,
+    /// The session of the caller's own response that the body continues.
+    pub continues: Option<&'a str>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
@@ -162,7 +204,7 @@ impl Request<'_> {
 impl Policy {
     /// Compiles the live configuration for a dry run: no key of any issuer is there.
     #[must_use]
-    pub fn dry_run(live: DynamicConfig) -> Self {
+    pub fn rehearse(live: DynamicConfig) -> Self {
         let slots: Vec<Arc<KeySlot>> = live.issuers.iter().map(|_| Arc::default()).collect();
         Self::compile(live, &slots, 0)
     }
@@ -172,10 +214,10 @@ impl Policy {
     pub fn compile(live: DynamicConfig, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
-        let credentials = UpstreamCredentials::new(&live.gateway_auth);
+        let proof = UpstreamCredentials::new(&live.gateway_auth);
         let limited =
             |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
-        let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
+        let holding = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         Self {
             generation,
@@ -188,17 +230,17 @@ impl Policy {
                 .enumerate()
                 .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
                 .collect(),
-            gateway_secret: permissions(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
-            anonymous: permissions(
+            gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
+            anonymous: holding(
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
             ),
             index,
             limited: limits.chain([live.limits]).any(|l| !l.is_none()),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
-            reserved_names: if credentials.names_callers() { reserved_names(&live) } else { HashSet::new() },
+            taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
             canary_user: canary_user(&live),
-            credentials,
+            proof,
             live: Arc::new(live),
             nothing: ScopeLimit::new(ScopeSet::empty()),
         }
@@ -226,8 +268,8 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn simulate(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
-        self.authenticator.simulate(who, peer, now).map(|p| self.proven(p))
+    pub fn suppose(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+        self.authenticator.suppose(who, peer, now).map(|p| self.proven(p))
     }
 
     /// Who proves whom.
@@ -244,8 +286,8 @@ impl Policy {
 
     /// What authenticates this proxy to the gateway.
     #[must_use]
-    pub fn credentials(&self) -> &UpstreamCredentials {
-        &self.credentials
+    pub fn proof(&self) -> &UpstreamCredentials {
+        &self.proof
     }
 
     /// In whose name this proxy asks its own questions.
@@ -287,18 +329,18 @@ impl Policy {
     }
 
     fn proven(&self, principal: Arc<Principal>) -> Proven {
-        let permissions = match principal.identity() {
+        let holding = match principal.identity() {
             Identity::Token(token) => self.tokens.get(token).cloned(),
             Identity::GatewaySecret => Some(self.gateway_secret.clone()),
             Identity::Anonymous => Some(self.anonymous.clone()),
             Identity::Issuer(_) | Identity::Tailnet => None,
         };
-        let permissions = permissions.unwrap_or_else(|| {
+        let holding = holding.unwrap_or_else(|| {
             let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
             Arc::new(Permissions::new(own, places, &self.live))
         });
-        Proven { principal, permissions }
+        Proven { principal, holding }
     }
 
     /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
@@ -343,7 +385,7 @@ impl Policy {
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
     #[must_use]
-    pub fn public_grant(&self, route: &Route) -> Option<Grant> {
+    pub fn unproven(&self, route: &Route) -> Option<Grant> {
         route.need.is_public().then(|| Grant::under(&self.nothing, None))
     }
 
@@ -353,22 +395,23 @@ impl Policy {
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = request.at();
-        if proven.permissions.is_spelled_apart(&self.live.grants, request.path) {
+        if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(PathFault::Spelling));
         }
-        let effective_rules = proven.permissions.effective_rules(at, &self.live);
+        let terms = proven.holding.terms(at, &self.live);
         let mut grant = match request.requested {
-            None => Grant::under(&effective_rules.scope_limit, Some(&proven.principal)),
-            Some(requested) => Grant::under(&narrowed(&effective_rules, requested)?, Some(&proven.principal)),
+            None => Grant::under(&terms.ceiling, Some(&proven.principal)),
+            Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
         };
         if let Some(needed) = request.route.need.missing(&grant.effective) {
-            let held = effective_rules.scope_limit.scopes.satisfies(&needed);
+            let held = terms.ceiling.scopes.satisfies(&needed);
             return Err(Refusal::ScopeMissing { needed, held });
         }
-        govern(&effective_rules, request, &mut grant)?;
-        grant.limits = effective_rules.limits;
-        if self.credentials.names_callers() {
-            grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+        let session = govern(&terms, request, &mut grant)?;
+        Place::new(proven, &terms, &self.live, &grant).judge(&request, session.as_ref(), &mut grant)?;
+        grant.limits = terms.limits;
+        if self.proof.names_callers() {
+            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
     }
@@ -377,7 +420,7 @@ impl Policy {
     /// one that is a token's here too goes by the issuer's name in front.
     fn user(&self, principal: &Principal) -> HeaderValue {
         match principal.verified() {
-            Some(verified) if self.reserved_names.contains(principal.name()) => {
+            Some(verified) if self.taken.contains(principal.name()) => {
                 upstream_headers::user(&format!("{}/{}", verified.issuer, principal.name()))
             }
             _ => upstream_headers::user(principal.name()),
@@ -386,7 +429,7 @@ impl Policy {
 }
 
 /// The names of principals that no issuer names.
-fn reserved_names(live: &DynamicConfig) -> HashSet<Arc<str>> {
+fn taken(live: &DynamicConfig) -> HashSet<Arc<str>> {
     let own = ["anonymous", "gateway-secret"].map(Arc::from);
     live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
 }
@@ -398,76 +441,39 @@ fn canary_user(live: &DynamicConfig) -> HeaderValue {
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
-fn narrowed(effective_rules: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
-    let excess = requested.excess_over(&effective_rules.scope_limit.scopes);
+fn narrowed(terms: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
+    let excess = requested.excess_over(&terms.scope_limit.scopes);
     if excess.is_empty() {
         return Ok(ScopeLimit::new(requested.clone()));
     }
-    match effective_rules.excess {
+    match terms.excess {
         Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
-        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&effective_rules.scope_limit.scopes))),
+        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&terms.ceiling.scopes))),
     }
 }
 
-/// Settles which of the gateway's own headers are sent, and with which values.
-fn govern(effective_rules: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
-    for gateway_headers in GatewayHeader::ALL {
-        let sent = request.gateway_headers.iter().find(|(g, _)| *g == gateway_headers).map(|(_, value)| value);
-        let denied = |why| Err(Refusal::HeaderDenied { header: gateway_headers.name(), why });
-        let value = match (effective_rules.rule(gateway_headers), sent) {
+/// Settles which of the gateway's own headers are sent, and with which values. The session's key is given
+/// back: whether it may be sent as it is depends on more.
+fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<Option<HeaderValue>, Refusal> {
+    let mut session = None;
+    for governed in GatewayHeader::ALL {
+        let sent = request.governed.iter().find(|(g, _)| *g == governed).map(|(_, value)| value);
+        let denied = |why| Err(Refusal::HeaderDenied { header: governed.name(), why });
+        let value = match (terms.rule(governed), sent) {
             (HeaderRule::Pin(value), _) => Some(value.clone()),
             (HeaderRule::Allow(values), None) => values.first().cloned(),
-            (HeaderRule::Prefix, sent) => {
-                own_session_only(request, grant)?;
-                sent.map(|value| prefixed(grant, value)).transpose()?
-            }
             (_, None) => None,
-            (HeaderRule::Pass, Some(value)) => Some(value.clone()),
+            (HeaderRule::Pass | HeaderRule::Prefix, Some(value)) => Some(value.clone()),
             (HeaderRule::Allow(values), Some(value)) if values.contains(value) => Some(value.clone()),
             (HeaderRule::Admin, Some(value)) if grant.effective.satisfies(&Scope::known(ADMIN)) => Some(value.clone()),
             (HeaderRule::Admin, Some(_)) => return denied("it needs operator.admin"),
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
-        if gateway_headers == GatewayHeader::SessionKey && value.as_ref().is_some_and(names_incognito) {
-            let needed = Scope::known(ADMIN);
-            if !grant.effective.satisfies(&needed) {
-                let held = effective_rules.scope_limit.scopes.satisfies(&needed);
-                return Err(Refusal::ScopeMissing { needed, held });
-            }
+        match governed {
+            GatewayHeader::SessionKey => session = value,
+            _ => grant.governed.extend(value.map(|v| (governed, v))),
         }
-        grant.gateway_headers.extend(value.map(|v| (gateway_headers, v)));
     }
-    Ok(())
-}
-
-fn names_incognito(key: &HeaderValue) -> bool {
-    is_incognito(&String::from_utf8_lossy(key.as_bytes()))
-}
-
-/// The principal's name and a colon: what its session keys begin with.
-fn session_prefix(grant: &Grant) -> String {
-    // `%` and `:` are escaped so that no name can be read as another's with a session behind it.
-    let name = grant.principal.as_ref().map(|p| p.name()).unwrap_or_default();
-    percent_encoding::utf8_percent_encode(name, NAME).to_string() + ":"
-}
-
-const NAME: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b':').add(b'/');
-
-fn prefixed(grant: &Grant, value: &HeaderValue) -> Result<HeaderValue, Refusal> {
-    let denied = Refusal::HeaderDenied { header: GatewayHeader::SessionKey.name(), why: "its value is not plain text" };
-    let value = value.to_str().map_err(|_| denied.clone())?;
-    HeaderValue::from_str(&format!("{}{value}", session_prefix(grant))).map_err(|_| denied)
-}
-
-/// Where session keys are prefixed, the routes that name a session serve the principal's own alone.
-fn own_session_only(request: Request<'_>, grant: &Grant) -> Result<(), Refusal> {
-    let Some(key) = request.path.session_key() else { return Ok(()) };
-    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
-    let prefix = session_prefix(grant);
-    // The gateway puts `agent:<id>:` in front of the keys it keeps.
-    let own = key.starts_with(&prefix)
-        || key.strip_prefix("agent:").and_then(|k| k.split_once(':')).is_some_and(|(_, k)| k.starts_with(&prefix));
-    let denied = Refusal::HeaderDenied { header: "the session", why: "it is somebody else's" };
-    if own { Ok(()) } else { Err(denied) }
+    Ok(session)
 }

@@ -1,12 +1,14 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
 mod code;
+mod isolation;
 mod jwt;
 mod limit;
 mod socket;
 mod tailscale;
 
 pub use code::Code;
+pub use isolation::IsolationFault;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use limit::LimitFault;
 pub use socket::SocketFault;
@@ -109,6 +111,9 @@ pub enum Refusal {
         /// What the policy says.
         why: &'static str,
     },
+    /// Something that is not the caller's own.
+    #[error("{0}")]
+    Isolation(IsolationFault),
     /// A page of another origin, where the caller needs no credential to be somebody.
     #[error("requests from other web origins are not taken without a credential")]
     CrossOrigin,
@@ -201,6 +206,7 @@ impl Refusal {
             Self::Expectation => 417,
             Self::Jwt(JwtFault::KeysUnavailable) => 503,
             Self::Tailnet(fault) => fault.status(),
+            Self::Isolation(fault) => fault.status(),
             Self::CredentialMissing
             | Self::Jwt(_)
             | Self::CredentialScheme
@@ -248,6 +254,7 @@ impl Refusal {
             Self::ScopeMissing { .. } => Code::MissingScope,
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
+            Self::Isolation(fault) => fault.code(),
             Self::CrossOrigin => Code::CrossOrigin,
             Self::HostNotAllowed { .. } => Code::HostNotAllowed,
             Self::JoinMisses { .. } => Code::JoinMisses,
@@ -311,6 +318,7 @@ impl Refusal {
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
             Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
+            Self::Isolation(fault) => fault.advice(),
             Self::CrossOrigin => "send a bearer token",
             Self::HostNotAllowed { .. } => {
                 "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
@@ -393,6 +401,7 @@ impl Refusal {
             | Self::GatewayTimeout
             | Self::Draining
             | Self::Socket(SocketFault::Crowded)
+            | Self::Isolation(IsolationFault::Crowded)
             | Self::Limit(LimitFault::Connections | LimitFault::AddressConnections)
             | Self::Jwt(JwtFault::KeysUnavailable)
             | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),

@@ -9,6 +9,7 @@
 mod access_log;
 mod admin;
 mod answers;
+mod bodies;
 mod borrowed;
 mod cli;
 mod config;
@@ -23,6 +24,7 @@ mod guessing;
 mod headers;
 mod hostile;
 mod init;
+mod isolation;
 mod jwt;
 mod known;
 mod layers;
