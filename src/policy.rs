@@ -12,7 +12,7 @@ pub mod policy_test;
 mod upstream_headers;
 mod websocket;
 
-use isolation::Place;
+use isolation::Isolation;
 pub use permissions::Permissions;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
@@ -155,7 +155,8 @@ impl Grant {
     /// The session that a caller continues who names the answer's id.
     #[must_use]
     pub fn chained(&self) -> Option<&HeaderValue> {
-        self.governed.iter().find(|(which, _)| self.chained && *which == GatewayHeader::SessionKey).map(|(_, key)| key)
+        let key = self.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::SessionKey);
+        key.filter(|_| self.chained).map(|(_, key)| key)
     }
 
     /// How much its principal may ask for.
@@ -183,7 +184,7 @@ pub struct Request<'a> {
     /// The scopes asked for; `None` when the header is absent (law 3).
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
-    pub governed: &'a [(GatewayHeader, HeaderValue)],
+    pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
     /// The body; `None`: it has not been read.
     pub body: Option<&'a Object<'a>>,
     /// The session of the caller's own response that the body continues.
@@ -204,7 +205,7 @@ impl Request<'_> {
 impl Policy {
     /// Compiles the live configuration for a dry run: no key of any issuer is there.
     #[must_use]
-    pub fn rehearse(live: DynamicConfig) -> Self {
+    pub fn dry_run(live: DynamicConfig) -> Self {
         let slots: Vec<Arc<KeySlot>> = live.issuers.iter().map(|_| Arc::default()).collect();
         Self::compile(live, &slots, 0)
     }
@@ -214,10 +215,10 @@ impl Policy {
     pub fn compile(live: DynamicConfig, slots: &[Arc<KeySlot>], generation: u64) -> Self {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
-        let proof = UpstreamCredentials::new(&live.gateway_auth);
+        let credentials = UpstreamCredentials::new(&live.gateway_auth);
         let limited =
             |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
-        let holding = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
+        let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         Self {
             generation,
@@ -230,17 +231,17 @@ impl Policy {
                 .enumerate()
                 .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
                 .collect(),
-            gateway_secret: holding(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
-            anonymous: holding(
+            gateway_secret: permissions(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
+            anonymous: permissions(
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
             ),
             index,
             limited: limits.chain([live.limits]).any(|l| !l.is_none()),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
-            taken: if proof.names_callers() { taken(&live) } else { HashSet::new() },
+            reserved_names: if credentials.names_callers() { reserved_names(&live) } else { HashSet::new() },
             canary_user: canary_user(&live),
-            proof,
+            credentials,
             live: Arc::new(live),
             nothing: ScopeLimit::new(ScopeSet::empty()),
         }
@@ -268,8 +269,8 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
-    pub fn suppose(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
-        self.authenticator.suppose(who, peer, now).map(|p| self.proven(p))
+    pub fn simulate(&self, who: &SimulatedCaller, peer: Option<IpAddr>, now: Timestamp) -> Result<Proven, Refusal> {
+        self.authenticator.simulate(who, peer, now).map(|p| self.proven(p))
     }
 
     /// Who proves whom.
@@ -286,8 +287,8 @@ impl Policy {
 
     /// What authenticates this proxy to the gateway.
     #[must_use]
-    pub fn proof(&self) -> &UpstreamCredentials {
-        &self.proof
+    pub fn credentials(&self) -> &UpstreamCredentials {
+        &self.credentials
     }
 
     /// In whose name this proxy asks its own questions.
@@ -329,18 +330,18 @@ impl Policy {
     }
 
     fn proven(&self, principal: Arc<Principal>) -> Proven {
-        let holding = match principal.identity() {
+        let permissions = match principal.identity() {
             Identity::Token(token) => self.tokens.get(token).cloned(),
             Identity::GatewaySecret => Some(self.gateway_secret.clone()),
             Identity::Anonymous => Some(self.anonymous.clone()),
             Identity::Issuer(_) | Identity::Tailnet => None,
         };
-        let holding = holding.unwrap_or_else(|| {
+        let permissions = permissions.unwrap_or_else(|| {
             let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
             Arc::new(Permissions::new(own, places, &self.live))
         });
-        Proven { principal, holding }
+        Proven { principal, permissions }
     }
 
     /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
@@ -385,7 +386,7 @@ impl Policy {
 
     /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
     #[must_use]
-    pub fn unproven(&self, route: &Route) -> Option<Grant> {
+    pub fn public_grant(&self, route: &Route) -> Option<Grant> {
         route.need.is_public().then(|| Grant::under(&self.nothing, None))
     }
 
@@ -395,23 +396,23 @@ impl Policy {
     /// The [`Refusal`] that names what is missing.
     pub fn decide(&self, proven: &Proven, request: Request<'_>) -> Result<Grant, Refusal> {
         let at = request.at();
-        if proven.holding.is_spelled_apart(&self.live.grants, request.path) {
+        if proven.permissions.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(PathFault::Spelling));
         }
-        let terms = proven.holding.terms(at, &self.live);
+        let effective_rules = proven.permissions.effective_rules(at, &self.live);
         let mut grant = match request.requested {
-            None => Grant::under(&terms.ceiling, Some(&proven.principal)),
-            Some(requested) => Grant::under(&narrowed(&terms, requested)?, Some(&proven.principal)),
+            None => Grant::under(&effective_rules.scope_limit, Some(&proven.principal)),
+            Some(requested) => Grant::under(&narrowed(&effective_rules, requested)?, Some(&proven.principal)),
         };
         if let Some(needed) = request.route.need.missing(&grant.effective) {
-            let held = terms.ceiling.scopes.satisfies(&needed);
+            let held = effective_rules.scope_limit.scopes.satisfies(&needed);
             return Err(Refusal::ScopeMissing { needed, held });
         }
-        let session = govern(&terms, request, &mut grant)?;
-        Place::new(proven, &terms, &self.live, &grant).judge(&request, session.as_ref(), &mut grant)?;
-        grant.limits = terms.limits;
-        if self.proof.names_callers() {
-            grant.user = Some(terms.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
+        let session = govern(&effective_rules, request, &mut grant)?;
+        Isolation::new(proven, &effective_rules, &self.live, &grant).check(&request, session.as_ref(), &mut grant)?;
+        grant.limits = effective_rules.limits;
+        if self.credentials.names_callers() {
+            grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
     }
@@ -420,7 +421,7 @@ impl Policy {
     /// one that is a token's here too goes by the issuer's name in front.
     fn user(&self, principal: &Principal) -> HeaderValue {
         match principal.verified() {
-            Some(verified) if self.taken.contains(principal.name()) => {
+            Some(verified) if self.reserved_names.contains(principal.name()) => {
                 upstream_headers::user(&format!("{}/{}", verified.issuer, principal.name()))
             }
             _ => upstream_headers::user(principal.name()),
@@ -429,7 +430,7 @@ impl Policy {
 }
 
 /// The names of principals that no issuer names.
-fn taken(live: &DynamicConfig) -> HashSet<Arc<str>> {
+fn reserved_names(live: &DynamicConfig) -> HashSet<Arc<str>> {
     let own = ["anonymous", "gateway-secret"].map(Arc::from);
     live.tokens.iter().map(|t| t.name.clone()).chain(own).collect()
 }
@@ -441,25 +442,29 @@ fn canary_user(live: &DynamicConfig) -> HeaderValue {
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))
 }
 
-fn narrowed(terms: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
-    let excess = requested.excess_over(&terms.scope_limit.scopes);
+fn narrowed(effective_rules: &EffectiveRules, requested: &ScopeSet) -> Result<ScopeLimit, Refusal> {
+    let excess = requested.excess_over(&effective_rules.scope_limit.scopes);
     if excess.is_empty() {
         return Ok(ScopeLimit::new(requested.clone()));
     }
-    match terms.excess {
+    match effective_rules.excess {
         Excess::Refuse => Err(Refusal::ScopeExcess { excess }),
-        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&terms.ceiling.scopes))),
+        Excess::Narrow => Ok(ScopeLimit::new(requested.meet(&effective_rules.scope_limit.scopes))),
     }
 }
 
 /// Settles which of the gateway's own headers are sent, and with which values. The session's key is given
 /// back: whether it may be sent as it is depends on more.
-fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<Option<HeaderValue>, Refusal> {
+fn govern(
+    effective_rules: &EffectiveRules,
+    request: Request<'_>,
+    grant: &mut Grant,
+) -> Result<Option<HeaderValue>, Refusal> {
     let mut session = None;
-    for governed in GatewayHeader::ALL {
-        let sent = request.governed.iter().find(|(g, _)| *g == governed).map(|(_, value)| value);
-        let denied = |why| Err(Refusal::HeaderDenied { header: governed.name(), why });
-        let value = match (terms.rule(governed), sent) {
+    for header in GatewayHeader::ALL {
+        let sent = request.gateway_headers.iter().find(|(h, _)| *h == header).map(|(_, value)| value);
+        let denied = |why| Err(Refusal::HeaderDenied { header: header.name(), why });
+        let value = match (effective_rules.rule(header), sent) {
             (HeaderRule::Pin(value), _) => Some(value.clone()),
             (HeaderRule::Allow(values), None) => values.first().cloned(),
             (_, None) => None,
@@ -470,9 +475,9 @@ fn govern(terms: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Re
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
-        match governed {
+        match header {
             GatewayHeader::SessionKey => session = value,
-            _ => grant.governed.extend(value.map(|v| (governed, v))),
+            _ => grant.gateway_headers.extend(value.map(|v| (header, v))),
         }
     }
     Ok(session)

@@ -174,7 +174,7 @@ fn table(
                 path,
                 route: &route,
                 requested: None,
-                governed: &[],
+                gateway_headers: &[],
                 body: Some(&Object::empty()),
                 continues: None,
                 peer,

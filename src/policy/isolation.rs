@@ -41,10 +41,10 @@ enum Sessions<'a> {
 }
 
 /// A caller's own.
-pub(super) struct Place<'a> {
+pub(super) struct Isolation<'a> {
     agents: Agents,
     sessions: Sessions<'a>,
-    terms: &'a EffectiveRules,
+    rules: &'a EffectiveRules,
     default_agent: &'a AgentId,
     space: Space,
     admin: bool,
@@ -55,22 +55,22 @@ const BY_HEADER: &str = "x-openclaw-session-key";
 const BY_PATH: &str = "the path";
 const BY_MODEL: &str = "`model` in the body";
 
-type Judged<T> = Result<T, Refusal>;
+type Checked<T> = Result<T, Refusal>;
 
-impl<'a> Place<'a> {
-    pub(super) fn new(proven: &Proven, terms: &'a EffectiveRules, live: &'a DynamicConfig, grant: &Grant) -> Self {
+impl<'a> Isolation<'a> {
+    pub(super) fn new(proven: &Proven, rules: &'a EffectiveRules, config: &'a DynamicConfig, grant: &Grant) -> Self {
         let admin = grant.effective.satisfies(&Scope::known(ADMIN));
         let ids = |values: &[HeaderValue]| {
             Agents::Listed(values.iter().filter_map(|v| AgentId::parse(v.to_str().ok()?)).collect())
         };
-        let agents = match terms.rule(GatewayHeader::AgentId) {
+        let agents = match rules.rule(GatewayHeader::AgentId) {
             HeaderRule::Pin(value) => ids(std::slice::from_ref(value)),
             HeaderRule::Allow(values) => ids(values),
             HeaderRule::Refuse => Agents::Default,
             HeaderRule::Admin if !admin => Agents::Default,
             HeaderRule::Admin | HeaderRule::Pass | HeaderRule::Prefix => Agents::Any,
         };
-        let sessions = match terms.rule(GatewayHeader::SessionKey) {
+        let sessions = match rules.rule(GatewayHeader::SessionKey) {
             HeaderRule::Pin(value) => Sessions::Listed(std::slice::from_ref(value)),
             HeaderRule::Allow(values) => Sessions::Listed(values),
             HeaderRule::Prefix => Sessions::Own,
@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
         let principal = &proven.principal;
         let issuer = principal.verified().map(|v| &*v.issuer);
         let space = Space::new(principal.identity().source().as_str(), issuer, principal.name());
-        Self { agents, sessions, terms, default_agent: &live.default_agent, space, admin }
+        Self { agents, sessions, rules, default_agent: &config.default_agent, space, admin }
     }
 
     /// Whether what a session or an agent is named by matters for this caller.
@@ -108,15 +108,15 @@ impl<'a> Place<'a> {
                 RouteLabel::Embeddings => chooses,
                 RouteLabel::ToolsInvoke => {
                     self.is_bound()
-                        || self.terms.tools().is_some()
-                        || self.terms.is_bound(GatewayHeader::Model, self.admin)
+                        || self.rules.tools().is_some()
+                        || self.rules.is_bound(GatewayHeader::Model, self.admin)
                 }
                 _ => false,
             }
     }
 
     /// The agent that runs, if the caller names this one or none.
-    fn agent(&self, named: Option<AgentId>, by: &'static str) -> Judged<AgentId> {
+    fn agent(&self, named: Option<AgentId>, by: &'static str) -> Checked<AgentId> {
         let denied = |agent: &AgentId| Refusal::Isolation(IsolationFault::Agent { agent: agent.to_string(), by });
         match (named, &self.agents) {
             (None, Agents::Listed(ids)) => ids.first().cloned().ok_or_else(|| denied(self.default_agent)),
@@ -130,7 +130,7 @@ impl<'a> Place<'a> {
 
     /// Judges a session key that the caller sends. Gives the key to send instead, and its agent; `None`
     /// where the key can stay as it is. `agent` is whose a key without an agent is.
-    fn session(&self, key: &str, agent: Option<&AgentId>, by: &'static str) -> Judged<Option<(String, AgentId)>> {
+    fn session(&self, key: &str, agent: Option<&AgentId>, by: &'static str) -> Checked<Option<(String, AgentId)>> {
         let denied = |why| Refusal::Isolation(IsolationFault::Session { by, why });
         let whose = |named: Option<&AgentId>| match named.or(agent) {
             Some(agent) => self.agent(Some(agent.clone()), by),
@@ -139,7 +139,7 @@ impl<'a> Place<'a> {
         if is_incognito(key) {
             if !self.admin {
                 let needed = Scope::known(ADMIN);
-                let held = self.terms.ceiling.scopes.satisfies(&needed);
+                let held = self.rules.scope_limit.scopes.satisfies(&needed);
                 return Err(Refusal::ScopeMissing { needed, held });
             }
             if self.has_space() {
@@ -190,8 +190,8 @@ impl<'a> Place<'a> {
 
     /// Judges everything of a request that names agents or sessions. `session` is the session key that the
     /// rule for its header lets through.
-    pub(super) fn judge(&self, request: &Request<'_>, session: Option<&HeaderValue>, grant: &mut Grant) -> Judged<()> {
-        self.judge_path(request, grant)?;
+    pub(super) fn check(&self, request: &Request<'_>, session: Option<&HeaderValue>, grant: &mut Grant) -> Checked<()> {
+        self.check_path(request, grant)?;
         let body = match request.body {
             None if self.wants_body(request) => {
                 grant.wants_body = true;
@@ -203,9 +203,9 @@ impl<'a> Place<'a> {
         match request.route_by_path() {
             RouteLabel::ToolsInvoke => {
                 self.send_session(session, grant)?;
-                body.map_or(Ok(()), |body| self.judge_tool(body, grant))
+                body.map_or(Ok(()), |body| self.check_tool(body, grant))
             }
-            RouteLabel::ChatCompletions | RouteLabel::Responses => self.judge_run(request, session, body, grant),
+            RouteLabel::ChatCompletions | RouteLabel::Responses => self.check_run(request, session, body, grant),
             RouteLabel::Embeddings => {
                 if body.is_some()
                     && let Some((agent, by)) = self.named_agent(request, body)?
@@ -220,18 +220,18 @@ impl<'a> Place<'a> {
     }
 
     /// The session's header where it decides nothing: nobody's key but the caller's own goes out.
-    fn send_session(&self, session: Option<&HeaderValue>, grant: &mut Grant) -> Judged<()> {
+    fn send_session(&self, session: Option<&HeaderValue>, grant: &mut Grant) -> Checked<()> {
         let Some(value) = session else { return Ok(()) };
         let key = if self.is_bound() { text(value)?.into() } else { String::from_utf8_lossy(value.as_bytes()) };
         match self.session(&key, None, BY_HEADER)? {
             Some((key, _)) => grant.send(GatewayHeader::SessionKey, &key),
-            None => grant.governed.push((GatewayHeader::SessionKey, value.clone())),
+            None => grant.gateway_headers.push((GatewayHeader::SessionKey, value.clone())),
         }
         Ok(())
     }
 
     /// `/sessions/<key>/…`: the key is the caller's, and what the gateway is asked for is the key it keeps.
-    fn judge_path(&self, request: &Request<'_>, grant: &mut Grant) -> Judged<()> {
+    fn check_path(&self, request: &Request<'_>, grant: &mut Grant) -> Checked<()> {
         let Some(segment) = request.path.session_key() else { return Ok(()) };
         let denied = |why| Err(Refusal::Isolation(IsolationFault::Session { by: BY_PATH, why }));
         let Ok(key) = percent_decode_str(segment).decode_utf8() else {
@@ -254,8 +254,12 @@ impl<'a> Place<'a> {
     }
 
     /// The agent that a request names beside its session key, and where.
-    fn named_agent(&self, request: &Request<'_>, body: Option<&Object<'_>>) -> Judged<Option<(AgentId, &'static str)>> {
-        let header = request.governed.iter().find(|(which, _)| *which == GatewayHeader::AgentId);
+    fn named_agent(
+        &self,
+        request: &Request<'_>,
+        body: Option<&Object<'_>>,
+    ) -> Checked<Option<(AgentId, &'static str)>> {
+        let header = request.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::AgentId);
         if let Some((_, value)) = header.filter(|(_, v)| !v.is_empty()) {
             let by = GatewayHeader::AgentId.name();
             let named = String::from_utf8_lossy(value.as_bytes());
@@ -267,13 +271,13 @@ impl<'a> Place<'a> {
     }
 
     /// A chat or a response: which agent runs, in which session.
-    fn judge_run(
+    fn check_run(
         &self,
         request: &Request<'_>,
         session: Option<&HeaderValue>,
         body: Option<&Object<'_>>,
         grant: &mut Grant,
-    ) -> Judged<()> {
+    ) -> Checked<()> {
         if !self.is_bound() {
             return self.send_session(session, grant);
         }
@@ -308,7 +312,7 @@ impl<'a> Place<'a> {
 
     /// The session of a call that names none: that of the caller's own response which it continues, or a
     /// new one.
-    fn unnamed_session(&self, request: &Request<'_>, named: Option<AgentId>) -> Judged<(String, AgentId)> {
+    fn unnamed_session(&self, request: &Request<'_>, named: Option<AgentId>) -> Checked<(String, AgentId)> {
         if let Some(key) = request.continues.filter(|key| self.space.owns(key))
             && let Ok(Some(Sent::OfAgent(agent, _))) = Sent::parse(key)
             && named.as_ref().is_none_or(|named| *named == agent)
@@ -333,7 +337,7 @@ fn unreadable(fault: BodyFault) -> Refusal {
     Refusal::Isolation(IsolationFault::Body(fault))
 }
 
-fn text(value: &HeaderValue) -> Judged<&str> {
+fn text(value: &HeaderValue) -> Checked<&str> {
     let why = "its value is not plain text";
     value.to_str().map_err(|_| Refusal::HeaderDenied { header: BY_HEADER, why })
 }
@@ -341,13 +345,13 @@ fn text(value: &HeaderValue) -> Judged<&str> {
 impl Grant {
     /// Has a header be this, whatever it was.
     fn send(&mut self, which: GatewayHeader, value: &str) {
-        self.governed.retain(|(sent, _)| *sent != which);
+        self.gateway_headers.retain(|(sent, _)| *sent != which);
         // What is sent here holds visible ASCII only.
-        self.governed.extend(HeaderValue::from_str(value).ok().map(|value| (which, value)));
+        self.gateway_headers.extend(HeaderValue::from_str(value).ok().map(|value| (which, value)));
     }
 
     fn sent(&self, which: GatewayHeader) -> Option<&HeaderValue> {
-        self.governed.iter().find(|(sent, _)| *sent == which).map(|(_, value)| value)
+        self.gateway_headers.iter().find(|(sent, _)| *sent == which).map(|(_, value)| value)
     }
 
     fn changed(&mut self, edits: Edits) {

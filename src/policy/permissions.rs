@@ -135,11 +135,11 @@ impl EffectiveRules {
 
     /// Of what this principal has a rule that can be kept on single requests only.
     pub(super) fn bound(&self) -> Option<&'static str> {
-        let admin = self.ceiling.scopes.satisfies(&Scope::known(ADMIN));
-        let header = GatewayHeader::ALL.into_iter().find(|governed| {
+        let admin = self.scope_limit.scopes.satisfies(&Scope::known(ADMIN));
+        let header = GatewayHeader::ALL.into_iter().find(|header| {
             // Spelled out or not, `admin` is what the gateway itself says of the model.
-            let default = *gateway_headers == GatewayHeader::Model && self.stated(*governed) == Some(&HeaderRule::Admin);
-            self.is_bound(*governed, admin) && !default
+            let default = *header == GatewayHeader::Model && self.stated(*header) == Some(&HeaderRule::Admin);
+            self.is_bound(*header, admin) && !default
         });
         header.map(GatewayHeader::name).or_else(|| self.rules.tools.is_some().then_some("tools"))
     }

@@ -34,7 +34,7 @@ impl PolicyTest {
                     path,
                     route,
                     requested,
-                    governed: &governed,
+                    gateway_headers: &governed,
                     body: body.as_ref().ok(),
                     continues: None,
                     peer: self.peer,

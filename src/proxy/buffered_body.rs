@@ -74,7 +74,7 @@ pub(super) async fn decide(
     let Some(proven) = ctx.undecided.take() else { return Ok(()) };
     let mut share = Share { all: held.clone(), bytes: 0 };
     let body = read(session, ctx, &mut share).await?;
-    let changed = judge(&body, &proven, ctx, sessions)?;
+    let changed = check(&body, &proven, ctx, sessions)?;
     if ctx.body.expected {
         let chunked = length(&session.req_header().headers).is_none();
         ctx.buffered = Some(Buffered { body: changed.unwrap_or(body), sent: false, chunked, _share: share });
@@ -83,7 +83,7 @@ pub(super) async fn decide(
 }
 
 /// Decides with the body at hand; gives the one to send if it is another.
-fn judge(
+fn check(
     body: &Bytes,
     proven: &Proven,
     ctx: &mut RequestContext,
@@ -95,7 +95,7 @@ fn judge(
     let continues = previous.and_then(|id| sessions.get(&proven.principal.key(), &id));
     ctx.asked.model = object.text("model").map_err(unreadable)?.map(|model| model.chars().take(128).collect());
     let path = ctx.record.path.clone().unwrap_or_default();
-    let (Ok(path), Some(route)) = (Path::judge(path.as_bytes()), ctx.record.route.clone()) else {
+    let (Ok(path), Some(route)) = (Path::validate(path.as_bytes()), ctx.record.route.clone()) else {
         return Err(Refusal::Internal);
     };
     let method = ctx.record.method.clone();
@@ -105,7 +105,7 @@ fn judge(
         path,
         route: &route,
         requested: asked.requested.as_ref(),
-        governed: &asked.governed,
+        gateway_headers: &asked.gateway_headers,
         body: Some(&object),
         continues: continues.as_deref(),
         peer: ctx.place(),

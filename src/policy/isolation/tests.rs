@@ -34,7 +34,7 @@ fn policy(headers: HeaderRules) -> Policy {
     };
     let names = ["alice", "Alice", "bob", "agent"];
     let tokens = names.iter().map(|name| token(name, "operator.write"));
-    Policy::rehearse(DynamicConfig {
+    Policy::dry_run(DynamicConfig {
         tokens: tokens.chain([token("admin", "operator.admin")]).collect(),
         grants: vec![GrantRule {
             to: Subject::Token(vec![Glob::new("*")]),
@@ -77,8 +77,8 @@ struct Ask<'a> {
 
 fn decide(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<Grant, Refusal> {
     let (method, path) = line.split_once(' ').unwrap();
-    let (method, path) = (Method::from_bytes(method.as_bytes()).unwrap(), Path::judge(path.as_bytes()).unwrap());
-    let proven = policy.suppose(&SimulatedCaller::Token(who.to_owned()), None, Timestamp::UNIX_EPOCH)?;
+    let (method, path) = (Method::from_bytes(method.as_bytes()).unwrap(), Path::validate(path.as_bytes()).unwrap());
+    let proven = policy.simulate(&SimulatedCaller::Token(who.to_owned()), None, Timestamp::UNIX_EPOCH)?;
     let headers = [(GatewayHeader::AgentId, ask.agent), (GatewayHeader::SessionKey, ask.key)];
     let governed: Vec<_> = headers.into_iter().filter_map(|(g, v)| Some((g, value(v?)))).collect();
     let body = Object::read(ask.body.as_bytes()).unwrap();
@@ -88,7 +88,7 @@ fn decide(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<Grant
         path,
         route: &route,
         requested: None,
-        governed: &governed,
+        gateway_headers: &governed,
         body: Some(&body),
         continues: ask.continues,
         peer: None,
@@ -98,7 +98,7 @@ fn decide(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<Grant
 }
 
 fn sent(grant: &Grant, which: GatewayHeader) -> Option<String> {
-    grant.governed().iter().find(|(g, _)| *g == which).map(|(_, v)| v.to_str().unwrap().to_owned())
+    grant.gateway_headers().iter().find(|(g, _)| *g == which).map(|(_, v)| v.to_str().unwrap().to_owned())
 }
 
 /// The session's key and the agent that are sent.

@@ -4,7 +4,7 @@
 //! their arguments. A tool passes for a bound caller if it is known to reach nobody's sessions, or if what
 //! it reaches is judged here, or if the policy names it and it is no session tool.
 
-use super::{Agents, Judged, Place, Sessions, unreadable};
+use super::{Agents, Checked, Isolation, Sessions, unreadable};
 use crate::config::HeaderRule;
 use crate::headers::GatewayHeader;
 use crate::json_body::{BodyFault, Edits, Object};
@@ -38,8 +38,8 @@ const BY_KEY: &str = "`sessionKey` in the body";
 const BY_AGENT: &str = "`agentId` in the body";
 const BY_ARGUMENT: &str = "`args.sessionKey` in the body";
 
-impl Place<'_> {
-    pub(super) fn judge_tool(&self, body: &Object<'_>, grant: &mut Grant) -> Judged<()> {
+impl Isolation<'_> {
+    pub(super) fn check_tool(&self, body: &Object<'_>, grant: &mut Grant) -> Checked<()> {
         let denied =
             |tool: &str, why| Refusal::Isolation(IsolationFault::Tool { tool: tool.chars().take(64).collect(), why });
         let read = |name| body.text(name).map_err(unreadable);
@@ -53,27 +53,27 @@ impl Place<'_> {
             // The gateway refuses it.
             return Ok(());
         }
-        if let Some(allowed) = self.terms.tools()
+        if let Some(allowed) = self.rules.tools()
             && !allowed.iter().any(|name| name.matches(tool))
         {
             return Err(denied(tool, "it is not among those allowed"));
         }
         let mut edits = Edits::default();
         let args = body.object("args").map_err(unreadable)?;
-        self.judge_model(tool, args.as_ref())?;
+        self.check_model(tool, args.as_ref())?;
         if self.is_bound() {
-            let (key, agent) = self.judge_call(body, &mut edits)?;
+            let (key, agent) = self.check_call(body, &mut edits)?;
             match KEYED.iter().find(|(name, _)| *name == tool) {
                 Some((_, known)) => {
                     // Without arguments it is about the call's own session.
                     if let Some(args) = &args {
-                        self.judge_arguments(tool, args, known, (key.as_deref(), agent.as_ref()), &mut edits)?;
+                        self.check_arguments(tool, args, known, (key.as_deref(), agent.as_ref()), &mut edits)?;
                     }
                 }
                 None if is_about_sessions(tool) => {
                     return Err(denied(tool, "it reaches sessions or agents of others"));
                 }
-                None if FREE.contains(&tool) || self.terms.tools().is_some() => {}
+                None if FREE.contains(&tool) || self.rules.tools().is_some() => {}
                 None => {
                     return Err(denied(
                         tool,
@@ -90,7 +90,7 @@ impl Place<'_> {
     }
 
     /// In whose session and as whose agent a tool is called. Gives the key to send.
-    fn judge_call(&self, body: &Object<'_>, edits: &mut Edits) -> Judged<(Option<String>, Option<AgentId>)> {
+    fn check_call(&self, body: &Object<'_>, edits: &mut Edits) -> Checked<(Option<String>, Option<AgentId>)> {
         let read = |name| body.text(name).map_err(unreadable);
         let (sent, named) = (read("sessionKey")?, read("agentId")?);
         let sent = sent.as_deref().map(trim).filter(|key| !key.is_empty());
@@ -119,7 +119,7 @@ impl Place<'_> {
     }
 
     /// The session of a call that names none; to the gateway it is the agent's main one.
-    fn own_call(&self, named: Option<AgentId>) -> Judged<Option<(String, AgentId)>> {
+    fn own_call(&self, named: Option<AgentId>) -> Checked<Option<(String, AgentId)>> {
         let agent = self.agent(named, BY_AGENT)?;
         match self.sessions {
             Sessions::Own | Sessions::Unnamed => Ok(Some((self.space.key(&agent, "main"), agent))),
@@ -135,14 +135,14 @@ impl Place<'_> {
     }
 
     /// The arguments of a tool whose target is one session: nothing else in them may name one.
-    fn judge_arguments(
+    fn check_arguments(
         &self,
         tool: &str,
         args: &Object<'_>,
         known: &[&str],
         (own, agent): (Option<&str>, Option<&AgentId>),
         edits: &mut Edits,
-    ) -> Judged<()> {
+    ) -> Checked<()> {
         if args.names().any(|name| !known.contains(&name)) {
             let why = "it has an argument that this proxy does not know";
             return Err(Refusal::Isolation(IsolationFault::Tool { tool: tool.to_owned(), why }));
@@ -162,11 +162,11 @@ impl Place<'_> {
     }
 
     /// `session_status` with a model changes the model of the session's next turn.
-    fn judge_model(&self, tool: &str, args: Option<&Object<'_>>) -> Judged<()> {
+    fn check_model(&self, tool: &str, args: Option<&Object<'_>>) -> Checked<()> {
         let chosen = args.filter(|_| tool == "session_status");
         let chosen = chosen.map(|a| a.text("model").map_err(unreadable)).transpose()?.flatten();
         let Some(model) = chosen else { return Ok(()) };
-        let may = match self.terms.rule(GatewayHeader::Model) {
+        let may = match self.rules.rule(GatewayHeader::Model) {
             HeaderRule::Pass => true,
             HeaderRule::Admin => self.admin,
             HeaderRule::Allow(values) => values.iter().any(|v| v.as_bytes() == trim(&model).as_bytes()),

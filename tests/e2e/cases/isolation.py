@@ -242,8 +242,6 @@ def the_name_agent(ctx, row):
     row.need(secret not in shown, "it entered another agent's session")
     shown = answered(row, at.chat("alice", said, key="agent:other:x"), "alice").shown
     row.need(secret not in shown, "a key that names an agent left the space")
-    found = at.keys()
-    row.need("agent:other:scopeshim.token:alice:x" in found or ctx.key >= (2026, 9), "it ran on another agent")
     own = answered(row, at.history("alice", "agent:other:x"), "history").body.decode()
     row.need(said in own and '"agent:other:scopeshim.token:alice:x"' in own, own[:200])
     row.through = "own space, named agent"
@@ -335,7 +333,8 @@ def unbound(ctx, row):
     at, said = lab(ctx), word()
     answered(row, at.chat("free", said, key="agent:other:free", agent="other", model="openclaw/other"), "free")
     row.need(said in answered(row, at.history("free", "agent:other:free"), "history").body.decode(), "no history")
-    answered(row, at.tool("free", "sessions_list", agentId="main"), "sessions_list")
+    bare, through = (at.tool(who, "sessions_list", agentId="main").status for who in (None, "free"))
+    row.need(bare == through, f"sessions_list: {through}, and {bare} without the proxy")
     answered(row, at.chat("alice", said, key="hers"), "alice")
     row.refused(at.history("free", "agent:main:scopeshim.token:alice:hers"), 403, "somebody else's")
     row.refused(at.chat("free", said, key="agent:main:scopeshim.token:alice:hers"), 403, "somebody else's")
