@@ -62,12 +62,17 @@ impl Isolation<'_> {
         let args = body.object("args").map_err(unreadable)?;
         self.check_model(tool, args.as_ref())?;
         if self.is_bound() {
-            let (key, agent) = self.check_call(body, &mut edits)?;
+            let (mut key, agent) = self.check_call(body, &mut edits)?;
             match KEYED.iter().find(|(name, _)| *name == tool) {
                 Some((_, known)) => {
                     // Without arguments it is about the call's own session.
                     if let Some(args) = &args {
-                        self.check_arguments(tool, args, known, (key.as_deref(), agent.as_ref()), &mut edits)?;
+                        let own = (key.as_deref(), agent.as_ref());
+                        let target = self.check_arguments(tool, args, known, own, &mut edits)?;
+                        // 2026.6.11 shows a session to calls made in it alone.
+                        if !body.has("sessionKey") {
+                            key = target.or(key);
+                        }
                     }
                 }
                 None if is_about_sessions(tool) => {
@@ -142,23 +147,28 @@ impl Isolation<'_> {
         known: &[&str],
         (own, agent): (Option<&str>, Option<&AgentId>),
         edits: &mut Edits,
-    ) -> Checked<()> {
+    ) -> Checked<Option<String>> {
         if args.names().any(|name| !known.contains(&name)) {
             let why = "it has an argument that this proxy does not know";
             return Err(Refusal::Isolation(IsolationFault::Tool { tool: tool.to_owned(), why }));
         }
-        let Some(key) = args.text("sessionKey").map_err(unreadable)? else { return Ok(()) };
+        let Some(key) = args.text("sessionKey").map_err(unreadable)? else { return Ok(None) };
         let key = trim(&key);
         // The tools' own name for the session of the call, which none of the caller's is called.
-        if let (true, Some(own)) = (key.is_empty() || key == "current", own) {
-            args.set("sessionKey", own, edits);
+        let target = if key.is_empty() || key == "current" {
+            own.map(ToOwned::to_owned)
         } else if let Some((key, _)) = self.session(key, agent, BY_ARGUMENT)? {
-            args.set("sessionKey", &key, edits);
+            Some(key)
         } else if matches!(self.agents, Agents::Default) {
             // Tools look a key up among every agent's that the caller did not name.
-            args.set("sessionKey", &format!("agent:{}:{key}", self.default_agent), edits);
+            Some(format!("agent:{}:{key}", self.default_agent))
+        } else {
+            None
+        };
+        if let Some(key) = &target {
+            args.set("sessionKey", key, edits);
         }
-        Ok(())
+        Ok(target)
     }
 
     /// `session_status` with a model changes the model of the session's next turn.
