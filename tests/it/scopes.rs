@@ -109,7 +109,8 @@ fn nobody_unproven_passes() {
     for (headers, code) in [
         (&[][..], "credential_missing"),
         (&["Authorization: Bearer wrong-token-0123456789"], "credential_unknown"),
-        (&["Authorization: Basic dXNlcjpwYXNz"], "credential_scheme"),
+        (&["Authorization: Basic dXNlcjpwYXNz"], "credential_unknown"),
+        (&["Authorization: Digest username=\"user\""], "credential_scheme"),
         (&["Authorization: Bearer"], "invalid_credential_form"),
         (&["X-API-Key: the-gateway-s-own-secret-0123456789"], "credential_missing"),
         (&["Cookie: token=the-gateway-s-own-secret-0123456789"], "credential_missing"),

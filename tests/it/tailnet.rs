@@ -56,7 +56,8 @@ fn what_is_presented_is_judged_alone() {
     let shim = shim("tailnet", &tailscaled, "");
     let mut client = shim.client();
     assert_eq!(client.ask(READ, "nobody-s-token", &[], "").code(), "credential_unknown");
-    assert_eq!(client.ask(READ, "", &["Authorization: Basic YTpi"], "").code(), "credential_scheme");
+    assert_eq!(client.ask(READ, "", &["Authorization: Basic YTpi"], "").code(), "credential_unknown");
+    assert_eq!(client.ask(READ, "", &["Authorization: Digest a"], "").code(), "credential_scheme");
     assert_eq!(client.ask(READ, READER, &[], "").status, 200);
     assert_eq!(tailscaled.whois(), 0);
 }
