@@ -181,7 +181,7 @@ impl Edits {
         for (place, alone, member) in self.put_in {
             match edits.iter_mut().find(|(range, _)| *range == (place..place)) {
                 Some((_, text)) if alone => text.insert_str(0, &format!("{member},")),
-                Some((_, text)) => text.push_str(&format!("{member},")),
+                Some((_, text)) => text.extend([member.as_str(), ","]),
                 None if alone => edits.push((place..place, member)),
                 None => edits.push((place..place, format!("{member},"))),
             }

@@ -332,10 +332,10 @@ impl Refusal {
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
             Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
+            Self::Isolation(fault) => fault.advice(),
             Self::CrossOrigin => "send a bearer token, or have the page's origin added to `[cors] origins`",
             Self::Preflight(Denied::Origin(_)) => "have the page's origin added to `[cors] origins`",
             Self::Preflight(Denied::Form(_)) => "call from a page in an ordinary browser",
-            Self::Isolation(fault) => fault.advice(),
             Self::HostNotAllowed { .. } => {
                 "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
             }

@@ -218,15 +218,15 @@ fn part(text: &str) -> String {
         if plain && !(special && i == 0) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("~{byte:02x}"));
+            out.push('~');
+            out.push_str(&hex::encode([byte]));
         }
     }
     if out.len() <= LONGEST {
         return out;
     }
     let hash = digest(&SHA256, text.as_bytes());
-    let digits: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    format!("{HASHED}{digits}")
+    format!("{HASHED}{}", hex::encode(hash))
 }
 
 /// Words that the gateway looks for between colons: what stands behind them is read as a conversation of a

@@ -53,7 +53,9 @@ fn a_member_is_changed_or_put_in_and_every_other_byte_stays() {
     let changed = |body: &str, sets: &[(&str, &str)]| {
         let object = Object::read(body.as_bytes()).unwrap();
         let mut edits = Edits::default();
-        sets.iter().for_each(|(name, text)| object.set(name, text, &mut edits));
+        for (name, text) in sets {
+            object.set(name, text, &mut edits);
+        }
         String::from_utf8(edits.apply(body.as_bytes())).unwrap()
     };
     assert_eq!(changed(" { \"a\" : 1 }\n", &[("b", "x\"y")]), " {\"b\":\"x\\\"y\", \"a\" : 1 }\n");

@@ -208,7 +208,7 @@ impl<'a> Isolation<'a> {
             RouteLabel::ChatCompletions | RouteLabel::Responses => self.check_run(request, session, body, grant),
             RouteLabel::Embeddings => {
                 if body.is_some()
-                    && let Some((agent, by)) = self.named_agent(request, body)?
+                    && let Some((agent, by)) = named_agent(request, body)?
                 {
                     let agent = self.agent(Some(agent), by)?;
                     grant.send(GatewayHeader::AgentId, agent.as_str());
@@ -253,23 +253,6 @@ impl<'a> Isolation<'a> {
         Ok(())
     }
 
-    /// The agent that a request names beside its session key, and where.
-    fn named_agent(
-        &self,
-        request: &Request<'_>,
-        body: Option<&Object<'_>>,
-    ) -> Checked<Option<(AgentId, &'static str)>> {
-        let header = request.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::AgentId);
-        if let Some((_, value)) = header.filter(|(_, v)| !v.is_empty()) {
-            let by = GatewayHeader::AgentId.name();
-            let named = String::from_utf8_lossy(value.as_bytes());
-            let unknown = || IsolationFault::Agent { agent: named.chars().take(64).collect(), by };
-            return AgentId::parse(named.trim()).map(|a| Some((a, by))).ok_or_else(|| Refusal::Isolation(unknown()));
-        }
-        let model = body.map(|b| b.text("model")).transpose().map_err(unreadable)?.flatten();
-        Ok(model.as_deref().and_then(agent_of_model).map(|agent| (agent, BY_MODEL)))
-    }
-
     /// A chat or a response: which agent runs, in which session.
     fn check_run(
         &self,
@@ -284,7 +267,7 @@ impl<'a> Isolation<'a> {
         // What the rule for the header sends goes before what the body names; a pinned agent always does.
         let named = match &self.agents {
             Agents::Listed(ids) if ids.len() == 1 => ids.first().cloned(),
-            _ => match self.named_agent(request, body)? {
+            _ => match named_agent(request, body)? {
                 Some((agent, by)) => Some(self.agent(Some(agent), by)?),
                 None => None,
             },
@@ -323,6 +306,19 @@ impl<'a> Isolation<'a> {
         let agent = self.agent(named, BY_HEADER)?;
         Ok((self.space.fresh(&agent), agent))
     }
+}
+
+/// The agent that a request names beside its session key, and where.
+fn named_agent(request: &Request<'_>, body: Option<&Object<'_>>) -> Checked<Option<(AgentId, &'static str)>> {
+    let header = request.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::AgentId);
+    if let Some((_, value)) = header.filter(|(_, v)| !v.is_empty()) {
+        let by = GatewayHeader::AgentId.name();
+        let named = String::from_utf8_lossy(value.as_bytes());
+        let unknown = || IsolationFault::Agent { agent: named.chars().take(64).collect(), by };
+        return AgentId::parse(named.trim()).map(|a| Some((a, by))).ok_or_else(|| Refusal::Isolation(unknown()));
+    }
+    let model = body.map(|b| b.text("model")).transpose().map_err(unreadable)?.flatten();
+    Ok(model.as_deref().and_then(agent_of_model).map(|agent| (agent, BY_MODEL)))
 }
 
 /// The agent that `model` names: `openclaw/<id>`, `openclaw:<id>` or `agent:<id>`. `openclaw` and

@@ -11,8 +11,6 @@ import re
 import secrets
 from urllib.parse import quote
 
-import pytest
-
 from tests.e2e.environment import case
 from tests.support import clients, fake_model, gateways
 from tests.support.outcomes import NotAvailable
@@ -138,7 +136,7 @@ class Lab:
     def history(self, who, key):
         return self.ask(who, "GET", f"/sessions/{quote(key, safe='')}/history")
 
-    def sessions(self):
+    def keys(self):
         """Every session of the gateway."""
         body = {"tool": "sessions_list", "args": {}, "agentId": "main"}
         answer = self.ask(None, "POST", "/tools/invoke", body)
@@ -154,103 +152,108 @@ def word():
     return f"word-{secrets.token_hex(6)}"
 
 
-@pytest.fixture
-def at(env):
-    """The gateway with two agents, started once for a column."""
-    if env.key < (2026, 6):
-        raise NotAvailable("the suite needs two agents and history over HTTP, as of 2026.6")
-    return env.once("isolation", Lab)
+def lab(env):
+    if "isolation" not in env.memory:
+        if env.key < (2026, 6):
+            raise NotAvailable("the suite needs two agents and history over HTTP, as of 2026.6")
+        env.memory["isolation"] = Lab(env)
+    return env.memory["isolation"]
 
 
-def answered(row, answer, what):
-    assert answer.status == 200, f"{what}: {answer.brief()}"
+def need(condition, message):
+    assert condition, message
+
+
+def answered(answer, what):
+    need(answer.status == 200, f"{what}: {answer.brief()}")
     return answer
 
 
 @case("isolation.user-in-the-body")
-def test_user_in_the_body(at, row):
+def test_user_in_the_body(env, row):
     """`user: "x"` of two callers was one session."""
-    alices, bobs = word(), word()
-    answered(row, at.chat(None, alices, user="x", model="openclaw/main"), "bare")
+    at, alices, bobs = lab(env), word(), word()
+    answered(at.chat(None, alices, user="x", model="openclaw/main"), "bare")
     row.bare = "shared" if alices in at.chat(None, bobs, user="x").shown else "apart"
-    assert row.bare == "shared", "a bare gateway keeps them apart"
+    need(row.bare == "shared", "a bare gateway keeps them apart")
     alices, bobs = word(), word()
-    answered(row, at.chat("alice", alices, user="y"), "alice")
-    shown = answered(row, at.chat("bob", bobs, user="y"), "bob").shown
-    assert bobs in shown and alices not in shown, f"bob's model was shown {shown}"
+    answered(at.chat("alice", alices, user="y"), "alice")
+    shown = answered(at.chat("bob", bobs, user="y"), "bob").shown
+    need(bobs in shown and alices not in shown, f"bob's model was shown {shown}")
     row.through = "apart"
 
 
 @case("isolation.named-sessions")
-def test_named_sessions(at, row):
+def test_named_sessions(env, row):
     """A name is a session of its principal alone, and goes on there; names that differ by case are two."""
+    at = lab(env)
     words = {who: word() for who in ("alice", "Alice", "bob")}
     for who, said in words.items():
-        answered(row, at.chat(who, said, key="chat"), who)
+        answered(at.chat(who, said, key="chat"), who)
     for who, said in words.items():
-        shown = answered(row, at.chat(who, word(), key="chat"), who).shown
-        assert said in shown, f"{who}'s chat does not go on: {shown}"
+        shown = answered(at.chat(who, word(), key="chat"), who).shown
+        need(said in shown, f"{who}'s chat does not go on: {shown}")
         others = [other for other in words.values() if other != said and other in shown]
-        assert not others, f"{who} was shown another's words"
-        found = answered(row, at.history(who, "chat"), f"history of {who}").body.decode()
-        assert said in found and not any(w in found for w in words.values() if w != said), "not its own history"
+        need(not others, f"{who} was shown another's words")
+        found = answered(at.history(who, "chat"), f"history of {who}").body.decode()
+        need(said in found and not any(w in found for w in words.values() if w != said), "not its own history")
     row.through = "apart, and found by name"
 
 
 @case("isolation.responses")
-def test_responses(at, row):
+def test_responses(env, row):
     """One's own chain of responses goes on; a stranger's id starts anew."""
-    first, second, bobs = word(), word(), word()
-    one = answered(row, at.respond("alice", first), "first")
-    two = answered(row, at.respond("alice", second, previous_response_id=one.json()["id"]), "second")
-    assert first in two.shown, f"the chain does not go on: {two.shown}"
-    streamed = answered(row, at.respond("alice", word(), stream=True), "streamed").body.decode()
+    at, first, second, bobs = lab(env), word(), word(), word()
+    one = answered(at.respond("alice", first), "first")
+    two = answered(at.respond("alice", second, previous_response_id=one.json()["id"]), "second")
+    need(first in two.shown, f"the chain does not go on: {two.shown}")
+    streamed = answered(at.respond("alice", word(), stream=True), "streamed").body.decode()
     made = streamed.split('"id":"resp_')[1].split('"')[0]
-    three = answered(row, at.respond("alice", word(), previous_response_id=f"resp_{made}"), "after a stream")
-    assert len(three.shown) == 2, f"a streamed response does not go on: {three.shown}"
-    foreign = answered(row, at.respond("bob", bobs, previous_response_id=two.json()["id"]), "bob")
-    assert foreign.shown == {bobs}, f"bob was shown {foreign.shown}"
+    three = answered(at.respond("alice", word(), previous_response_id=f"resp_{made}"), "after a stream")
+    need(len(three.shown) == 2, f"a streamed response does not go on: {three.shown}")
+    foreign = answered(at.respond("bob", bobs, previous_response_id=two.json()["id"]), "bob")
+    need(foreign.shown == {bobs}, f"bob was shown {foreign.shown}")
     row.through = "own chains go on"
 
 
 @case("isolation.agent-of-the-key")
-def test_agent_of_the_key(at, row):
+def test_agent_of_the_key(env, row):
     """A caller with one agent does not leave it by a key, in header or path."""
-    secret = word()
-    answered(row, at.chat(None, secret, key="agent:other:secret", agent="other", model="openclaw/other"), "set-up")
+    at, secret = lab(env), word()
+    answered(at.chat(None, secret, key="agent:other:secret", agent="other", model="openclaw/other"), "set-up")
     row.bare = at.history(None, "agent:other:secret").brief()
     for who in ("pinned", "listed", "no-agent", "admin-agent"):
         row.refused(at.chat(who, word(), key="agent:other:secret"), 403, "other")
         row.refused(at.chat(who, word(), key="AGENT:Other:secret"), 403, "other")
         row.refused(at.history(who, "agent:other:secret"), 403, "other")
         named = at.chat(who, word(), model="openclaw/other")
-        assert named.status == (200 if who in ("pinned", "listed") else 403), f"{who} by model: {named.brief()}"
-    assert "agent:other:openai" not in at.sessions(), "somebody ran on `other`"
+        need(named.status == (200 if who in ("pinned", "listed") else 403), f"{who} by model: {named.brief()}")
+    need("agent:other:openai" not in at.keys(), "somebody ran on `other`")
     mine = word()
-    answered(row, at.chat("pinned", mine, key="mine"), "pinned, a bare key")
-    assert mine in answered(row, at.history("pinned", "mine"), "its history").body.decode(), "not its history"
+    answered(at.chat("pinned", mine, key="mine"), "pinned, a bare key")
+    need(mine in answered(at.history("pinned", "mine"), "its history").body.decode(), "not its history")
     row.through = "403"
 
 
 @case("isolation.the-name-agent")
-def test_the_name_agent(at, row):
+def test_the_name_agent(env, row):
     """A token called `agent`, and keys that name agents, stay in their own space."""
-    secret, said = word(), word()
-    answered(row, at.chat(None, secret, key="agent:other:x", agent="other", model="openclaw/other"), "set-up")
-    shown = answered(row, at.chat("agent", said, key="other:x"), "agent").shown
-    assert secret not in shown, "it entered another agent's session"
-    shown = answered(row, at.chat("alice", said, key="agent:other:x"), "alice").shown
-    assert secret not in shown, "a key that names an agent left the space"
-    own = answered(row, at.history("alice", "agent:other:x"), "history").body.decode()
-    assert said in own and '"agent:other:scopeshim.token:alice:x"' in own, own[:200]
+    at, secret, said = lab(env), word(), word()
+    answered(at.chat(None, secret, key="agent:other:x", agent="other", model="openclaw/other"), "set-up")
+    shown = answered(at.chat("agent", said, key="other:x"), "agent").shown
+    need(secret not in shown, "it entered another agent's session")
+    shown = answered(at.chat("alice", said, key="agent:other:x"), "alice").shown
+    need(secret not in shown, "a key that names an agent left the space")
+    own = answered(at.history("alice", "agent:other:x"), "history").body.decode()
+    need(said in own and '"agent:other:scopeshim.token:alice:x"' in own, own[:200])
     row.through = "own space, named agent"
 
 
 @case("isolation.tools")
-def test_tools(at, row):
+def test_tools(env, row):
     """Session tools reach the caller's own sessions alone, whatever the body names."""
-    alices = word()
-    answered(row, at.chat("alice", alices, key="told"), "alice")
+    at, alices = lab(env), word()
+    answered(at.chat("alice", alices, key="told"), "alice")
     key = "agent:main:scopeshim.token:alice:told"
     bare = at.tool(None, "sessions_history", {"sessionKey": key}, agentId="main")
     row.bare = "read" if alices in bare.body.decode() else bare.brief()
@@ -260,22 +263,22 @@ def test_tools(at, row):
         row.refused(at.tool(who, "session_status", {"sessionKey": key, "model": "mock/mock"}), 403)
         row.refused(at.tool(who, "session_status", {"session_key": key}), 403)
         row.refused(at.tool(who, "session_status", {}, sessionKey=key), 403)
-    own = answered(row, at.tool("alice", "sessions_history", {"sessionKey": "told"}), "alice's own")
-    assert alices in own.body.decode(), f"alice does not find her own: {own.body[:300]}"
+    own = answered(at.tool("alice", "sessions_history", {"sessionKey": "told"}), "alice's own")
+    need(alices in own.body.decode(), f"alice does not find her own: {own.body[:300]}")
     row.refused(at.tool("pinned", "session_status", {}, agentId="other"), 403, "other")
     row.refused(at.tool("pinned", "session_status", {}, sessionKey="agent:other:main"), 403, "other")
     row.refused(at.tool("few-tools", "sessions_list"), 403, "sessions_list")
-    answered(row, at.tool("few-tools", "session_status", {}, agentId="main"), "a listed tool")
+    answered(at.tool("few-tools", "session_status", {}, agentId="main"), "a listed tool")
     row.through = "own sessions alone"
 
 
 @case("isolation.bodies")
-def test_bodies(at, row):
+def test_bodies(env, row):
     """What two readers could read differently is refused; whatever the head says, it is read as the gateway does."""
+    at = lab(env)
     line = [("content-type", "text/plain"), ("content-encoding", "gzip")]
     head = '{"messages":[{"role":"user","content":"word-000000000000"}],'
-    for body in (head + '"model":"openclaw/main","model":"openclaw/other"}',
-                 head + '"model":"openclaw/main","mod\\u0065l":"openclaw/other"}',
+    for body in (head + '"model":"openclaw/main","model":"openclaw/other"}', head + '"model":"openclaw/main","mod\\u0065l":"openclaw/other"}',
                  head + '"model":"openclaw/other"} {}', "[]", "\x1f\x8b"):
         answer = at.ask("no-agent", "POST", "/v1/chat/completions", body.encode("latin-1"), line)
         row.refused(answer, 400)
@@ -284,8 +287,8 @@ def test_bodies(at, row):
     row.refused(at.ask("no-agent", "POST", "/v1/chat/completions", ("\ufeff" + hidden).encode()), 403, "other")
     large = word()
     text = ("filler " * 30_000) + large
-    shown = answered(row, at.chat("alice", text, key="large"), "a body of 200 KiB").shown
-    assert large in shown, "the end of a large body did not arrive"
+    shown = answered(at.chat("alice", text, key="large"), "a body of 200 KiB").shown
+    need(large in shown, "the end of a large body did not arrive")
     chunks = json.dumps({"model": "openclaw/main", "messages": [{"role": "user", "content": text}]}).encode()
     data = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (chunks[i:i + 9000] for i in range(0, len(chunks), 9000)))
     request = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['alice']}\r\n"
@@ -293,13 +296,14 @@ def test_bodies(at, row):
     for tail, status in ((b" \n", 200), (b"{}", 400)):
         sent = request + data + b"%x\r\n%s\r\n0\r\n\r\n" % (len(tail), tail)
         answer = clients.raw(at.url, sent, seconds=120)
-        assert answer.status == status, f"chunked, with {tail!r} behind it: {answer.brief()}"
+        need(answer.status == status, f"chunked, with {tail!r} behind it: {answer.brief()}")
     row.through = "as the gateway reads them, or refused"
 
 
 @case("isolation.sockets")
-def test_sockets(at, row):
+def test_sockets(env, row):
     """Whoever has a rule that a socket cannot be held to gets none, whatever conditions its grant has."""
+    at = lab(env)
     for who in [name for name, rule in RULES.items() if rule]:
         try:
             with Socket(at.url.replace("http://", "ws://")) as sock:
@@ -307,32 +311,33 @@ def test_sockets(at, row):
             said = "connected"
         except (Closed, Refused) as why:
             said = str(why)
-        assert "cannot be held to" in said, f"{who}: {said}"
+        need("cannot be held to" in said, f"{who}: {said}")
     with contextlib.closing(Socket(at.url.replace("http://", "ws://"))) as sock:
         sock.connect(auth={"token": TOKENS["free"]}, scopes=READ_WRITE)
     row.through = "refused"
 
 
 @case("isolation.pinned-model")
-def test_pinned_model(at, row):
+def test_pinned_model(env, row):
     """The gateway's modes without a secret take a model from administrators alone; `check` warns of it."""
+    at = lab(env)
     answer = at.chat("one-model", word())
-    if at.env.mode.secret:
-        answered(row, answer, "a pinned model")
+    if env.mode.secret:
+        answered(answer, "a pinned model")
     else:
         row.refused(answer, 403, "operator.admin")
     row.through = answer.brief()
 
 
 @case("isolation.unbound")
-def test_unbound(at, row):
+def test_unbound(env, row):
     """Whoever has no rule is served as before, but for other people's spaces."""
-    said = word()
-    answered(row, at.chat("free", said, key="agent:other:free", agent="other", model="openclaw/other"), "free")
-    assert said in answered(row, at.history("free", "agent:other:free"), "history").body.decode(), "no history"
+    at, said = lab(env), word()
+    answered(at.chat("free", said, key="agent:other:free", agent="other", model="openclaw/other"), "free")
+    need(said in answered(at.history("free", "agent:other:free"), "history").body.decode(), "no history")
     bare, through = (at.tool(who, "sessions_list", agentId="main").status for who in (None, "free"))
-    assert bare == through, f"sessions_list: {through}, and {bare} without the proxy"
-    answered(row, at.chat("alice", said, key="hers"), "alice")
+    need(bare == through, f"sessions_list: {through}, and {bare} without the proxy")
+    answered(at.chat("alice", said, key="hers"), "alice")
     row.refused(at.history("free", "agent:main:scopeshim.token:alice:hers"), 403, "somebody else's")
     row.refused(at.chat("free", said, key="agent:main:scopeshim.token:alice:hers"), 403, "somebody else's")
     row.through = "as before"

@@ -16,7 +16,8 @@ struct Node {
 }
 
 static NODE: LazyLock<Mutex<Node>> = LazyLock::new(|| {
-    let node = std::env::var_os("SCOPESHIM_BODIES_NODE").expect("SCOPESHIM_BODIES_NODE is not set: run `make bodies`");
+    let node = std::env::var_os("SCOPESHIM_BODIES_NODE")
+        .unwrap_or_else(|| panic!("SCOPESHIM_BODIES_NODE is not set: run `make bodies`"));
     let mut child = Command::new(node)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bodies/judge.mjs"))
         .stdin(Stdio::piped())

@@ -108,11 +108,14 @@ fn run(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<(String,
     Ok((header(GatewayHeader::SessionKey), header(GatewayHeader::AgentId)))
 }
 
-fn both(key: &str, agent: &str) -> Result<(String, String), String> {
+type Run = Result<(String, String), String>;
+
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be refused")]
+fn both(key: &str, agent: &str) -> Run {
     Ok((key.to_owned(), agent.to_owned()))
 }
 
-fn refused(code: &str) -> Result<(String, String), String> {
+fn refused(code: &str) -> Run {
     Err(code.to_owned())
 }
 
