@@ -11,7 +11,7 @@ TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -26,6 +26,7 @@ test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) wi
 	$(MAKE) ruff
 	cargo test --locked
 	$(MAKE) paths GATEWAYS="$(TEST_GATEWAYS)"
+	$(MAKE) bodies GATEWAYS="$(TEST_GATEWAYS)"
 	$(MAKE) observe
 	$(MAKE) resilience SECONDS=$(or $(SECONDS),30)
 	$(MAKE) kubernetes
@@ -60,6 +61,9 @@ cache: setup-test ## only fetch what `make test` needs from package registries: 
 
 paths: setup-test ## how paths are read here, against the code of real gateway releases: GATEWAYS="2026.3.28 2026.9.6"
 	python3 -m tests paths -v --gateways "$(GATEWAYS)" $(PATHS)
+
+bodies: setup-test ## how JSON bodies are read here, against JSON.parse of each gateway's Node
+	python3 -m tests bodies -v --gateways "$(GATEWAYS)" $(BODIES)
 
 observe: setup-test ## metrics, dashboard, alerts and status page with the real Prometheus and a real browser
 	cargo build --locked

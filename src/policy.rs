@@ -6,11 +6,13 @@
 mod cache;
 pub mod explain;
 pub mod grants;
+mod isolation;
 mod permissions;
 pub mod policy_test;
 mod upstream_headers;
 mod websocket;
 
+use isolation::Isolation;
 pub use permissions::Permissions;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
@@ -18,12 +20,12 @@ pub use websocket::SocketRequest;
 use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
 use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, SimulatedCaller};
 use crate::headers::GatewayHeader;
+use crate::json_body::{Edits, Object};
 use crate::jwks::KeySlot;
 use crate::refusal::Refusal;
 use crate::request_path::{Path, PathFault};
 use crate::route::{Route, RouteTable};
 use crate::scope::{ADMIN, Scope, ScopeSet};
-use crate::session_key::is_incognito;
 use cache::Cache;
 use grants::{Index, Reach, RequestFacts};
 use http::{HeaderValue, Method};
@@ -75,6 +77,14 @@ pub struct Grant {
     limits: PrincipalLimits,
     /// Whether it is a socket's whose client is a node.
     node: bool,
+    /// The path that is sent, where it is another than came.
+    path: Option<Box<str>>,
+    /// What changes in the body.
+    body: Option<Edits>,
+    /// Whether it cannot be decided without the body.
+    wants_body: bool,
+    /// Whether the answer's id continues the session.
+    chained: bool,
 }
 
 impl Grant {
@@ -87,6 +97,10 @@ impl Grant {
             user: None,
             limits: PrincipalLimits::default(),
             node: false,
+            path: None,
+            body: None,
+            wants_body: false,
+            chained: false,
         }
     }
 
@@ -120,6 +134,31 @@ impl Grant {
         &self.gateway_headers
     }
 
+    /// The path that is sent, where it is another than came.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// What changes in the body.
+    #[must_use]
+    pub fn body(&self) -> Option<&Edits> {
+        self.body.as_ref()
+    }
+
+    /// Whether the request must be decided again with its body before it is sent.
+    #[must_use]
+    pub fn wants_body(&self) -> bool {
+        self.wants_body
+    }
+
+    /// The session that a caller continues who names the answer's id.
+    #[must_use]
+    pub fn chained(&self) -> Option<&HeaderValue> {
+        let key = self.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::SessionKey);
+        key.filter(|_| self.chained).map(|(_, key)| key)
+    }
+
     /// How much its principal may ask for.
     #[must_use]
     pub fn limits(&self) -> PrincipalLimits {
@@ -146,6 +185,10 @@ pub struct Request<'a> {
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
     pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
+    /// The body; `None`: it has not been read.
+    pub body: Option<&'a Object<'a>>,
+    /// The session of the caller's own response that the body continues.
+    pub continues: Option<&'a str>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
     /// The moment.
@@ -365,7 +408,8 @@ impl Policy {
             let held = effective_rules.scope_limit.scopes.satisfies(&needed);
             return Err(Refusal::ScopeMissing { needed, held });
         }
-        govern(&effective_rules, request, &mut grant)?;
+        let session = govern(&effective_rules, request, &mut grant)?;
+        Isolation::new(proven, &effective_rules, &self.live, &grant).check(&request, session.as_ref(), &mut grant)?;
         grant.limits = effective_rules.limits;
         if self.credentials.names_callers() {
             grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
@@ -409,65 +453,32 @@ fn narrowed(effective_rules: &EffectiveRules, requested: &ScopeSet) -> Result<Sc
     }
 }
 
-/// Settles which of the gateway's own headers are sent, and with which values.
-fn govern(effective_rules: &EffectiveRules, request: Request<'_>, grant: &mut Grant) -> Result<(), Refusal> {
-    for gateway_headers in GatewayHeader::ALL {
-        let sent = request.gateway_headers.iter().find(|(g, _)| *g == gateway_headers).map(|(_, value)| value);
-        let denied = |why| Err(Refusal::HeaderDenied { header: gateway_headers.name(), why });
-        let value = match (effective_rules.rule(gateway_headers), sent) {
+/// Settles which of the gateway's own headers are sent, and with which values. The session's key is given
+/// back: whether it may be sent as it is depends on more.
+fn govern(
+    effective_rules: &EffectiveRules,
+    request: Request<'_>,
+    grant: &mut Grant,
+) -> Result<Option<HeaderValue>, Refusal> {
+    let mut session = None;
+    for header in GatewayHeader::ALL {
+        let sent = request.gateway_headers.iter().find(|(h, _)| *h == header).map(|(_, value)| value);
+        let denied = |why| Err(Refusal::HeaderDenied { header: header.name(), why });
+        let value = match (effective_rules.rule(header), sent) {
             (HeaderRule::Pin(value), _) => Some(value.clone()),
             (HeaderRule::Allow(values), None) => values.first().cloned(),
-            (HeaderRule::Prefix, sent) => {
-                own_session_only(request, grant)?;
-                sent.map(|value| prefixed(grant, value)).transpose()?
-            }
             (_, None) => None,
-            (HeaderRule::Pass, Some(value)) => Some(value.clone()),
+            (HeaderRule::Pass | HeaderRule::Prefix, Some(value)) => Some(value.clone()),
             (HeaderRule::Allow(values), Some(value)) if values.contains(value) => Some(value.clone()),
             (HeaderRule::Admin, Some(value)) if grant.effective.satisfies(&Scope::known(ADMIN)) => Some(value.clone()),
             (HeaderRule::Admin, Some(_)) => return denied("it needs operator.admin"),
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),
         };
-        if gateway_headers == GatewayHeader::SessionKey && value.as_ref().is_some_and(names_incognito) {
-            let needed = Scope::known(ADMIN);
-            if !grant.effective.satisfies(&needed) {
-                let held = effective_rules.scope_limit.scopes.satisfies(&needed);
-                return Err(Refusal::ScopeMissing { needed, held });
-            }
+        match header {
+            GatewayHeader::SessionKey => session = value,
+            _ => grant.gateway_headers.extend(value.map(|v| (header, v))),
         }
-        grant.gateway_headers.extend(value.map(|v| (gateway_headers, v)));
     }
-    Ok(())
-}
-
-fn names_incognito(key: &HeaderValue) -> bool {
-    is_incognito(&String::from_utf8_lossy(key.as_bytes()))
-}
-
-/// The principal's name and a colon: what its session keys begin with.
-fn session_prefix(grant: &Grant) -> String {
-    // `%` and `:` are escaped so that no name can be read as another's with a session behind it.
-    let name = grant.principal.as_ref().map(|p| p.name()).unwrap_or_default();
-    percent_encoding::utf8_percent_encode(name, NAME).to_string() + ":"
-}
-
-const NAME: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b':').add(b'/');
-
-fn prefixed(grant: &Grant, value: &HeaderValue) -> Result<HeaderValue, Refusal> {
-    let denied = Refusal::HeaderDenied { header: GatewayHeader::SessionKey.name(), why: "its value is not plain text" };
-    let value = value.to_str().map_err(|_| denied.clone())?;
-    HeaderValue::from_str(&format!("{}{value}", session_prefix(grant))).map_err(|_| denied)
-}
-
-/// Where session keys are prefixed, the routes that name a session serve the principal's own alone.
-fn own_session_only(request: Request<'_>, grant: &Grant) -> Result<(), Refusal> {
-    let Some(key) = request.path.session_key() else { return Ok(()) };
-    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
-    let prefix = session_prefix(grant);
-    // The gateway puts `agent:<id>:` in front of the keys it keeps.
-    let own = key.starts_with(&prefix)
-        || key.strip_prefix("agent:").and_then(|k| k.split_once(':')).is_some_and(|(_, k)| k.starts_with(&prefix));
-    let denied = Refusal::HeaderDenied { header: "the session", why: "it is somebody else's" };
-    if own { Ok(()) } else { Err(denied) }
+    Ok(session)
 }

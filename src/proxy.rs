@@ -1,12 +1,14 @@
 //! The data plane: Pingora's phases, each handing over to what decides.
 
 mod body_limits;
+mod buffered_body;
 mod context;
 mod health;
 mod local_reply;
 mod reauthorize;
 mod request_filter;
 mod response_filter;
+mod response_sessions;
 mod upstream;
 mod websocket_upgrade;
 
@@ -16,14 +18,16 @@ use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::{Join, JoinCodeLimit};
+use crate::json_body::BodyFault;
 use crate::policy::{self, Policy};
 use crate::quota::Permit;
-use crate::refusal::{LimitFault, Refusal};
+use crate::refusal::{IsolationFault, LimitFault, Refusal};
 use crate::telemetry::Telemetry;
 use crate::trace_context::TraceParent;
 use crate::websocket::Sockets;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use buffered_body::HeldBytes;
 use bytes::Bytes;
 use context::RequestContext;
 use health::Health;
@@ -36,6 +40,7 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use request_filter::Admitted;
+use response_sessions::ResponseSessions;
 use std::sync::Arc;
 use std::time::Duration;
 pub use upstream::{ResolveError, Upstream};
@@ -55,6 +60,8 @@ pub struct Proxy {
     telemetry: Arc<Telemetry>,
     sockets: Arc<Sockets>,
     joins: Arc<JoinCodeLimit>,
+    response_sessions: ResponseSessions,
+    held: Arc<HeldBytes>,
     health: Health,
     limits: Limits,
 }
@@ -72,7 +79,9 @@ impl Proxy {
     ) -> Self {
         let joins = Arc::default();
         let health = Health::new(upstream.clone(), telemetry.clone());
-        Self { policy, upstream, sources, telemetry, sockets, joins, health, limits }
+        let response_sessions = ResponseSessions::default();
+        let held = Arc::default();
+        Self { policy, upstream, sources, telemetry, sockets, joins, response_sessions, held, health, limits }
     }
 }
 
@@ -106,7 +115,15 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
         match request_filter::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
-            Ok(Admitted::Request) => Ok(false),
+            Ok(Admitted::Request) => {
+                match buffered_body::decide(session, ctx, &self.response_sessions, &self.held).await {
+                    Ok(()) => Ok(false),
+                    Err(refusal) => {
+                        local_reply::refuse(session, ctx, refusal).await?;
+                        Ok(true)
+                    }
+                }
+            }
             Ok(Admitted::Health(probe)) => {
                 match self.health.answer(probe).await {
                     Ok(status) => local_reply::health(session, ctx, status, health::verdict(probe, status)).await?,
@@ -131,7 +148,9 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         self.upstream.backoff(&mut ctx.attempts).await;
-        body_limits::begins(ctx);
+        if ctx.buffered.is_none() {
+            body_limits::begins(ctx);
+        }
         Ok(self.upstream.peer(&session.req_header().method))
     }
 
@@ -171,6 +190,11 @@ impl ProxyHttp for Proxy {
         for (name, value) in policy::outbound(grant, ctx.policy.credentials(), ctx.peer()) {
             request.insert_header(name, value)?;
         }
+        if let Some(path) = grant.path() {
+            let query = request.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+            request.set_raw_path(format!("{path}{query}").as_bytes())?;
+        }
+        buffered_body::announce(request, ctx)?;
         if !upstream::is_repeatable(&request.method) {
             request.insert_header(CONNECTION_HEADER, "close")?;
         }
@@ -232,7 +256,30 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if let Some(buffered) = &mut ctx.buffered {
+            if let (true, Some(connection)) = (end, &ctx.connection) {
+                connection.body_ends();
+            }
+            if buffered.replace(part, end) {
+                return Ok(());
+            }
+            ctx.stopped = Some(Refusal::Isolation(IsolationFault::Body(BodyFault::Trailing)));
+            return Error::e_explain(pingora::ErrorType::InternalError, "something follows the body's JSON");
+        }
         body_limits::comes(ctx, part.as_ref(), end)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        if let (Some(reader), Some(piece)) = (&mut ctx.response_id, piece) {
+            reader.read(piece, &self.response_sessions);
+        }
+        Ok(None)
     }
 
     fn fail_to_connect(

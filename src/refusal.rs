@@ -1,12 +1,14 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
 mod code;
+mod isolation;
 mod jwt;
 mod limit;
 mod socket;
 mod tailscale;
 
 pub use code::Code;
+pub use isolation::IsolationFault;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use limit::LimitFault;
 pub use socket::SocketFault;
@@ -113,6 +115,9 @@ pub enum Refusal {
         /// What the policy says.
         why: &'static str,
     },
+    /// Something that is not the caller's own.
+    #[error("{0}")]
+    Isolation(IsolationFault),
     /// A page of another origin, where a browser makes the caller somebody without the page's doing.
     #[error("requests from other web origins are not taken without a credential of their own")]
     CrossOrigin,
@@ -210,6 +215,7 @@ impl Refusal {
             Self::Expectation => 417,
             Self::Jwt(JwtFault::KeysUnavailable) => 503,
             Self::Tailnet(fault) => fault.status(),
+            Self::Isolation(fault) => fault.status(),
             Self::CredentialMissing
             | Self::Jwt(_)
             | Self::CredentialScheme
@@ -259,6 +265,7 @@ impl Refusal {
             Self::ScopeMissing { .. } => Code::MissingScope,
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
+            Self::Isolation(fault) => fault.code(),
             Self::CrossOrigin => Code::CrossOrigin,
             Self::Preflight(Denied::Origin(_)) => Code::CorsOriginNotAllowed,
             Self::Preflight(Denied::Form(_)) => Code::InvalidPreflight,
@@ -325,6 +332,7 @@ impl Refusal {
             Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
             Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
             Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
+            Self::Isolation(fault) => fault.advice(),
             Self::CrossOrigin => "send a bearer token, or have the page's origin added to `[cors] origins`",
             Self::Preflight(Denied::Origin(_)) => "have the page's origin added to `[cors] origins`",
             Self::Preflight(Denied::Form(_)) => "call from a page in an ordinary browser",
@@ -409,6 +417,7 @@ impl Refusal {
             | Self::GatewayTimeout
             | Self::Draining
             | Self::Socket(SocketFault::Crowded)
+            | Self::Isolation(IsolationFault::Crowded)
             | Self::Limit(LimitFault::Connections | LimitFault::AddressConnections)
             | Self::Jwt(JwtFault::KeysUnavailable)
             | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),

@@ -20,6 +20,8 @@ pub struct RequestedHeaders {
     pub requested: Option<ScopeSet>,
     /// The gateway's own headers that were sent.
     pub gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
+    /// The `model` of the body, where the body was read.
+    pub model: Option<Box<str>>,
 }
 
 /// Reads what a request asks for.
@@ -27,7 +29,7 @@ pub struct RequestedHeaders {
 /// # Errors
 /// When the scopes header cannot be read, or a governed header was sent twice.
 pub fn asked(headers: &HeaderMap) -> Result<RequestedHeaders, Refusal> {
-    Ok(RequestedHeaders { requested: requested(headers)?, gateway_headers: gateway_headers(headers)? })
+    Ok(RequestedHeaders { requested: requested(headers)?, gateway_headers: gateway_headers(headers)?, model: None })
 }
 
 /// How many headers claim what they may not.

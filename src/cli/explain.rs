@@ -4,6 +4,7 @@ use super::{ConfigFile, Exit, check, complain, say};
 use crate::authn::ambient;
 use crate::config::{KeySource, SimulatedCaller};
 use crate::hostnames::HostNames;
+use crate::json_body::Object;
 use crate::jwks::{KeySet, KeySlot};
 use crate::jwks_cache::JwksCache;
 use crate::policy::explain::{Explanation, WEBSOCKET};
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// A header the client sends; may be given several times. For a credential use --token
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// A file that holds the request's body, JSON, for callers whose agents, sessions or tools are limited
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
@@ -136,15 +140,20 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         Ok(asked) => (who, asked),
         Err(refusal) => (who.and(Err(refusal)), request_checks::RequestedHeaders::default()),
     };
+    let text = args.body.as_deref().map(read).transpose()?.unwrap_or_default();
+    let body = Object::read(text.as_bytes());
     let request = Request {
         method: &args.method,
         path,
         route: &route,
         requested: asked.requested.as_ref(),
         gateway_headers: &asked.gateway_headers,
+        body: body.as_ref().ok(),
+        continues: None,
         peer,
         now,
     };
+    let head = head.and_then(|()| policy.readable(&who, request, body.as_ref()));
     Ok(policy.explain(head, &who, request))
 }
 
@@ -279,8 +288,14 @@ fn text(e: &Explanation, args: &Args) -> String {
         (Some(status), Some(message)) => line(format!("  outcome   {status} {}: {message}", e.outcome)),
         _ => line("  outcome   allowed".to_owned()),
     }
+    if let Some(path) = &e.path {
+        line(format!("  sends     {} {path}", args.method));
+    }
     for (name, value) in &e.headers {
         line(format!("  sends     {name}: {value}"));
+    }
+    if let Some(body) = &e.body {
+        line(format!("  sends     the body {body}"));
     }
     if let Some(change) = &e.change {
         line(format!("  to allow  {change}"));

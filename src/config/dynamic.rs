@@ -2,9 +2,11 @@
 
 use super::{GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
 use crate::cors::Origins;
+use crate::glob::Glob;
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
+use crate::session_space::AgentId;
 use crate::tls::Certificate;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -37,6 +39,8 @@ pub struct DynamicConfig {
     pub excess: Excess,
     /// Which of the gateway's own headers callers may send.
     pub headers: HeaderRules,
+    /// The gateway's default agent.
+    pub default_agent: AgentId,
     /// How much a principal may ask for of whom nothing else is said.
     pub limits: PrincipalLimits,
     /// Headers beside `Authorization` in which clients may send tokens.
@@ -71,6 +75,7 @@ impl DynamicConfig {
             unlisted_routes: Need::Scope(Scope::known(crate::scope::ADMIN)),
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
+            default_agent: AgentId::main(),
             limits: PrincipalLimits::default(),
             token_headers: Vec::new(),
             jwt_cache: 0,
@@ -223,7 +228,7 @@ pub enum HeaderRule {
     Pin(HeaderValue),
     /// One of these values may be sent; the first is sent when the client sends none.
     Allow(Vec<HeaderValue>),
-    /// The principal's name and a colon go in front of what the client sends.
+    /// Each principal has a space of session keys of its own.
     Prefix,
 }
 
@@ -238,4 +243,6 @@ pub struct HeaderRules {
     pub session_key: Option<HeaderRule>,
     /// `x-openclaw-message-channel`.
     pub message_channel: Option<HeaderRule>,
+    /// The tools that may be called directly; `None`: nothing is said of them.
+    pub tools: Option<Arc<[Glob]>>,
 }

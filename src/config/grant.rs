@@ -137,6 +137,12 @@ pub struct PolicyTest {
     pub asks: Asks,
     /// With which scopes header; `None`: without.
     pub requested: Option<ScopeSet>,
+    /// With which agent.
+    pub agent_id: Option<HeaderValue>,
+    /// With which session key.
+    pub session_key: Option<HeaderValue>,
+    /// With which body.
+    pub body: Option<String>,
     /// From which address.
     pub peer: Option<IpAddr>,
     /// What must come of it: `allow`, `deny`, or a refusal's code.

@@ -3,6 +3,7 @@
 use crate::config::{BootstrapConfig, Config, ListenAddress, ListenerIdentity};
 use crate::gateway_probe::{Findings, probe};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
+use crate::json_body::Object;
 use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven, Request};
 use crate::refusal::Refusal;
@@ -101,6 +102,8 @@ impl Chain {
             route: &route,
             requested: None,
             gateway_headers: &[],
+            body: Some(&Object::empty()),
+            continues: None,
             peer: self.peer,
             now: Timestamp::now(),
         };

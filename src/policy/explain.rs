@@ -5,8 +5,9 @@ use super::upstream_headers;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
 use crate::config::PrincipalLimits;
+use crate::json_body::{BodyFault, Object};
 use crate::label::{Label as _, SourceLabel};
-use crate::refusal::Refusal;
+use crate::refusal::{IsolationFault, Refusal};
 use crate::scope::{Scope, ScopeSet};
 use http::header::AUTHORIZATION;
 use serde::Serialize;
@@ -40,6 +41,12 @@ pub struct Explanation {
     pub status: Option<u16>,
     /// The refusal in words.
     pub message: Option<String>,
+    /// The path that would be sent, where it is another than came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The body that would be sent, where it is another than came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
     /// The header lines the gateway gets from this proxy, the secret masked.
     pub headers: Vec<(String, String)>,
     /// The smallest change of the policy that would allow it.
@@ -94,7 +101,23 @@ impl Policy {
             None => who.clone().and_then(|proven| self.decide(&proven, request)),
         });
         let needs = request.route.need.to_string();
-        self.explained(&decided, who, request.at(), request.requested, request.route.label.as_str(), needs)
+        let text = request.body.map(Object::source);
+        self.explained(&decided, who, (request.at(), request.requested, text), request.route.label.as_str(), needs)
+    }
+
+    /// Whether a body can be read, if the request cannot be decided without it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of one that cannot.
+    pub fn readable(
+        &self,
+        who: &Result<Proven, Refusal>,
+        request: Request<'_>,
+        body: Result<&Object<'_>, &BodyFault>,
+    ) -> Result<(), Refusal> {
+        let (Err(fault), Ok(proven)) = (body, who) else { return Ok(()) };
+        let wanted = self.decide(proven, Request { body: None, ..request }).is_ok_and(|grant| grant.wants_body());
+        if wanted { Err(Refusal::Isolation(IsolationFault::Body(fault.clone()))) } else { Ok(()) }
     }
 
     /// The same of a WebSocket. It is [`Policy::decide_socket`] that decides.
@@ -107,15 +130,14 @@ impl Policy {
     ) -> Explanation {
         let decided = head.and_then(|()| who.clone()).and_then(|proven| self.decide_socket(&proven, socket));
         let needs = "nothing itself: each call over it needs its own scope, which the gateway asks for".to_owned();
-        self.explained(&decided, who, socket.at(), socket.requested, WEBSOCKET, needs)
+        self.explained(&decided, who, (socket.at(), socket.requested, None), WEBSOCKET, needs)
     }
 
     fn explained(
         &self,
         decided: &Result<Grant, Refusal>,
         who: &Result<Proven, Refusal>,
-        at: RequestFacts<'_>,
-        requested: Option<&ScopeSet>,
+        (at, requested, body): (RequestFacts<'_>, Option<&ScopeSet>, Option<&str>),
         route: &'static str,
         needs: String,
     ) -> Explanation {
@@ -140,6 +162,12 @@ impl Policy {
             outcome,
             status: refusal.map(Refusal::status),
             message: refusal.map(ToString::to_string),
+            path: decided.as_ref().ok().and_then(|g| g.path().map(ToOwned::to_owned)),
+            body: decided
+                .as_ref()
+                .ok()
+                .and_then(|g| g.body().zip(body))
+                .map(|(edits, body)| String::from_utf8_lossy(&edits.clone().apply(body.as_bytes())).into_owned()),
             headers: decided.as_ref().map(|g| self.lines(g, at.peer)).unwrap_or_default(),
             change: refusal.map(|r| self.remedy(who.as_ref().ok(), r)),
         }

@@ -2,6 +2,7 @@
 
 use super::grants::{Reach, RequestFacts, may_rule};
 use crate::config::{DynamicConfig, Excess, GrantRule, HeaderRule, HeaderRules, PrincipalLimits};
+use crate::glob::Glob;
 use crate::headers::GatewayHeader;
 use crate::request_path::Path;
 use crate::scope::{ADMIN, Scope, ScopeSet};
@@ -70,10 +71,12 @@ impl EffectiveRules {
         let mut limits = PrincipalLimits::default();
         let mut gateway_user = None;
         let mut rules = [const { Strictest::new() }; 4];
+        let mut tools = Strictest::new();
         let mut strictest_excess = Strictest::new();
         let mut hear = |headers: &HeaderRules, everywhere| {
             let said = [&headers.agent_id, &headers.model, &headers.session_key, &headers.message_channel];
             rules.iter_mut().zip(said).for_each(|(rule, said)| rule.hear(said.clone(), everywhere, strictness));
+            tools.hear(headers.tools.clone(), everywhere, |_| 1);
         };
         for grant in grants {
             let everywhere = grant.when.is_everywhere();
@@ -93,7 +96,7 @@ impl EffectiveRules {
             excess: strictest_excess.found.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
-            rules: HeaderRules { agent_id, model, session_key, message_channel },
+            rules: HeaderRules { agent_id, model, session_key, message_channel, tools: tools.found },
         }
     }
 
@@ -115,15 +118,30 @@ impl EffectiveRules {
         }
     }
 
-    /// A header for which this principal has a rule that can be kept on single requests only.
-    pub(super) fn bound_header(&self) -> Option<GatewayHeader> {
-        let admin = self.scope_limit.scopes.satisfies(&Scope::known(ADMIN));
-        GatewayHeader::ALL.into_iter().find(|gateway_headers| match self.stated(*gateway_headers) {
+    /// The tools that may be called directly; `None`: the policy says nothing of them.
+    pub(super) fn tools(&self) -> Option<&[Glob]> {
+        self.rules.tools.as_deref()
+    }
+
+    /// Whether the policy states a rule for this header that not every caller meets; `admin`: whether this
+    /// one holds `operator.admin`.
+    pub(super) fn is_bound(&self, governed: GatewayHeader, admin: bool) -> bool {
+        match self.stated(governed) {
             Some(HeaderRule::Pin(_) | HeaderRule::Allow(_) | HeaderRule::Prefix | HeaderRule::Refuse) => true,
-            // Spelled out or not, it is what the gateway itself says of the model.
-            Some(HeaderRule::Admin) => *gateway_headers != GatewayHeader::Model && !admin,
+            Some(HeaderRule::Admin) => !admin,
             Some(HeaderRule::Pass) | None => false,
-        })
+        }
+    }
+
+    /// Of what this principal has a rule that can be kept on single requests only.
+    pub(super) fn bound(&self) -> Option<&'static str> {
+        let admin = self.scope_limit.scopes.satisfies(&Scope::known(ADMIN));
+        let header = GatewayHeader::ALL.into_iter().find(|header| {
+            // Spelled out or not, `admin` is what the gateway itself says of the model.
+            let default = *header == GatewayHeader::Model && self.stated(*header) == Some(&HeaderRule::Admin);
+            self.is_bound(*header, admin) && !default
+        });
+        header.map(GatewayHeader::name).or_else(|| self.rules.tools.is_some().then_some("tools"))
     }
 }
 
@@ -177,6 +195,9 @@ impl HeaderRules {
         fill(&mut self.model, &other.model);
         fill(&mut self.session_key, &other.session_key);
         fill(&mut self.message_channel, &other.message_channel);
+        if self.tools.is_none() {
+            self.tools.clone_from(&other.tools);
+        }
     }
 }
 

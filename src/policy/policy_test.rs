@@ -2,6 +2,8 @@
 
 use super::{Policy, Request, SocketRequest};
 use crate::config::{Asks, PolicyTest};
+use crate::headers::GatewayHeader;
+use crate::json_body::Object;
 use crate::request_path::Path;
 use jiff::Timestamp;
 use std::ops::Range;
@@ -22,8 +24,23 @@ impl PolicyTest {
             Asks::Request { method, path } => {
                 let path = Path::validate(path.as_bytes()).map_err(|fault| fault.to_string())?;
                 let route = &policy.route(method, path);
-                let request = Request { method, path, route, requested, gateway_headers: &[], peer: self.peer, now };
-                policy.explain(Ok(()), &who, request)
+                let headers =
+                    [(GatewayHeader::AgentId, &self.agent_id), (GatewayHeader::SessionKey, &self.session_key)];
+                let governed: Vec<_> =
+                    headers.into_iter().filter_map(|(which, value)| Some((which, value.clone()?))).collect();
+                let body = Object::read(self.body.as_deref().unwrap_or_default().as_bytes());
+                let request = Request {
+                    method,
+                    path,
+                    route,
+                    requested,
+                    gateway_headers: &governed,
+                    body: body.as_ref().ok(),
+                    continues: None,
+                    peer: self.peer,
+                    now,
+                };
+                policy.explain(policy.readable(&who, request, body.as_ref()), &who, request)
             }
         };
         let fits = match self.expect.as_str() {

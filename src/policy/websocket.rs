@@ -179,8 +179,8 @@ impl Policy {
             return Err(Refusal::Upgrade);
         }
         let effective_rules = proven.permissions.effective_rules(socket.at(), &self.live);
-        match effective_rules.bound_header() {
-            Some(header) => Err(Refusal::Socket(SocketFault::KeptApart { header: header.name() })),
+        match effective_rules.bound() {
+            Some(header) => Err(Refusal::Socket(SocketFault::KeptApart { header })),
             None => Ok(effective_rules),
         }
     }

@@ -21,6 +21,13 @@ pub(super) struct Body {
     came: u64,
 }
 
+impl Body {
+    /// How large it may be, in bytes.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
 /// Judges what the head says of its body.
 pub(super) fn announced(
     method: &Method,

@@ -1,7 +1,9 @@
 //! What Pingora carries from phase to phase of one request.
 
 use super::body_limits::Body;
+use super::buffered_body::Buffered;
 use super::reauthorize::ReauthorizationContext;
+use super::response_sessions::ResponseIdReader;
 use super::upstream::Attempts;
 use crate::access_log::AccessRecord;
 use crate::authn::tailscale::WhoisQuestion;
@@ -10,7 +12,7 @@ use crate::identity_providers::TailnetQuery;
 use crate::join_code_limit::Join;
 use crate::label::{RouteLabel, StreamKind};
 use crate::listener::Connection;
-use crate::policy::{Grant, Policy};
+use crate::policy::{Grant, Policy, Proven};
 use crate::quota::{LimitedUse, Permit};
 use crate::refusal::{LimitFault, Refusal};
 use crate::request_checks::RequestedHeaders;
@@ -47,6 +49,12 @@ pub struct RequestContext {
     /// The pairing join under way, if it is one.
     pub(super) join: Option<Join>,
     pub(super) body: Body,
+    /// Who asks, where it cannot be decided without the body.
+    pub(super) undecided: Option<Proven>,
+    /// The body, where it was read before it was decided.
+    pub(super) buffered: Option<Buffered>,
+    /// Looks for the id of the response that the answer is.
+    pub(super) response_id: Option<ResponseIdReader>,
     /// The limit that its body met.
     pub(super) over: Option<LimitFault>,
     /// The page it comes from, where pages of other origins are served.
@@ -81,6 +89,9 @@ impl RequestContext {
             stopped: None,
             join: None,
             body: Body::default(),
+            undecided: None,
+            buffered: None,
+            response_id: None,
             over: None,
             page: Page::default(),
             unfit: None,
@@ -91,7 +102,12 @@ impl RequestContext {
     /// The request may pass, for as long as nothing takes the grant back.
     pub(super) fn granted(&mut self, grant: Grant) {
         self.record.granted(&grant);
-        let (asked, method) = (std::mem::take(&mut self.asked), self.record.method.clone());
+        let asked = if grant.wants_body() { self.asked.clone() } else { std::mem::take(&mut self.asked) };
+        self.response_id = grant
+            .principal()
+            .zip(grant.chained())
+            .map(|(principal, session)| ResponseIdReader::new(principal.key(), session.clone()));
+        let method = self.record.method.clone();
         let path = self.record.path.clone().unwrap_or_default();
         let exchange = Arc::new(ReauthorizationContext::new(grant, asked, &self.policy, method, path, self.place()));
         if let Some(connection) = &self.connection {

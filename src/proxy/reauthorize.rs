@@ -2,6 +2,7 @@
 //! policy or the time may have ended what was granted (law 9).
 
 use crate::authn::Principal;
+use crate::json_body::Object;
 use crate::listener::OpenRequest;
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
@@ -69,12 +70,17 @@ impl OpenRequest for ReauthorizationContext {
         if in_time && !policy.is_timed() && self.generation.swap(state, Ordering::Relaxed) == state {
             return None;
         }
+        // What was decided on in the body, and what it could not be decided without.
+        let body = self.asked.model.as_ref().map(|m| serde_json::json!({ "model": m }).to_string()).unwrap_or_default();
+        let body = Object::read(body.as_bytes()).unwrap_or(Object::empty());
         let request = Request {
             method: &self.method,
             path,
             route: &route,
             requested: self.asked.requested.as_ref(),
             gateway_headers: &self.asked.gateway_headers,
+            body: Some(&body),
+            continues: None,
             peer: self.peer,
             now,
         };

@@ -101,12 +101,15 @@ pub(super) async fn admit(
         route: &route,
         requested: ctx.asked.requested.as_ref(),
         gateway_headers: &ctx.asked.gateway_headers,
+        body: None,
+        continues: None,
         peer: ctx.place(),
         now: Timestamp::now(),
     };
     let decided = ctx.policy.decide(&proven, request);
     ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
     let grant = decided?;
+    ctx.undecided = grant.wants_body().then(|| proven.clone());
     ctx.granted(grant);
     ctx.enter(&head.headers)?;
     // Last: one that is begun and not sent counts as a miss.

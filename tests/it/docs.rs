@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use scopeshim::cors::Denied;
 use scopeshim::label::Label as _;
 use scopeshim::principal_limits::{Limit, LimitReached};
-use scopeshim::refusal::{Code, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault};
+use scopeshim::refusal::{
+    Code, IsolationFault, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault,
+};
 use scopeshim::request_path::PathFault;
 use scopeshim::scope::{Scope, ScopeSet};
 use serde_json::{Value, json};
@@ -116,6 +118,12 @@ fn samples() -> Vec<Refusal> {
         Refusal::ScopeMissing { needed: Scope::parse("operator.write").unwrap(), held: false },
         Refusal::ScopeExcess { excess: ScopeSet::parse_lines([&b"operator.admin"[..]]).unwrap() },
         Refusal::HeaderDenied { header: "x-openclaw-model", why: "the policy refuses it" },
+        Refusal::Isolation(IsolationFault::Agent { agent: "other".to_owned(), by: "the path" }),
+        Refusal::Isolation(IsolationFault::Session { by: "the path", why: "it is somebody else's" }),
+        Refusal::Isolation(IsolationFault::Tool { tool: "exec".to_owned(), why: "it is not among those allowed" }),
+        Refusal::Isolation(IsolationFault::Model),
+        Refusal::Isolation(IsolationFault::Body(scopeshim::json_body::BodyFault::Encoding)),
+        Refusal::Isolation(IsolationFault::Crowded),
         Refusal::CrossOrigin,
         Refusal::Preflight(Denied::Origin("https://evil.example".to_owned())),
         Refusal::Preflight(Denied::Form("it has more than one Origin")),

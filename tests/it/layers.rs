@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 /// The modules of each row of the table, from the ground up.
 fn layers() -> Vec<Vec<String>> {
     let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let (_, after) = page.split_once("| layer | modules |").unwrap_or_else(|| panic!("the table of layers is in docs/architecture.md"));
+    let (_, after) = page
+        .split_once("| layer | modules |")
+        .unwrap_or_else(|| panic!("the table of layers is in docs/architecture.md"));
     after
         .lines()
         .skip(2)

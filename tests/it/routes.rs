@@ -189,6 +189,9 @@ fn a_route_of_the_policy_does_not_open_other_people_s_sessions() {
         + "[[route]]\nprefix = \"/sessions/\"\nneeds = \"operator.read\"\noverrides_builtin = true\n";
     let shim = Shim::start(capture.address(), &tables);
     let mut client = shim.client();
-    assert_eq!(client.ask("GET /sessions/agent:main:writer:x/history", READER, &[], "").status, 403);
-    assert_eq!(client.ask("GET /sessions/agent:main:reader:x/history", READER, &[], "").status, 200);
+    let writers = "GET /sessions/agent:main:scopeshim.token:writer:x/history";
+    assert_eq!(client.ask(writers, READER, &[], "").code(), "session_not_allowed");
+    assert_eq!(client.ask("GET /sessions/agent:main:x/history", READER, &[], "").status, 200);
+    let asked = capture.seen().pop().unwrap();
+    assert!(asked.starts_with("GET /sessions/agent%3Amain%3Ascopeshim.token%3Areader%3Ax/history"), "{asked}");
 }

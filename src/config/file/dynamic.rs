@@ -23,6 +23,12 @@ pub struct PolicyTable {
     pub session_key: Option<At<HeaderRule>>,
     /// Who may send `x-openclaw-message-channel`. Default `pass`.
     pub message_channel: Option<At<HeaderRule>>,
+    /// Which tools may be called by `POST /tools/invoke`: `{ allow = ["web_search", "memory_*"] }`. Default:
+    /// any; for callers with a rule for agents or sessions, those that reach no other's (docs/isolation.md).
+    pub tools: Option<At<ToolRule>>,
+    /// The gateway's default agent: whose sessions keys without `agent:<id>:` are, for callers with a rule
+    /// for agents or sessions. Default `main`.
+    pub default_agent: Option<At<String>>,
     /// Names by which this machine may be called by those who send no credential, besides its addresses,
     /// `localhost`, its host name and its name in the tailnet. Other names could have been made to lead
     /// here by anybody (DNS rebinding).
@@ -54,7 +60,7 @@ pub struct PrincipalLimits {
 }
 
 /// What becomes of one of the gateway's own headers: `"pass"`; `"admin"` (passed only with
-/// operator.admin); `"refuse"`; `"prefix"` (session key only: the principal's name goes in front);
+/// operator.admin); `"refuse"`; `"prefix"` (session key only: each principal has sessions of its own);
 /// `{ pin = "value" }`; `{ allow = ["a", "b"] }` (the first is sent when the client sends none).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "`pass`, `admin`, `refuse`, `prefix`, { pin = \"…\" } or { allow = [\"…\"] }")]
@@ -73,6 +79,14 @@ pub enum HeaderRule {
 pub struct PinRule {
     /// What is sent, whatever the client sends.
     pub pin: String,
+}
+
+/// `{ allow = ["a", "b*"] }`, for tools.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRule {
+    /// Names of tools, `*` for any run of characters. An empty list allows none.
+    pub allow: Vec<String>,
 }
 
 /// `{ allow = ["a", "b"] }`
@@ -171,6 +185,8 @@ pub struct Grant {
     pub session_key: Option<At<HeaderRule>>,
     /// As in `[policy]`, for these principals.
     pub message_channel: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub tools: Option<At<ToolRule>>,
     /// How much each of these principals may ask for.
     pub limits: Option<At<PrincipalLimits>>,
     /// Who they are to a gateway in mode `trusted-proxy`. Default: the principal's own name.
@@ -190,6 +206,12 @@ pub struct Test {
     pub request: At<String>,
     /// The client's `x-openclaw-scopes`; absent: not sent.
     pub scopes_header: Option<At<String>>,
+    /// The client's `x-openclaw-agent-id`.
+    pub agent_id: Option<At<String>>,
+    /// The client's `x-openclaw-session-key`.
+    pub session_key: Option<At<String>>,
+    /// The request's body, as JSON.
+    pub body: Option<At<String>>,
     /// The client's address. Default `127.0.0.1`.
     pub from: Option<At<String>>,
     /// `allow`, `deny`, or a refusal's code such as `missing_scope`.

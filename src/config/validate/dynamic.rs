@@ -13,6 +13,7 @@ use crate::config::file::{self, At, File};
 use crate::config::{Anonymous, DynamicConfig, Excess, GatewayAuth, GrantRule, Subject};
 use crate::route::Need;
 use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::session_space::AgentId;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How routes that are listed nowhere are opened.
@@ -45,8 +46,19 @@ pub(super) fn live(
         policy.model.as_ref(),
         policy.session_key.as_ref(),
         policy.message_channel.as_ref(),
+        policy.tools.as_ref(),
         problems,
     );
+    if let (Some(rule), Some(GatewayAuth::TrustedProxy(_) | GatewayAuth::None)) = (&policy.model, &auth) {
+        headers::lint_model(headers.model.as_ref(), rule.span(), problems);
+    }
+    let default_agent = policy.default_agent.as_ref().map_or_else(AgentId::main, |id| {
+        AgentId::parse(id.get()).unwrap_or_else(|| {
+            let hint = "letters, digits, `_` and `-`, at most 64, a letter or digit first";
+            problems.error("default-agent", id.span(), format!("`{}` is no agent's id", id.get()), hint);
+            AgentId::main()
+        })
+    });
     let issuers = issuers(file, source, around, problems);
     let token_headers = super::token_headers::token_headers(file, &issuers, problems);
     let anonymous = file.anonymous.as_ref().map(|a| anonymous(a, problems));
@@ -60,6 +72,7 @@ pub(super) fn live(
             anonymous: anonymous.is_some(),
             tailnet: tailscale::is_asked(file),
         },
+        model_is_admins: matches!(auth, Some(GatewayAuth::TrustedProxy(_) | GatewayAuth::None)),
         callers_named: matches!(auth, Some(GatewayAuth::TrustedProxy(_)) | None),
     };
     let grants = grants(file, source, &known, problems);
@@ -103,6 +116,7 @@ pub(super) fn live(
         unlisted_routes,
         excess,
         headers,
+        default_agent,
         limits: super::principal_limits::limits(policy.limits.as_ref(), problems),
         policy_tests: policy_tests(file, problems),
         certificates: Vec::new(),

@@ -23,6 +23,8 @@ pub(super) struct Definitions<'a> {
     pub ways: IdentityOptions,
     /// Whether the gateway is told who is calling.
     pub callers_named: bool,
+    /// Whether the gateway takes a model from administrators alone.
+    pub model_is_admins: bool,
 }
 
 /// Which ways in there are besides tokens and issuers.
@@ -45,6 +47,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
         table.model.as_ref(),
         table.session_key.as_ref(),
         table.message_channel.as_ref(),
+        table.tools.as_ref(),
         problems,
     );
     let words = [("refuse", Excess::Refuse), ("narrow", Excess::Narrow)];
@@ -59,6 +62,9 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
             "only a gateway in mode trusted-proxy is told who is calling",
             "leave `gateway_user` out",
         );
+    }
+    if let (true, Some(rule)) = (known.model_is_admins && !granted.contains(&Scope::known(ADMIN)), &table.model) {
+        headers::lint_model(headers.model.as_ref(), rule.span(), problems);
     }
     let limits = super::principal_limits::limits(table.limits.as_ref(), problems);
     let other = headers != crate::config::HeaderRules::default()

@@ -3,6 +3,8 @@
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At};
 use crate::config::{HeaderRule, HeaderRules};
+use crate::glob::Glob;
+use crate::session_space::AgentId;
 use http::HeaderValue;
 use std::ops::Range;
 
@@ -12,13 +14,15 @@ pub(super) fn rules(
     model: Option<&At<file::HeaderRule>>,
     session_key: Option<&At<file::HeaderRule>>,
     message_channel: Option<&At<file::HeaderRule>>,
+    tools: Option<&At<file::ToolRule>>,
     problems: &mut Problems,
 ) -> HeaderRules {
     HeaderRules {
-        agent_id: agent_id.and_then(|r| rule(r, false, problems)),
+        agent_id: agent_id.and_then(|r| agents(r, problems)),
         model: model.and_then(|r| rule(r, false, problems)),
         session_key: session_key.and_then(|r| rule(r, true, problems)),
         message_channel: message_channel.and_then(|r| rule(r, false, problems)),
+        tools: tools.map(|t| t.get().allow.iter().map(|name| Glob::new(name)).collect()),
     }
 }
 
@@ -56,6 +60,41 @@ fn rule(at: &At<file::HeaderRule>, may_prefix: bool, problems: &mut Problems) ->
             }
             rule.allow.iter().map(|v| value(v, at, problems)).collect::<Option<Vec<_>>>().map(HeaderRule::Allow)
         }
+    }
+}
+
+/// A rule for agents: what it names must be ids as the gateway takes them.
+fn agents(at: &At<file::HeaderRule>, problems: &mut Problems) -> Option<HeaderRule> {
+    let rule = rule(at, false, problems)?;
+    let named: &[HeaderValue] = match &rule {
+        HeaderRule::Pin(value) => std::slice::from_ref(value),
+        HeaderRule::Allow(values) => values,
+        _ => &[],
+    };
+    for value in named {
+        if value.to_str().ok().and_then(AgentId::parse).is_none() {
+            problems.error(
+                "header-value",
+                at.span(),
+                format!("`{}` is no agent's id", String::from_utf8_lossy(value.as_bytes())),
+                "letters, digits, `_` and `-`, at most 64, a letter or digit first",
+            );
+            return None;
+        }
+    }
+    Some(rule)
+}
+
+/// Warns of a model that is sent for callers from whom the gateway does not take one.
+pub(super) fn lint_model(rule: Option<&HeaderRule>, span: Range<usize>, problems: &mut Problems) {
+    if matches!(rule, Some(HeaderRule::Pin(_) | HeaderRule::Allow(_))) {
+        problems.warn(
+            "model-needs-admin",
+            span,
+            "in its modes `none` and `trusted-proxy` the gateway takes `x-openclaw-model` from callers with \
+             operator.admin alone (2026.6 and later): it answers 403 to everybody else's chats",
+            "give an agent that model in the gateway's configuration, and pin `agent_id`",
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! A policy's own tests.
 
+use super::headers;
 use super::routes::valid_path;
 use super::tailscale;
 use super::values::scopes;
@@ -55,6 +56,9 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<PolicyTest> {
         who: who?,
         asks,
         requested,
+        agent_id: table.agent_id.as_ref().and_then(|v| headers::text(v.get(), v.span(), problems)),
+        session_key: table.session_key.as_ref().and_then(|v| headers::text(v.get(), v.span(), problems)),
+        body: table.body.as_ref().map(|b| b.get().clone()),
         peer: Some(peer),
         expect: expect.clone(),
         sends: table.sends.as_ref().map(|s| scopes(s, problems)),

@@ -83,7 +83,7 @@ fn rule() -> impl Strategy<Value = Option<HeaderRule>> {
 
 fn rules() -> impl Strategy<Value = HeaderRules> {
     let some = (rule(), rule(), rule(), rule()).prop_map(|(agent_id, model, session_key, message_channel)| {
-        HeaderRules { agent_id, model, session_key, message_channel }
+        HeaderRules { agent_id, model, session_key, message_channel, tools: None }
     });
     prop_oneof![6 => Just(HeaderRules::default()), 1 => some]
 }
@@ -231,7 +231,7 @@ proptest! {
                     for method in [Method::GET, Method::POST, Method::DELETE, Method::PUT] {
                         let effective_rules = effective_rules(&method, path);
                         prop_assert!(grant.effective().excess_over(&effective_rules.scope_limit.scopes).is_empty(), "{method} {path}");
-                        prop_assert_eq!(effective_rules.bound_header(), None, "{} {}", method, path);
+                        prop_assert_eq!(effective_rules.bound(), None, "{} {}", method, path);
                     }
                 }
             }
