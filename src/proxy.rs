@@ -58,7 +58,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that judges by whatever policy is in force when a request comes in.
+    /// A proxy that checks by whatever policy is in force when a request comes in.
     #[must_use]
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
@@ -158,7 +158,7 @@ impl ProxyHttp for Proxy {
             // A state belongs to the trace it came with.
             request.remove_header(&TRACESTATE);
         }
-        // The gateway refuses foreign origins in some modes; admission has judged it already.
+        // The gateway refuses foreign origins in some modes; admission has checked it already.
         request.remove_header(&ORIGIN);
         for (name, value) in policy::outbound(grant, ctx.policy.credentials(), ctx.peer()) {
             request.insert_header(name, value)?;
@@ -246,7 +246,7 @@ impl ProxyHttp for Proxy {
         if let Some(limit @ Refusal::Limit(over)) = &refusal
             && (answered || *over == LimitFault::SlowReader)
         {
-            // There is nobody to tell any more, but it is remembered.
+            // The client is gone, but the refusal is still recorded.
             ctx.record.refusal = Some(limit.clone());
         }
         if answered {
