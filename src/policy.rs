@@ -468,6 +468,6 @@ fn own_session_only(request: Request<'_>, grant: &Grant) -> Result<(), Refusal> 
     // The gateway puts `agent:<id>:` in front of the keys it keeps.
     let own = key.starts_with(&prefix)
         || key.strip_prefix("agent:").and_then(|k| k.split_once(':')).is_some_and(|(_, k)| k.starts_with(&prefix));
-    let denied = Refusal::HeaderDenied { header: "the session", why: "it is somebody else's" };
+    let denied = Refusal::HeaderDenied { header: "the session", why: "it belongs to another caller" };
     if own { Ok(()) } else { Err(denied) }
 }
