@@ -148,7 +148,7 @@ impl Listener {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                // Only begun here: nobody waits for somebody else's handshake.
+                // Only begun here: no client waits for another client's handshake.
                 let stream = match &self.tls {
                     Some(tls) => ClientStream::tls(stream, tls.clone()),
                     None => ClientStream::tcp(stream),
@@ -186,14 +186,14 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<Socket> {
 fn bind_unix(path: &Path, mode: u32) -> std::io::Result<Socket> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
-            return Err(std::io::Error::other("something that is not a socket is there"));
+            return Err(std::io::Error::other("the path exists and is not a socket"));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(std::io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;
     }
-    // Nobody may connect in the moment between bind and chmod.
+    // No client may connect between bind and chmod.
     let before = nix::sys::stat::umask(Mode::from_bits_truncate(0o177));
     let bound = UnixListener::bind(path);
     nix::sys::stat::umask(before);

@@ -70,7 +70,7 @@ impl Write for Events {
     }
 }
 
-/// How many lines were lost because nobody took them.
+/// How many lines were lost because the reader was too slow.
 #[must_use]
 pub fn lines_lost() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost())
@@ -118,7 +118,7 @@ pub fn start(log: &Log) -> LogGuard {
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     FOR_PEOPLE.store(text, Ordering::Relaxed);
-    // Of its own, since whoever holds the standard library's may wait for the reader.
+    // Separate, because the holder of the standard library's lock may wait for the reader.
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
     if let (None, Ok(writer)) = (WRITER.get(), stderr.and_then(|out| Writer::start(out, say_lost))) {
         let _ = WRITER.set(writer);
@@ -138,7 +138,7 @@ pub fn start(log: &Log) -> LogGuard {
 }
 
 fn say_lost(lines: u64) {
-    tracing::warn!(lines, "log lines were lost: nobody took them from standard error in time");
+    tracing::warn!(lines, "log lines were lost: the reader of standard error was too slow");
 }
 
 /// Changes the level while the process runs.

@@ -23,7 +23,7 @@ const OVERTIME: Duration = Duration::from_secs(5);
 /// How long a client whose request is ended by the policy may take to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// An answer under way that a change of policy may end: enough to judge it again.
+/// An answer under way that a change of policy may end: enough to check it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal>;
@@ -191,7 +191,7 @@ impl Connection {
         self.body.fault(self.limits.body_pace, self.age())
     }
 
-    /// Nothing is there of the body although somebody wants it. True: it has been waited for too long.
+    /// The body is wanted and nothing of it is there. True: it has been waited for too long.
     pub(super) fn body_waits(&self, reader: &Waker) -> bool {
         self.body.waits(reader, self.age())
     }

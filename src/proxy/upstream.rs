@@ -1,4 +1,4 @@
-//! The one gateway behind this proxy: its addresses, its pool, the patience with it.
+//! The one gateway behind this proxy: its addresses, its pool, its timeouts and retries.
 
 use crate::config::GatewayAddress;
 use crate::refusal::Refusal;
@@ -114,7 +114,7 @@ impl Upstream {
     /// Where to send a request with this method.
     ///
     /// What may not be sent twice goes over a connection of its own: a pooled one could turn out to
-    /// be closed only after the request is written, and nobody could tell whether it was carried out.
+    /// be closed only after the request is written, and it would be unknown whether it was carried out.
     pub(super) fn peer(&self, method: &Method) -> Box<HttpPeer> {
         let addresses = self.addresses.load();
         let index = self.chosen.load(Ordering::Relaxed) % addresses.len().max(1);
@@ -173,7 +173,7 @@ impl Upstream {
         patient
     }
 
-    /// A connection for a WebSocket, with the same patience as a request's.
+    /// A connection for a WebSocket, with the same timeouts and retries as a request's.
     async fn dial_patiently(&self) -> Result<TcpStream, Refusal> {
         let begun = Instant::now();
         let mut pause = BACK_OFF.0;

@@ -34,7 +34,7 @@ pub struct Client {
     pub socket: ClientSocket,
     /// What it sent behind the upgrade.
     pub early: Vec<u8>,
-    /// What was judged of the upgrade.
+    /// What was checked of the upgrade.
     pub upgrade: Upgraded,
     /// What is remembered of it.
     pub record: AccessRecord,
@@ -45,7 +45,7 @@ pub struct Client {
 /// What an upgrade said.
 #[derive(Debug)]
 pub struct Upgraded {
-    /// The policy it was judged by.
+    /// The policy it was checked by.
     pub policy: Arc<Policy>,
     /// Who was proven by it, if anybody.
     pub proven: Option<Proven>,
@@ -145,7 +145,7 @@ async fn handshake(
         Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
     note(record, |socket| socket.asked = connect.requested_scopes().map(ToString::to_string));
 
-    // The client is watched while others are waited for: whoever hangs up is not connected for.
+    // The client is watched during the waits: for a client that hangs up, no connection to the gateway is made.
     let work = async {
         let (grant, exact) = authorized(&connect, upgrade, record, opened.is_some(), sockets).await?;
         // Proven: the place is free for the next.
