@@ -118,10 +118,10 @@ pub enum Refusal {
     /// Something that is not the caller's own.
     #[error("{0}")]
     Isolation(IsolationFault),
-    /// A page of another origin, where callers need no credential.
+    /// A page of another origin, where a browser identifies the caller without the page's doing.
     #[error("requests from other web origins need a credential of their own")]
     CrossOrigin,
-    /// A browser asks whether a page of another origin may send a request, and it may not.
+    /// A preflight for a page of another origin that may not call.
     #[error("{0}")]
     Preflight(Denied),
     /// A name that could have been made to lead here, where callers need no credential.
