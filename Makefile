@@ -11,10 +11,14 @@ TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
+
+deps: ## what builds and tests need: says what is missing, then installs it (DRY_RUN=1: only says it)
+	@tests/setup.sh test --dry-run
+	@$(if $(DRY_RUN),,tests/setup.sh test)
 
 demo: setup-build ## show it all on this machine; stays up until Ctrl-C
 	cargo run --locked --quiet -- demo $(DEMO)
@@ -50,6 +54,7 @@ check: setup-build ## what must pass before a commit
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	tests/deny.sh
 
 e2e: setup-test ## real OpenClaw gateways, real clients: GATEWAYS="2026.3.28 2026.9.6"
 	cargo build --locked

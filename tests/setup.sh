@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sees to it that what a make target needs is on this machine.
-# usage: tests/setup.sh build|test|fuzz|packages|packages-test
+# Installs what a make target needs and this machine lacks.
+# usage: tests/setup.sh build|test|fuzz|packages|packages-test [--dry-run]
 #
-# On Debian and Ubuntu, as root or with a sudo that asks nothing, what is missing is installed.
-# Elsewhere the missing commands are named, in one line, and the target stops.
+# On Debian and Ubuntu, as root or with a sudo that asks for no password, it says what it is going to install and installs
+# it. Elsewhere it names the missing commands, in one line, and fails. With --dry-run it only says what it would do.
 set -eu
 
 missing=
@@ -60,7 +60,11 @@ if [ "$1" = test ]; then
         packages="$packages python3-venv"
     fi
 fi
-[ -n "$missing" ] || exit 0
+dry_run=${2:-}
+if [ -z "$missing" ]; then
+    [ -z "$dry_run" ] || echo "nothing to install for \`$1\`"
+    exit 0
+fi
 
 sudo=
 if [ "$(id -u)" != 0 ]; then
@@ -68,6 +72,11 @@ if [ "$(id -u)" != 0 ]; then
     $sudo true 2>/dev/null || sudo=none
 fi
 if [ "$sudo" != none ] && command -v apt-get >/dev/null 2>&1; then
+    if [ -n "$dry_run" ]; then
+        echo "missing:$missing"
+        echo "to be installed by apt-get:$packages"
+        exit 0
+    fi
     echo "installing:$packages"
     $sudo apt-get update -qq
     # shellcheck disable=SC2086 # words are meant
