@@ -2,6 +2,7 @@
 
 SHELL := /bin/sh
 export PATH := $(PATH):$(HOME)/.cargo/bin
+PREFIX ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
 GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # What docs/compatibility.md is made from; 2026.7.35 stands for a release nobody has looked at.
 MATRIX ?= 2026.3.13 2026.3.24 2026.3.28 2026.3.31 2026.4.24 2026.6.11 2026.7.35 2026.9.6
@@ -11,7 +12,7 @@ TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -25,6 +26,10 @@ demo: setup-build ## show it all on this machine; stays up until Ctrl-C
 
 build: setup-build ## the optimised binary: target/release/scopeshim
 	cargo build --locked --release
+
+install: ## the binary that `make build` made, into PREFIX/bin: ~/.local for a user, /usr/local for root
+	install -D -m 755 target/release/scopeshim "$(PREFIX)/bin/scopeshim"
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "$(PREFIX)/bin is not in PATH: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
 
 test: setup-test ## every test: fast ones, then real gateways (TEST_GATEWAYS) with real clients
 	$(MAKE) ruff

@@ -461,3 +461,21 @@ fn every_link_and_every_path_in_the_manuals_leads_somewhere() {
     }
     assert!(broken.is_empty(), "leading nowhere:\n{}", broken.join("\n"));
 }
+
+#[test]
+fn every_make_target_in_the_manuals_exists() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.split_once(':')).map(|(t, _)| t).collect();
+    let mut named = 0;
+    for manual in manuals() {
+        let text = std::fs::read_to_string(&manual).unwrap();
+        for word in text.split("make ").skip(1).filter_map(|rest| rest.split(['`', ' ', '\n', ';', ')']).next()) {
+            let of_target = text.contains(&format!("`make {word}")) || text.contains(&format!("\nmake {word}"));
+            if of_target {
+                named += 1;
+                assert!(targets.contains(word), "{}: make {word}", manual.display());
+            }
+        }
+    }
+    assert!(named > 10, "{named}");
+}

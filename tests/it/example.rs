@@ -1,8 +1,8 @@
-//! `config.example.toml`, the schema and the code say the same.
+//! `config.example.toml`, the schema, the manuals of configuration and commands, and the code say the same.
 
 use crate::support::{SECRET, scopeshim};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -57,6 +57,33 @@ fn it_shows_every_key_there_is() {
     assert!(missing.is_empty(), "config.example.toml does not show {missing:?}");
 }
 
+/// The keys in the tables of docs/configuration.md, by the definition of the schema that stands in front of each.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let key = |row: &str| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    let table = |part: &str| {
+        let (name, table) = part.split_once(" -->\n").unwrap();
+        (name.to_owned(), table.lines().take_while(|line| line.starts_with('|')).filter_map(key).collect())
+    };
+    include_str!("../../docs/configuration.md").split("<!-- keys: ").skip(1).map(table).collect()
+}
+
+#[test]
+fn the_manual_of_the_configuration_has_every_key_and_no_other() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let keys = |object: &Value| -> Option<BTreeSet<String>> {
+        Some(object.get("properties")?.as_object()?.keys().cloned().collect())
+    };
+    let definitions = schema["definitions"].as_object().unwrap();
+    let expected: BTreeMap<_, _> =
+        definitions.iter().filter_map(|(name, object)| Some((name.clone(), keys(object)?))).collect();
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(documented(), expected);
+    let manual = include_str!("../../docs/configuration.md");
+    for table in keys(&schema).unwrap() {
+        assert!(manual.contains(&format!("\n## {table}\n")), "docs/configuration.md has no section {table}");
+    }
+}
+
 fn collect(schema: &Value, keys: &mut BTreeSet<String>) {
     match schema {
         Value::Object(map) => {
@@ -77,14 +104,29 @@ fn the_schema_in_the_repository_is_that_of_the_code() {
 }
 
 #[test]
-fn every_exit_code_and_verb_is_in_the_readme() {
-    let readme = include_str!("../../README.md");
-    for verb in ["run", "check", "explain", "reload", "token new", "token rotate", "policy diff", "policy test", "demo"]
-    {
-        assert!(readme.contains(verb), "{verb}");
+fn every_command_variable_and_exit_code_is_in_the_manual() {
+    let manual = include_str!("../../docs/commands.md");
+    let help = String::from_utf8(scopeshim().arg("--help").output().unwrap().stdout).unwrap();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 9, "{help}");
+    for command in commands {
+        assert!(
+            manual.contains(&format!("`scopeshim {command}")) || manual.contains(&format!("`{command}`")),
+            "{command}"
+        );
     }
-    for code in ["| 0 |", "| 1 |", "| 64 |", "| 66 |", "| 69 |", "| 78 |"] {
-        assert!(readme.contains(code), "{code}");
+    for word in ["`policy test`", "`rotate`", "`revoke`", "`SCOPESHIM_CONFIG`", "`SCOPESHIM_TOKEN`"] {
+        assert!(manual.contains(word), "{word}");
+    }
+    for code in [0, 1, 64, 66, 69, 71, 78] {
+        assert!(manual.contains(&format!("| {code} |")), "{code}");
     }
 }
 
