@@ -20,12 +20,12 @@ FEATURES = (
     ("responses", ("57331.",)),
     ("SDKs", ("sdk-",)),
     ("scopes header", ("scopes.", "57218.", "58357.")),
-    ("token of its own", ("reader.",)),
-    ("strangers", ("unproven.",)),
+    ("own token", ("reader.",)),
+    ("unauthenticated", ("unproven.",)),
     ("JWT", ("jwt.", "oidc.")),
     ("WebSocket", ("ws.", "46716.")),
     ("paths, framing", ("path.", "framing.", "health.")),
-    ("forgery", ("upstream.",)),
+    ("spoofed headers", ("upstream.",)),
     ("restart", ("down.",)),
     ("init, doctor", ("onboarding.",)),
 )
@@ -34,15 +34,15 @@ STATES = ("absent", "empty", "read", "write", "admin", "approvals", "blank-separ
 HEAD = """<!-- Made by `make matrix`; do not edit. -->
 # Compatibility
 
-What was seen with real gateway releases, on the bare gateway and through scopeshim, by the cases in `tests/e2e`.
+Results with real gateway releases, on the bare gateway and through scopeshim, from the cases in `tests/e2e`.
 The gateway, scopeshim and the clients ran on one machine.
 
 | cell | meaning |
 |---|---|
 | as is | works, and the bare gateway does the same |
-| made good | works through scopeshim, and differs on the bare gateway |
+| fixed | works through scopeshim, and differs on the bare gateway |
 | works | works through scopeshim; there is nothing on the bare gateway to compare it with |
-| – | cannot be, or is not there; the reasons stand below |
+| – | impossible or not available; the reasons are below |
 | **fails** | does not work |
 | (empty) | not tried |
 """
@@ -69,7 +69,7 @@ def cell(cases, prefixes):
     compared = [entry for entry in passed if entry["bare"] not in (None, "-")]
     if not compared:
         return "works"
-    return "as is" if all(plain(entry["bare"]) == plain(entry["through"]) for entry in compared) else "made good"
+    return "as is" if all(plain(entry["bare"]) == plain(entry["through"]) for entry in compared) else "fixed"
 
 
 def plain(seen):
@@ -93,8 +93,8 @@ def features(results):
 
 def scopes(results):
     lines = ["## The scopes header", "",
-             "GET /v1/models / POST /v1/chat/completions, by a caller who may do everything: `OK` passes the scope gate, `R` and `W`",
-             "are 403 for want of operator.read and operator.write. Where two stand, the first is the bare gateway.", "",
+             "GET /v1/models / POST /v1/chat/completions, by a caller that may do everything: `OK` passes the scope gate, `R` and `W`",
+             "are 403 because operator.read or operator.write is missing. Of two results the first is the bare gateway.", "",
              row(["release", "mode", *STATES]), "|" + "---|" * (len(STATES) + 2)]
     for (release, mode), cases in results.items():
         cells = []
@@ -138,7 +138,7 @@ def main():
     if not results:
         sys.exit("usage: matrix.py RESULTS.json ...")
     parts = [HEAD, tally(results), "", *features(results), "", *scopes(results), "",
-             *reasons(results, "fail", "What fails"), *reasons(results, "n/a", "What cannot be, or is not there")]
+             *reasons(results, "fail", "What fails"), *reasons(results, "n/a", "What is impossible or not available")]
     print("\n".join(parts).rstrip())
 
 
