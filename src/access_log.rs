@@ -32,7 +32,7 @@ pub struct AccessRecord {
     pub trace: Option<TraceParent>,
     /// Its method.
     pub method: Method,
-    /// Its path, without the query, once it is judged.
+    /// Its path, without the query, once it is checked.
     pub path: Option<Arc<str>>,
     /// The route it took.
     pub route: Option<Arc<Route>>,
@@ -40,7 +40,7 @@ pub struct AccessRecord {
     pub peer: Option<IpAddr>,
     /// Where the caller is, for conditions on addresses ([`crate::authn::ambient::of`]).
     pub place: Option<IpAddr>,
-    /// The policy that judged it.
+    /// The policy that checked it.
     pub generation: u64,
     /// Who it was taken for.
     pub principal: Option<Arc<Principal>>,
@@ -152,7 +152,7 @@ impl AccessRecord {
         self.granted = Some(grant.shared_scopes());
     }
 
-    /// Its path, without the query; empty until judged.
+    /// Its path, without the query; empty until checked.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
@@ -178,7 +178,7 @@ impl AccessRecord {
         }
     }
 
-    /// Whoever nobody proved may not fill the log, nor may whoever is refused all the time.
+    /// Neither unauthenticated callers nor callers that are refused all the time may fill the log.
     fn may_write(&self, refused: bool) -> bool {
         match &self.principal {
             None => self.telemetry.may_write(LogBucket::Unproven),

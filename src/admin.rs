@@ -36,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The page for people; everything it needs is in it.
 const PAGE: &str = include_str!("admin/page.html");
-/// It loads nothing, and asks nobody but the address it came from.
+/// It loads nothing, and connects only to the address it came from.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

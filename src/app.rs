@@ -123,7 +123,7 @@ impl App {
         };
         let listeners = fixed.listeners.iter().zip(&shown).map(bind).collect::<Result<Vec<_>, _>>()?;
         for address in inherited.unclaimed() {
-            tracing::warn!(address, "a socket was handed over that no [[listen]] asks for; it is closed");
+            tracing::warn!(address, "systemd passed a socket that no [[listen]] names; it is closed");
         }
         let endpoints = from.as_ref().map(|_| endpoints(&fixed)).transpose()?.unwrap_or_default();
         let upstream = Arc::new(Upstream::new(fixed.gateway.clone()).await?);
@@ -133,10 +133,7 @@ impl App {
         let slots = issuers.adopt(&live.issuers);
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(live, &slots, 1)));
         for issuer in issuers.ready().await {
-            tracing::warn!(
-                issuer = &*issuer,
-                "no keys of this issuer yet: its tokens are answered 503 until there are"
-            );
+            tracing::warn!(issuer = &*issuer, "no keys of this issuer yet: its tokens get 503 until they are fetched");
         }
         let connections = Arc::new(Connections::new(
             Limits { connections: affordable(fixed.limits.connections), ..fixed.limits.clone() },
@@ -244,7 +241,7 @@ impl App {
         let _ = stopping.send(true);
         while accepting.join_next().await.is_some() {}
         let (_, busy) = self.connections.count();
-        tracing::info!(open_requests = busy, "stopping: no new connections, open requests may end");
+        tracing::info!(open_requests = busy, "stopping: no new connections; waiting for open requests");
         let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
         // Aborted tasks drop their sockets' files.
         background.shutdown().await;
@@ -380,10 +377,6 @@ fn count_panics(telemetry: Arc<Telemetry>) {
     std::panic::set_hook(Box::new(move |panic| {
         telemetry.metrics().panicked();
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(
-            place,
-            "a fault of this program ended a request: {}",
-            panic.payload_as_str().unwrap_or_default()
-        );
+        tracing::error!(place, "panic while handling a request: {}", panic.payload_as_str().unwrap_or_default());
     }));
 }

@@ -1,6 +1,6 @@
 //! Wrong credentials: answered ever more slowly, and beyond that turned away, by address.
 //!
-//! A credential is always judged first, so a good one is served at once whatever else comes from
+//! A credential is always checked first, so a good one is served at once whatever else comes from
 //! its address. What is bounded is how many wrong ones are answered for what they are, how many
 //! answers are held back meanwhile, and how many addresses are remembered.
 

@@ -166,7 +166,7 @@ impl Authenticator {
     /// Establishes who is calling.
     ///
     /// # Errors
-    /// The [`Refusal`] that says why nobody was proven. A bad credential never falls back to a
+    /// The [`Refusal`] that says why the caller is not authenticated. A bad credential never falls back to a
     /// weaker source.
     pub fn authenticate(
         &self,

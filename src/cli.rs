@@ -21,7 +21,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Puts least privilege in front of an OpenClaw gateway.
+/// An authorizing proxy in front of an OpenClaw gateway: least privilege for every client
 #[derive(Debug, Parser)]
 #[command(name = "scopeshim", version, about, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = EXIT_CODES)]
@@ -30,38 +30,38 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or something was found; 64 the command line is wrong; \
-66 the configuration file cannot be read; 69 an address cannot be listened on, or the running process cannot be asked; \
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 failure, or problems found; 64 the command line is wrong; \
+66 the configuration file cannot be read; 69 an address cannot be listened on, or the running process cannot be reached; \
 78 the configuration is wrong, or the running process refused it.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read the gateway's configuration and write a working one of this proxy's
+    /// Read the gateway's configuration and write a working one for scopeshim
     Init(init::Args),
-    /// Serve: stand in front of the gateway until told to stop
+    /// Run the proxy
     Run(ConfigFile),
-    /// Have the running process read its configuration again, and wait for the verdict
+    /// Make the running process reload its configuration, and wait for the result
     Reload(admin_client::RunningProcess),
-    /// Say how the running process is
+    /// Show the state of the running process
     Status(status::Args),
-    /// Watch the running process
+    /// Show the state of the running process, refreshed every 2 seconds
     Top(status::TopArgs),
-    /// Prove the live chain with real requests, and say what to change on which side
+    /// Test the live chain with real requests, and say what to change on which side
     Doctor(doctor::Args),
-    /// Say everything that is wrong with a configuration
+    /// Validate a configuration file and report every problem
     Check(check::Args),
-    /// Say who a caller would be, what they may do, and why
+    /// Show who a caller would be, what it may do, and why
     Explain(Box<explain::Args>),
     /// Compare policies, and run a policy's own tests
     #[command(subcommand)]
     Policy(policy::Verb),
-    /// Make and look after named bearer tokens
+    /// Manage named bearer tokens
     #[command(subcommand)]
     Token(token::Verb),
-    /// Make manual pages, completions, and the schema of the configuration file
+    /// Generate manual pages, completions, and the schema of the configuration file
     #[command(subcommand, hide = true)]
     Generate(generate::Verb),
-    /// Show it all on this machine, with a stand-in for the gateway
+    /// Show everything on this machine, with a built-in fake gateway
     Demo(demo::Args),
 }
 

@@ -1,4 +1,4 @@
-//! A stand-in for the gateway, for the demonstration and for tests without Node.
+//! A fake gateway, for the demonstration and for tests without Node.
 //!
 //! It answers as release 2026.3.28 in token mode does (contract §1 to §3, §8): 401 without its
 //! secret, 403 without the right `x-openclaw-scopes`, events at the pace of a model. It remembers
@@ -25,7 +25,7 @@ const REMEMBERED: usize = 10_000;
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// One request as the stand-in saw it.
+/// One request as the fake gateway saw it.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// Its method.
@@ -36,7 +36,7 @@ pub struct Seen {
     pub headers: HeaderMap,
 }
 
-/// The stand-in.
+/// The fake gateway.
 #[derive(Debug)]
 pub struct FakeGateway {
     secret: String,
@@ -46,7 +46,7 @@ pub struct FakeGateway {
 }
 
 impl FakeGateway {
-    /// A stand-in with this token and this pause between the events of a stream.
+    /// A fake gateway with this token and this pause between the events of a stream.
     #[must_use]
     pub fn new(secret: &str, pause: Duration) -> Arc<Self> {
         Arc::new(Self { secret: secret.to_owned(), pause, seen: Mutex::default(), open_streams: AtomicUsize::new(0) })

@@ -29,7 +29,7 @@ pub struct Watch {
 /// What the system says of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileEvent {
-    /// Somebody writes.
+    /// A program is writing.
     Writing,
     /// Something is complete: closed, renamed, removed.
     Done,
@@ -45,7 +45,9 @@ impl Watch {
                 let _ = send.send(word);
             }
         });
-        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "the system announces no changes of files; they are looked at every few seconds")).ok();
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "file watching is unavailable; polling every few seconds"))
+            .ok();
         let mut watch =
             Self { files: Vec::new(), words, watcher, watched: BTreeSet::new(), next_look: Instant::now() + LOOK };
         watch.follow(files);
@@ -77,7 +79,7 @@ impl Watch {
         }
         for (dir, _) in wanted.difference(&self.watched) {
             if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
-                tracing::warn!(dir = %dir.display(), %error, "cannot watch this directory; its files are looked at every few seconds");
+                tracing::warn!(dir = %dir.display(), %error, "cannot watch this directory; polling its files every few seconds");
             }
         }
         self.watched = wanted;

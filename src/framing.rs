@@ -1,4 +1,4 @@
-//! Where a request ends, and whom it is for: judged on its head, before anything else is looked up
+//! Where a request ends, and whom it is for: checked on its head, before anything else is looked up
 //! (law 8; RFC 9112 §3.2, §6.3). Ambiguity is refused, not resolved.
 
 use crate::headers::contains_token;
@@ -11,7 +11,7 @@ use http::{HeaderMap, Version};
 /// begin to differ.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
-/// Judges a head. `raw` are its bytes as they came.
+/// Checks a head. `raw` are its bytes as they came.
 ///
 /// # Errors
 /// [`Refusal::Framing`] or [`Refusal::Host`]. Nothing that follows on the connection can be trusted.
@@ -21,7 +21,7 @@ pub fn validate(headers: &HeaderMap, version: Version, raw: &[u8]) -> Result<(),
     host(headers, version)
 }
 
-/// Whether a body is announced, be it an empty one in chunks. The head was judged before.
+/// Whether a body is announced, be it an empty one in chunks. The head was checked before.
 #[must_use]
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|l| l != "0")

@@ -29,11 +29,11 @@ pub struct IdentityProviders {
 }
 
 impl IdentityProviders {
-    /// Who is calling? What is presented is judged alone; the tailnet is asked about who presents
+    /// Who is calling? What is presented is checked alone; the tailnet is asked about who presents
     /// nothing. The answer to one wrong credential after the other is held back.
     ///
     /// # Errors
-    /// The [`Refusal`] that says why nobody was proven.
+    /// The [`Refusal`] that says why the caller is not authenticated.
     pub async fn authenticate(
         &self,
         policy: &Policy,

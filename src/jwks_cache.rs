@@ -207,7 +207,7 @@ impl JwksCache {
     /// Who is calling? A token signed with a key not yet known has its issuer asked once.
     ///
     /// # Errors
-    /// The [`Refusal`] that says why nobody was proven.
+    /// The [`Refusal`] that says why the caller is not authenticated.
     pub async fn authenticate(
         &self,
         policy: &Policy,
@@ -218,7 +218,7 @@ impl JwksCache {
         if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
             && let Some(issuer) = policy.authenticator().issuer_of(credential)
         {
-            // Judged again whatever came of it: another request may have brought the key just before.
+            // Checked again whatever came of it: another request may have brought the key just before.
             self.refresh(issuer).await;
             proven = policy.authenticate(credential, peer, Timestamp::now());
         }

@@ -101,7 +101,7 @@ label! {
         Tailnet,
         /// Nothing: callers without a credential are let in.
         Anonymous,
-        /// Nobody was proven.
+        /// The caller was not authenticated.
         None,
     }
 }
@@ -119,7 +119,7 @@ label! {
 label! {
     /// Which admin endpoint a request came by.
     AdminEndpoint {
-        /// The unix socket: whoever may open it may change things.
+        /// The unix socket: everybody who can open it can change things.
         Socket,
         /// The loopback port, `[admin] address`: for reading.
         Address,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
-/// Which tokens of the last good configuration a start from it does not accept: it lends the rules, and
+/// Which tokens of the last good configuration a start from it does not accept: it supplies the rules, and
 /// never a token that was revoked since.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {

@@ -186,7 +186,7 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<Socket> {
 fn bind_unix(path: &Path, mode: u32) -> std::io::Result<Socket> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
-            return Err(std::io::Error::other("something that is not a socket is there"));
+            return Err(std::io::Error::other("the path exists and is not a socket"));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(std::io::ErrorKind::AddrInUse.into());

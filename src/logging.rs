@@ -70,7 +70,7 @@ impl Write for Events {
     }
 }
 
-/// How many lines were lost because nobody took them.
+/// How many lines were lost because the reader was too slow.
 #[must_use]
 pub fn lines_lost() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost())
@@ -138,7 +138,7 @@ pub fn start(log: &Log) -> LogGuard {
 }
 
 fn say_lost(lines: u64) {
-    tracing::warn!(lines, "log lines were lost: nobody took them from standard error in time");
+    tracing::warn!(lines, "log lines were lost: the reader of standard error was too slow");
 }
 
 /// Changes the level while the process runs.

@@ -146,23 +146,19 @@ impl Metrics {
             &["kind"],
         )?;
         registry.register(Box::new(streams.clone()))?;
-        let refusals = counters(
-            "refusals_total",
-            "Requests that did not pass or could not be carried out, by reason.",
-            &["reason"],
-        )?;
+        let refusals = counters("refusals_total", "Requests that were refused or failed, by reason.", &["reason"])?;
         let admin_connections = counters(
             "admin_connections_dropped_total",
-            "Connections to the admin doors that had to make room for newer ones, by door.",
+            "Connections to the admin endpoints that were closed for newer ones, by endpoint.",
             &["door"],
         )?;
         let open = gauges("streams_open", "Event streams and sockets open now.", &["kind"])?;
-        let build = gauges("build_info", "Which build this is; always 1.", &["version"])?;
+        let build = gauges("build_info", "The version of this build; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
             requests: Table::new(&counters(
                 "requests_total",
-                "Requests at their end, by route, decision and what proved the caller.",
+                "Completed requests, by route, decision and identity source.",
                 &["route", "decision", "source"],
             )?),
             responses: each(
@@ -182,19 +178,15 @@ impl Metrics {
             )?),
             duration: histogram(
                 "request_duration_seconds",
-                "How long requests took that were no streams, from the end of the head to the end of the answer.",
+                "Duration of requests that are not streams, from the end of the head to the end of the answer.",
                 &answers,
             )?,
-            first_byte: histogram(
-                "gateway_first_byte_seconds",
-                "How long the gateway took to begin its answer.",
-                &answers,
-            )?,
+            first_byte: histogram("gateway_first_byte_seconds", "Time until the gateway began its answer.", &answers)?,
             stream_duration: PerLabel::new(|kind: StreamKind| streams.with_label_values(&[kind.as_str()])),
             streams: PerLabel::new(|kind: StreamKind| open.with_label_values(&[kind.as_str()])),
             forged: counter(
                 "forged_headers_total",
-                "Request headers that claimed identity, origin or authority and were taken out.",
+                "Request headers that claimed identity, origin or authority and were removed.",
             )?,
             invariant: counter(
                 "invariant_violations_total",
@@ -202,13 +194,13 @@ impl Metrics {
             )?,
             suppressed: counter(
                 "access_lines_suppressed_total",
-                "Access lines of refused requests and unproven callers that were not written because there were too many.",
+                "Access lines of refused requests and unauthenticated callers that were not written because there were too many.",
             )?,
             lines_lost: counter(
                 "log_lines_lost_total",
-                "Log lines that were lost because nobody took them from standard error in time.",
+                "Log lines that were lost because the reader of standard error was too slow.",
             )?,
-            panics: counter("panics_total", "Faults of this program that ended a request. Must stay 0.")?,
+            panics: counter("panics_total", "Panics while handling a request. Must stay 0.")?,
             admin_connections: PerLabel::new(|endpoint: AdminEndpoint| {
                 admin_connections.with_label_values(&[endpoint.as_str()])
             }),
@@ -226,7 +218,7 @@ impl Metrics {
             )?,
             restart_pending: gauge(
                 "config_restart_pending",
-                "1 while the file in force changes what only a restart applies.",
+                "1 while the file in force changes keys that need a restart.",
             )?,
             reloads: counters("config_reloads_total", "Reloads of the configuration, by result.", &["result"])?,
             issuer_keys: gauges("issuer_keys", "Usable keys of each issuer.", &["issuer"])?,
@@ -239,7 +231,7 @@ impl Metrics {
                 "token_next_expiry_timestamp_seconds",
                 "When the next named token expires, in seconds since 1970; 0: none does.",
             )?,
-            whois: counters("tailnet_whois_total", "Questions to tailscaled who is calling, by result.", &["result"])?,
+            whois: counters("tailnet_whois_total", "Lookups of callers at tailscaled, by result.", &["result"])?,
             tailnet_silent: gauge(
                 "tailnet_unavailable",
                 "1 while tailscaled does not answer although a listener needs it.",
@@ -251,7 +243,7 @@ impl Metrics {
             )?,
             limit_used: gauges(
                 "principal_limit_used",
-                "What is used of it; without a token: by all other principals of the source together.",
+                "Usage of the limit; without a token: of all other principals of the source together.",
                 LIMIT_LABELS,
             )?,
             limit_refused: counters(

@@ -57,7 +57,7 @@ pub struct Policy {
     nothing: ScopeLimit,
 }
 
-/// Somebody proven, and what they hold under the policy that proved them.
+/// An authenticated caller, and what it holds under the policy that authenticated it.
 #[derive(Debug, Clone)]
 pub struct Proven {
     /// Who.
@@ -265,7 +265,7 @@ impl Policy {
         &self.routes
     }
 
-    /// Who somebody would be, and what they would hold.
+    /// Who a caller would be, and what it would hold.
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.
@@ -300,7 +300,7 @@ impl Policy {
     /// Who is calling, and what do they hold?
     ///
     /// # Errors
-    /// The [`Refusal`] that says why nobody was proven.
+    /// The [`Refusal`] that says why the caller is not authenticated.
     pub fn authenticate(
         &self,
         credential: Credential<'_>,
@@ -321,7 +321,7 @@ impl Policy {
         Ok(proven)
     }
 
-    /// Is somebody whom an earlier policy proved still a principal under this?
+    /// Whether a principal of an earlier policy is still one under this.
     ///
     /// # Errors
     /// The [`Refusal`] a new request with the same proof would get.
@@ -384,7 +384,7 @@ impl Policy {
             .unwrap_or_default()
     }
 
-    /// Leave for a caller nobody proved, on a route that asks for no proof: no scope at all.
+    /// Permission for an unauthenticated caller on a public route: no scope at all.
     #[must_use]
     pub fn public_grant(&self, route: &Route) -> Option<Grant> {
         route.need.is_public().then(|| Grant::under(&self.nothing, None))

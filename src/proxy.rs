@@ -67,7 +67,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that judges by whatever policy is in force when a request comes in.
+    /// A proxy that checks by whatever policy is in force when a request comes in.
     #[must_use]
     pub fn new(
         policy: Arc<ArcSwap<Policy>>,
@@ -183,7 +183,7 @@ impl ProxyHttp for Proxy {
             // A state belongs to the trace it came with.
             request.remove_header(&TRACESTATE);
         }
-        // The gateway refuses foreign origins in some modes; admission has judged it already.
+        // The gateway refuses foreign origins in some modes; admission has checked it already.
         request.remove_header(&ORIGIN);
         // It may hold a token, and says nothing but in an upgrade.
         request.remove_header(&SEC_WEBSOCKET_PROTOCOL);
@@ -302,7 +302,7 @@ impl ProxyHttp for Proxy {
         if let Some(limit @ Refusal::Limit(over)) = &refusal
             && (answered || *over == LimitFault::SlowReader)
         {
-            // There is nobody to tell any more, but it is remembered.
+            // The client is gone, but the refusal is still recorded.
             ctx.record.refusal = Some(limit.clone());
         }
         if answered {

@@ -56,14 +56,14 @@ pub enum Refusal {
     /// Several credentials that are not the same.
     #[error("two different credentials were sent in one request")]
     CredentialConflict,
-    /// No credential, and nobody is let in without one.
+    /// No credential, and callers without one are refused.
     #[error("no credential was sent: `Authorization: Bearer <token>` is needed")]
     CredentialMissing,
     /// A credential of another scheme than Bearer and Basic.
     #[error("only the schemes Bearer and Basic are understood")]
     CredentialScheme,
-    /// A credential nobody here knows.
-    #[error("the bearer token is not known here")]
+    /// An unknown credential.
+    #[error("the bearer token is unknown")]
     CredentialUnknown,
     /// A named token past its day.
     #[error("the token `{name}` expired at {at}")]
@@ -118,26 +118,26 @@ pub enum Refusal {
     /// Something that is not the caller's own.
     #[error("{0}")]
     Isolation(IsolationFault),
-    /// A page of another origin, where a browser makes the caller somebody without the page's doing.
-    #[error("requests from other web origins are not taken without a credential of their own")]
+    /// A page of another origin, where a browser identifies the caller without the page's doing.
+    #[error("requests from other web origins need a credential of their own")]
     CrossOrigin,
-    /// A browser asks whether a page of another origin may ask, and it may not.
+    /// A preflight for a page of another origin that may not call.
     #[error("{0}")]
     Preflight(Denied),
-    /// A name that could have been made to lead here, where the caller needs no credential to be somebody.
-    #[error("`{host}` is not known as a name of this machine, and no credential was sent")]
+    /// A name that could have been made to lead here, where callers need no credential.
+    #[error("`{host}` is not a known name of this machine, and no credential was sent")]
     HostNotAllowed {
         /// The `Host` of the request.
         host: String,
     },
     /// Too many wrong join codes, of this caller or of all.
-    #[error("too many wrong join codes: any more, and the gateway refuses everybody's for five minutes")]
+    #[error("too many wrong join codes: with more, the gateway would refuse all join codes for five minutes")]
     JoinMisses {
         /// Seconds after which another is taken.
         wait: u32,
     },
     /// A method that is never passed on.
-    #[error("this method is not served")]
+    #[error("this method is not supported")]
     Method,
     /// A WebSocket upgrade where none is served.
     #[error("WebSocket connections are not served here")]
@@ -152,7 +152,7 @@ pub enum Refusal {
     #[error("{}", over(.0))]
     Quota(LimitReached),
     /// Too many wrong credentials from one address.
-    #[error("too many wrong credentials came from this address")]
+    #[error("too many wrong credentials from this address")]
     AuthThrottle {
         /// Seconds after which the next is looked at.
         retry_after: u32,
@@ -170,10 +170,10 @@ pub enum Refusal {
     #[error("the gateway's answer cannot be passed on: {0}")]
     GatewayInvalid(&'static str),
     /// The gateway let a connection time out.
-    #[error("the gateway did not take the connection in time")]
+    #[error("the gateway did not accept the connection in time")]
     GatewayTimeout,
     /// The client's request broke off or was malformed past the head.
-    #[error("the request body is malformed or broke off")]
+    #[error("the request body is malformed or incomplete")]
     ClientBroken,
     /// This process is stopping.
     #[error("this proxy is shutting down")]
@@ -304,7 +304,7 @@ impl Refusal {
         }
     }
 
-    /// What the caller, or whoever runs this proxy, can do about it.
+    /// What the caller, or the operator, can do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -314,46 +314,48 @@ impl Refusal {
             Self::Framing(_) | Self::ClientBroken => "send either one Content-Length or Transfer-Encoding: chunked",
             Self::Host(_) => "send exactly one header `Host: name[:port]`",
             Self::HeadTooLarge { .. } => "send fewer or smaller headers",
-            Self::Expectation => "leave the Expect header out",
-            Self::ScopesHeader(_) => "send scope names separated by commas, or leave the header out",
+            Self::Expectation => "omit the Expect header",
+            Self::ScopesHeader(_) => "send scope names separated by commas, or omit the header",
             Self::CredentialForm(_) | Self::CredentialMissing | Self::CredentialScheme => {
                 "send exactly one header `Authorization: Bearer <token>`"
             }
             Self::CredentialConflict => "send one token, in one header",
-            Self::CredentialUnknown => "check the token, or have one added to the policy (`scopeshim token new`)",
-            Self::TokenExpired { .. } => "have the token rotated, or its `expires` moved in the policy",
-            Self::TokenNotYetValid { .. } => "wait, or have its `not_before` moved in the policy",
+            Self::CredentialUnknown => "check the token, or ask the operator for one (`scopeshim token new`)",
+            Self::TokenExpired { .. } => "ask the operator to rotate the token or to change its `expires`",
+            Self::TokenNotYetValid { .. } => "wait, or ask the operator to change its `not_before`",
             Self::TokenAddress { .. } => {
-                "call from an allowed address, or have `cidrs` of the token changed in the policy"
+                "call from an allowed address, or ask the operator to change the token's `cidrs`"
             }
             Self::Jwt(fault) => fault.advice(),
             Self::Tailnet(fault) => fault.advice(),
-            Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or leave that header out",
-            Self::ScopeMissing { held: false, .. } => "have the scope granted to this caller in the policy",
-            Self::ScopeExcess { .. } => "ask for less in x-openclaw-scopes, or have the scope granted in the policy",
-            Self::HeaderDenied { .. } => "leave the header out, or have it allowed in the policy",
+            Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or omit that header",
+            Self::ScopeMissing { held: false, .. } => {
+                "ask the operator to grant this scope to this caller in the policy"
+            }
+            Self::ScopeExcess { .. } => "request less in x-openclaw-scopes, or ask the operator to grant the scope",
+            Self::HeaderDenied { .. } => "omit the header, or ask the operator to allow it in the policy",
             Self::Isolation(fault) => fault.advice(),
-            Self::CrossOrigin => "send a bearer token, or have the page's origin added to `[cors] origins`",
-            Self::Preflight(Denied::Origin(_)) => "have the page's origin added to `[cors] origins`",
+            Self::CrossOrigin => "send a bearer token, or ask the operator to add the page's origin to `[cors] origins`",
+            Self::Preflight(Denied::Origin(_)) => "ask the operator to add the page's origin to `[cors] origins`",
             Self::Preflight(Denied::Form(_)) => "call from a page in an ordinary browser",
             Self::HostNotAllowed { .. } => {
-                "call by an address or by this machine's own name, send a bearer token, or have the name added to `[policy] hosts`"
+                "call by an address or by this machine's own name, send a bearer token, or ask the operator to add the name to `[policy] hosts`"
             }
-            Self::JoinMisses { .. } => "have a new code made (`openclaw devices`), and try it once, after Retry-After",
-            Self::Quota(_) => "try again later, or have `limits` of this caller raised in the policy",
-            Self::AuthThrottle { .. } => "check the credential; a good one is served at once",
+            Self::JoinMisses { .. } => "make a new code (`openclaw devices`), and try it once, after Retry-After",
+            Self::Quota(_) => "try again later, or ask the operator to raise this caller's `limits`",
+            Self::AuthThrottle { .. } => "check the credential; a valid one is served at once",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
             Self::Socket(fault) => fault.advice(),
             Self::Limit(fault) => fault.advice(),
             Self::GatewayUnreachable | Self::GatewayRestarting | Self::GatewayBroken | Self::GatewayTimeout => {
-                "try again; whoever runs this proxy: is the gateway up, and is gateway.url right?"
+                "try again; operator: check that the gateway runs and that `[gateway] url` is right"
             }
             Self::GatewayInvalid(_) => {
-                "whoever runs this proxy: is gateway.url an OpenClaw gateway, and nothing between?"
+                "operator: check that `[gateway] url` is an OpenClaw gateway, with nothing in between"
             }
-            Self::Draining => "try again at once: another process takes over",
-            Self::Internal => "try again; whoever runs this proxy: see its log",
+            Self::Draining => "try again at once, on a new connection",
+            Self::Internal => "try again; operator: see the log",
         }
     }
 

@@ -1,9 +1,9 @@
-//! The live configuration: a changed file is prepared, judged and committed, or changes nothing (law 11).
+//! The live configuration: a changed file is prepared, checked and committed, or changes nothing (law 11).
 //!
-//! [`candidate`] prepares and judges, and is given nothing that it could change; `commit` alone changes
+//! [`candidate`] prepares and checks, and is given nothing that it could change; `commit` alone changes
 //! what is in force. What needs a restart does not hold the rest up: it is named and waits.
 //!
-//! A token that the refused file has no place for stays good while the process runs, since nobody can
+//! A token that the refused file does not list stays valid while the process runs, since nothing can
 //! tell a revocation from a file half saved; the verdict, the log and the status name it. By command,
 //! [`Reload::revoke`], it ends at once. A start from the last good file takes over neither: see
 //! [`crate::last_good::Withheld`].
@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// How often open streams are judged again although the policy did not change: tokens and grants
+/// How often open streams are checked again although the policy did not change: tokens and grants
 /// expire too.
 const JUDGE: Duration = Duration::from_millis(500);
 
@@ -170,8 +170,8 @@ impl Reloader {
             let (verdict, files) = match tokio::task::spawn_blocking(move || this.reload()).await {
                 Ok(done) => done,
                 Err(error) => {
-                    tracing::error!(%error, generation = self.generation(), "the reload broke off; what is in force stays");
-                    systemd::ready("serving; the last reload broke off");
+                    tracing::error!(%error, generation = self.generation(), "the reload failed; the policy from before stays in force");
+                    systemd::ready("serving; the last reload failed");
                     continue;
                 }
             };
@@ -205,7 +205,7 @@ impl Reloader {
                 tracing::info!(generation, streams_ended, took_s = took, "a new policy is in force");
                 if !pending_restart.is_empty() {
                     let keys = pending_restart.join(", ");
-                    tracing::warn!(generation, keys, "the file changes what only a restart applies");
+                    tracing::warn!(generation, keys, "the file changes keys that need a restart");
                 }
             }
             refused @ Verdict::Refused { .. } => {
@@ -228,7 +228,7 @@ impl Reloader {
                     listed.as_ref().map(|listed| without_place(&policy, listed, Timestamp::now())).unwrap_or_default();
                 // For a start from the last good file; this process goes on as before.
                 if let Err(error) = self.state.note_listed(&self.path, listed) {
-                    tracing::warn!(dir = %self.state.path().display(), %error, "which tokens the refused file lists cannot be noted for the next start");
+                    tracing::warn!(dir = %self.state.path().display(), %error, "cannot save for the next start which tokens the refused file lists");
                 }
                 Verdict::Refused { generation: policy.generation(), still_accepted, problems }
             }
@@ -280,7 +280,7 @@ impl Reloader {
             token = name,
             streams_ended,
             not_kept,
-            "a token was revoked by command: a new policy is in force, which the file does not say yet"
+            "a token was revoked by command: a policy without it is in force, although the file still lists it"
         );
         Revoked { generation, tokens: hashes.len(), streams_ended, not_kept }
     }
@@ -296,7 +296,7 @@ impl Reloader {
 
     fn keep_in(&self, state: &StateDir, text: &str) {
         let Err(error) = state.keep(&self.path, text) else { return };
-        tracing::warn!(dir = %state.path().display(), %error, "the last good configuration cannot be kept for the next start");
+        tracing::warn!(dir = %state.path().display(), %error, "cannot save the last good configuration for the next start");
         // The older one stays only if it lets nobody in whom this one does not.
         let tokens = |text: &str| config::listed(text).unwrap_or_default();
         let (old, new) = (tokens(&state.recall(&self.path).unwrap_or_default()), tokens(text));
@@ -315,7 +315,7 @@ impl Reloader {
     /// present file lists.
     pub fn started_from_last_good(&self, withheld: Vec<String>, listed: Option<config::TokenList>) {
         if let Err(error) = self.state.note_listed(&self.path, listed) {
-            tracing::warn!(dir = %self.state.path().display(), %error, "which tokens the broken file lists cannot be noted for the next start");
+            tracing::warn!(dir = %self.state.path().display(), %error, "cannot save for the next start which tokens the broken file lists");
         }
         self.lock().withheld = withheld;
     }
@@ -345,7 +345,7 @@ fn without_place(policy: &Policy, listed: &config::TokenList, now: Timestamp) ->
 pub fn dry_run(policy: &Policy, source: &Source) -> Option<String> {
     let failures = policy_test::failures(policy, Timestamp::now());
     let render = |(span, message): (std::ops::Range<usize>, String)| {
-        let hint = "mend the policy, or the test".to_owned();
+        let hint = "fix the policy, or the test".to_owned();
         source.render(&Problem { severity: Severity::Error, code: "test-failed", message, hint, span: Some(span) })
             + "\n"
     };

@@ -1,4 +1,4 @@
-//! What a request's headers ask for, judged without a socket: the part of admission that a dry run
+//! What a request's headers ask for, checked without a socket: the part of admission that a dry run
 //! shares with the real one.
 
 use crate::authn::{Presented, ambient};
@@ -95,7 +95,7 @@ pub fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
     if served && !never { Ok(()) } else { Err(Refusal::Method) }
 }
 
-/// Refuses expectations that nobody here can meet.
+/// Refuses expectations that cannot be met here.
 ///
 /// # Errors
 /// [`Refusal::Expectation`].

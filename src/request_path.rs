@@ -1,4 +1,4 @@
-//! The request target: judged only when the gateway cannot read it differently (law 7).
+//! The request target: checked only when the gateway cannot read it differently (law 7).
 //!
 //! The gateway parses targets with the WHATWG URL rules of Node, routes on the exact path, and
 //! strips a `/__openclaw__/cap/<anything>` prefix first (contract §1, "Path canonicalisation").
@@ -54,7 +54,7 @@ pub enum PathFault {
 pub struct Path<'a>(&'a str);
 
 impl<'a> Path<'a> {
-    /// Judges the target as it came over the wire and returns its path, without the query.
+    /// Checks the target as it came over the wire and returns its path, without the query.
     ///
     /// # Errors
     /// The first [`PathFault`] found.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub enum Ui {
     /// Nobody; its paths are like any other that is not listed.
     Off,
-    /// Whoever has operator.read.
+    /// Callers with operator.read.
     Authenticated,
     /// Anybody. Nothing of ours is sent along.
     Open,
@@ -28,7 +28,7 @@ pub enum Ui {
 /// What a route asks of its caller, the least first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// Nobody need be proven, and nothing of ours is sent along: no credential, no scope.
+    /// No authentication is needed, and no credential and no scope is sent.
     Public,
     /// A health probe: as [`Need::Public`], and the answer is cut down to its verdict.
     Health(Probe),
@@ -61,13 +61,13 @@ impl Need {
         }
     }
 
-    /// Whether nobody need be proven.
+    /// Whether no authentication is needed.
     #[must_use]
     pub fn is_public(&self) -> bool {
         matches!(self, Self::Public | Self::Health(_))
     }
 
-    /// Whether whoever meets this need meets the other too.
+    /// Whether every caller that meets this need also meets the other.
     #[must_use]
     pub fn is_at_least(&self, other: &Self) -> bool {
         self.rank() >= other.rank() && other.missing(&self.scopes()).is_none()

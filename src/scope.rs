@@ -1,7 +1,7 @@
 //! Operator scopes: one name, a set of names, and what implies what.
 //!
 //! Source: gateway contract §2 ("Scope names", "Parsing") and laws 3 and 4. Names are
-//! case-sensitive. A name nobody knows is legal and implies nothing.
+//! case-sensitive. An unknown name is legal and implies nothing.
 
 use std::fmt;
 use std::sync::Arc;

@@ -153,7 +153,7 @@ impl Tailnet {
                 let peer = WhoisNode::parse(&body);
                 metrics.whois(if peer.is_ok() { "found" } else { "error" });
                 if peer == Err(TailnetFault::Answer) {
-                    tracing::warn!(about = address, "tailscaled's answer to whois cannot be understood");
+                    tracing::warn!(about = address, "tailscaled's answer to whois cannot be read");
                 }
                 peer.map(|peer| Arc::new(WhoisResult::new(peer)))
             }
@@ -176,7 +176,7 @@ impl Tailnet {
         match (&*known, &silence) {
             (None, Some(why)) => tracing::error!(
                 socket = %self.api.socket().display(), %why,
-                "tailscaled cannot be asked who is calling; callers without a bearer token are answered 503"
+                "tailscaled does not answer; callers without a bearer token get 503"
             ),
             (Some(_), None) => tracing::info!("tailscaled answers again"),
             _ => {}
@@ -230,7 +230,7 @@ impl Tailnet {
         });
     }
 
-    /// Has a caller whose answer has changed judged anew. While tailscaled is silent nothing changes:
+    /// Has a caller whose answer has changed checked anew. While tailscaled is silent nothing changes:
     /// a stream that was let in is not cut by a restart of tailscaled.
     async fn compare(&self, about: About, seen: &WhoisResult) {
         match self.ask(about).await {

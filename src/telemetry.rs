@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Refusals that are remembered, for whoever asks why.
+/// Refusals that are remembered for the status page.
 const REMEMBERED: usize = 50;
-/// Access lines a second of callers nobody proved, let in or not.
+/// Access lines a second of unauthenticated callers, admitted or not.
 const UNPROVEN_LINES: u64 = 20;
 /// The same of refused requests whose caller is known; good requests of theirs have no such limit.
 const REFUSED_LINES: u64 = 200;
@@ -21,7 +21,7 @@ const REFUSED_LINES: u64 = 200;
 /// Whose access lines are bounded together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogBucket {
-    /// Callers nobody proved.
+    /// Unauthenticated callers.
     Unproven,
     /// Known callers who are refused.
     Refused,
@@ -160,7 +160,7 @@ impl Telemetry {
     pub(crate) fn sum_up(&self) {
         let [unproven, refused] = self.left_out.each_ref().map(|n| n.swap(0, Ordering::Relaxed));
         if unproven > 0 {
-            tracing::info!(lines = unproven, "{unproven} more access lines like these, of callers without a proof");
+            tracing::info!(lines = unproven, "{unproven} more access lines like these, of unauthenticated callers");
         }
         if refused > 0 {
             tracing::info!(lines = refused, "{refused} more access lines like these, of refused requests");

@@ -55,7 +55,7 @@ impl WhoisNode {
     /// Reads LocalAPI's answer to whois.
     ///
     /// # Errors
-    /// When it is no such answer, or names nobody.
+    /// When it is no such answer, or names no user.
     pub fn parse(json: &[u8]) -> Result<Self, TailnetFault> {
         let answer: Answer = serde_json::from_slice(json).map_err(|_| TailnetFault::Answer)?;
         if answer.node.expired {

@@ -155,7 +155,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A path for a log line: cut to a bearable length. A judged path is visible ASCII already.
+/// A path for a log line: cut to a bearable length. A checked path is visible ASCII already.
 fn printable(path: &str) -> &str {
     path.get(..256).unwrap_or(path)
 }

@@ -32,7 +32,7 @@ pub(super) struct Place {
     budget: Arc<Budget>,
     number: u64,
     busy: Arc<AtomicBool>,
-    /// Cancelled when somebody else needs the place.
+    /// Cancelled when another connection needs the place.
     pub lost: CancellationToken,
 }
 

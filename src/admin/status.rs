@@ -32,7 +32,7 @@ pub struct Status {
     pub gateway_failed_s: Option<f64>,
     /// What it waits for before it is ready; empty when it is.
     pub waiting_for: Vec<String>,
-    /// What somebody should look at.
+    /// What needs attention.
     pub warnings: Vec<String>,
     /// What could be better.
     pub advice: Vec<String>,
@@ -181,21 +181,21 @@ fn of_the_file(reload_status: &ReloadStatus) -> Vec<String> {
     if reload_status.from_last_good {
         warnings.push("the configuration file is broken: the last good one is in force".to_owned());
     } else if !reload_status.is_good() {
-        warnings.push("the last reload was refused: what was in force before stays so".to_owned());
+        warnings.push("the last reload was refused: the policy from before stays in force".to_owned());
     }
     if !reload_status.withheld.is_empty() {
         let names = reload_status.withheld.join(", ");
-        warnings.push(format!("not taken over from the last good file, because they were revoked since: {names}"));
+        warnings.push(format!("tokens of the last good file that were revoked since, and are not accepted: {names}"));
     }
     if !reload_status.still_accepted().is_empty() {
         let names = reload_status.still_accepted().join(", ");
         warnings.push(format!(
-            "still accepted, although the refused file has no place for them: {names}; `scopeshim token revoke NAME` ends that now"
+            "tokens still accepted, although the refused file does not list them: {names}; `scopeshim token revoke NAME` revokes one now"
         ));
     }
     if !reload_status.pending_restart.is_empty() {
         let keys = reload_status.pending_restart.join(", ");
-        warnings.push(format!("only a restart applies what the file says of {keys}"));
+        warnings.push(format!("changes of {keys} need a restart"));
     }
     warnings
 }

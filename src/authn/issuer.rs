@@ -36,7 +36,7 @@ pub struct Verified {
 }
 
 impl Trusted {
-    /// Verifies a token and judges its claims. The signature comes first: only who holds a true
+    /// Verifies a token and checks its claims. The signature comes first: only who holds a true
     /// token is told what is wrong with it.
     pub(crate) fn verify(
         &self,

@@ -29,7 +29,7 @@ pub struct Unverified<'a> {
     pub claims: Map<String, Value>,
 }
 
-/// Whether a bearer token has the form of a compact JWS, so that it is judged as one.
+/// Whether a bearer token has the form of a compact JWS, so that it is checked as one.
 #[must_use]
 pub fn looks_like_jwt(token: &[u8]) -> bool {
     token.starts_with(b"ey") && token.iter().filter(|b| **b == b'.').count() == 2

@@ -1,4 +1,4 @@
-//! Whoever was proven, and by what.
+//! Authenticated callers, and what authenticated them.
 
 use super::claims;
 use super::issuer::Verified;
@@ -11,7 +11,7 @@ use crate::whois::WhoisNode;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// Somebody who was proven to be who they are.
+/// An authenticated caller.
 #[derive(Debug)]
 pub struct Principal {
     pub(super) name: Arc<str>,
@@ -23,7 +23,7 @@ pub struct Principal {
 /// What proved a principal, for asking again under another policy.
 #[derive(Debug)]
 pub(super) enum Evidence {
-    /// It came from where nobody is asked.
+    /// It came from an address that no source identifies.
     Place,
     /// A token or a secret with this hash.
     Hash(TokenHash),
@@ -40,7 +40,7 @@ pub enum Identity {
     Token(usize),
     /// The gateway's own shared secret.
     GatewaySecret,
-    /// Nobody in particular, where the policy lets such in.
+    /// An anonymous caller, where the policy admits such.
     Anonymous,
     /// A JWT of an issuer: its place in the policy's list.
     Issuer(usize),

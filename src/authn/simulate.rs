@@ -1,4 +1,4 @@
-//! Who somebody would be: principals for dry runs, which prove nothing and never meet the data path.
+//! Simulated callers: principals for dry runs, which authenticate nothing and never reach the data path.
 
 use super::tailscale::WhoisResult;
 use super::{Authenticator, Evidence, Identity, Principal, Verified};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 impl Authenticator {
-    /// The principal that somebody would be.
+    /// The principal that such a caller would be.
     ///
     /// # Errors
     /// The [`Refusal`] that a true proof of the same would get.

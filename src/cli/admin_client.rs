@@ -24,7 +24,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 pub(super) struct RunningProcess {
     #[command(flatten)]
     file: ConfigFile,
-    /// Its admin socket; default: where the configuration file has it
+    /// The admin socket; default: as configured
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -32,13 +32,13 @@ pub(super) struct RunningProcess {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
-    /// Nobody listens there.
+    /// Nothing listens there.
     #[error(
-        "nobody answers on {}: {cause}\n  = help: is it running? --socket PATH names another socket", .socket.display()
+        "no answer on {}: {cause}\n  = help: check that scopeshim runs; --socket PATH names another socket", .socket.display()
     )]
     NotRunning { socket: PathBuf, cause: std::io::Error },
     /// It may run, and was not reached.
-    #[error("{}: {cause}\n  = help: may you open its socket? --socket PATH names another", .socket.display())]
+    #[error("{}: {cause}\n  = help: check that you may open its socket; --socket PATH names another", .socket.display())]
     Unreached { socket: PathBuf, cause: std::io::Error },
     /// It was reached, and something went wrong.
     #[error("{0}")]
@@ -83,7 +83,7 @@ impl RunningProcess {
 /// Asks, and reads the answer as JSON.
 pub(super) fn ask(at: &RunningProcess, method: &Method, path: &str) -> Result<(u16, Value), AskError> {
     let (status, body) = ask_bytes(at, method, path)?;
-    let value = serde_json::from_slice(&body).map_err(|e| AskError::Failed(format!("the answer is no JSON: {e}")))?;
+    let value = serde_json::from_slice(&body).map_err(|e| AskError::Failed(format!("the answer is not JSON: {e}")))?;
     Ok((status, value))
 }
 

@@ -13,7 +13,7 @@ pub(super) enum ReloadOutcome {
     Refused(String),
     /// No process runs by this file: it counts from the next start.
     NotRunning(AskError),
-    /// Nobody knows.
+    /// It is unknown.
     Unknown(String),
 }
 
@@ -26,7 +26,7 @@ pub(super) fn settle(at: &RunningProcess) -> ReloadOutcome {
     };
     if let Some(other) = another_file(at.config(), &answer) {
         return ReloadOutcome::Unknown(format!(
-            "the process that answered runs by {other}, not by {}\n  = help: --socket PATH names the right one",
+            "the process that answered uses {other}, not {}\n  = help: --socket PATH names the right one",
             at.config().display()
         ));
     }
@@ -56,7 +56,7 @@ pub(super) enum RevocationOutcome {
     Absent,
     /// No process runs by this file.
     NotRunning,
-    /// Nobody knows.
+    /// It is unknown.
     Unknown(String),
 }
 

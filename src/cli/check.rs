@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) struct Args {
     #[command(flatten)]
     file: ConfigFile,
-    /// Fail on warnings too
+    /// Treat warnings as errors
     #[arg(long)]
     deny_warnings: bool,
     /// Print the problems as JSON
@@ -91,7 +91,7 @@ pub(super) fn dry_run(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
         return (loaded, Some(policy));
     }
     for (span, message) in failures {
-        loaded.fail("test-failed", span, message, "mend the policy, or the test");
+        loaded.fail("test-failed", span, message, "fix the policy, or the test");
     }
     (loaded, None)
 }

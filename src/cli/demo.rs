@@ -1,4 +1,4 @@
-//! `demo`: the whole thing on this machine, with a stand-in for the gateway.
+//! `demo`: everything on this machine, with a fake gateway.
 
 use super::{Exit, complain, say, token};
 use crate::app::App;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// The pace of the stand-in's model.
+/// The pace of the fake gateway's model.
 const PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The port to listen on, on 127.0.0.1; 0 lets the system choose
     #[arg(long, default_value_t = 18790)]
     port: u16,
-    /// Stop after the show instead of staying up
+    /// Stop when the demonstration has ended
     #[arg(long)]
     once: bool,
 }
@@ -82,12 +82,14 @@ async fn show(args: &Args) -> Result<(), Failure> {
     let (stop, stopped) = mpsc::channel(1);
     let serving = tokio::spawn(app.serve(stopped));
 
-    say(format!("A stand-in gateway (as OpenClaw 2026.3.28) is on {gateway}; scopeshim in front of it on {proxy}:\n"));
+    say(format!(
+        "A fake gateway (like OpenClaw 2026.3.28) is on {gateway}, with scopeshim in front of it on {proxy}:\n"
+    ));
     text.lines().for_each(|line| say(format!("    {line}")));
     say("");
     let passed = acts(gateway, proxy, &secret, &reader).await?;
     if !passed {
-        return Err("the demonstration did not go as it should".into());
+        return Err("the demonstration did not go as expected".into());
     }
     if args.once {
         return Ok(());
@@ -128,7 +130,7 @@ async fn acts(gateway: SocketAddr, proxy: SocketAddr, secret: &str, reader: &str
 
     let answer = models(proxy, reader).await?;
     act(
-        "3. The token `reader`, which has operator.read alone, lists the models.",
+        "3. The token `reader`, which only has operator.read, lists the models.",
         200,
         answer.status().as_u16(),
         &answer.text().await?,
@@ -150,7 +152,7 @@ async fn acts(gateway: SocketAddr, proxy: SocketAddr, secret: &str, reader: &str
         &answer.text().await?,
     );
 
-    say("5. The old client streams a chat through scopeshim; each event as it is made:");
+    say("5. The old client streams a chat through scopeshim; each event arrives as it is made:");
     let begun = Instant::now();
     let mut answer = chat(secret).await?;
     passed &= answer.status() == 200;
@@ -167,7 +169,7 @@ async fn acts(gateway: SocketAddr, proxy: SocketAddr, secret: &str, reader: &str
 
 fn curl_lines(proxy: SocketAddr, secret: &str, reader: &str) -> String {
     format!(
-        "It stays up; try it (Ctrl-C ends it):\n\n\
+        "It stays up for you to try (Ctrl-C ends it):\n\n\
          curl -H 'Authorization: Bearer {secret}' http://{proxy}/v1/models\n\
          curl -H 'Authorization: Bearer {secret}' -H 'x-openclaw-scopes: operator.read' -d '{{}}' http://{proxy}/v1/chat/completions\n\
          curl -N -H 'Authorization: Bearer {secret}' -d '{{\"model\":\"openclaw\",\"stream\":true,\"messages\":[]}}' http://{proxy}/v1/chat/completions\n\

@@ -9,12 +9,14 @@ use crate::secret::Secret;
 const TOKEN: &str = "SCOPESHIM_TOKEN";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A client's token to prove the chain with is taken from SCOPESHIM_TOKEN. Without it, the \
-gateway's secret serves where `[gateway_secret]` accepts it, and the anonymous caller where there is one.")]
+#[command(
+    after_help = "The environment variable SCOPESHIM_TOKEN holds the client's token to test with. Without it, doctor uses the \
+gateway's secret where `[gateway_secret]` accepts it, or the anonymous caller."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     file: ConfigFile,
-    /// Stream a chat too, and time its events; this costs a model call
+    /// Also stream a chat and time its events; this costs a model call
     #[arg(long)]
     chat: bool,
     /// Print JSON
@@ -68,7 +70,8 @@ fn summary(report: &Report) -> String {
     let count = |severity| report.checks.iter().flat_map(|c| &c.findings).filter(|f| f.severity == severity).count();
     match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => "healthy".to_owned(),
-        (0, warnings) => format!("healthy; {warnings} to think about"),
-        (errors, _) => format!("{errors} to mend, the first first: what is further down may follow from it"),
+        (0, warnings) => format!("healthy; {warnings} to consider"),
+        (1, _) => "1 problem".to_owned(),
+        (errors, _) => format!("{errors} problems. Fix the first one first: later ones may follow from it"),
     }
 }

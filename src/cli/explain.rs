@@ -32,18 +32,18 @@ scopeshim explain --as token:open-webui --websocket")]
 pub(super) struct Args {
     #[command(flatten)]
     file: ConfigFile,
-    /// A file that holds the bearer token or JWT; `-` reads it from standard input
+    /// File with the bearer token or JWT; `-` reads standard input
     #[arg(long, value_name = "FILE", visible_alias = "jwt", conflicts_with_all = ["who", "claims"])]
     token: Option<PathBuf>,
-    /// Whom to suppose: token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN,
+    /// The caller to simulate: token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN,
     /// tailnet-tag:tag:NAME
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
-    /// With `--as issuer:NAME`: a JSON file with the claims; with `--as tailnet-…`: one with the app
-    /// capabilities, each with its values; `-` reads it from standard input
+    /// JSON file with the claims (with `--as issuer:NAME`) or the app capabilities and their values
+    /// (with `--as tailnet-…`); `-` reads standard input
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
-    /// A header the client sends; may be given several times. For a credential use --token
+    /// A request header; can be repeated. For a credential use --token
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// A file that holds the request's body, JSON, for callers whose agents, sessions or tools are limited
@@ -52,7 +52,7 @@ pub(super) struct Args {
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
-    /// Explain a WebSocket instead of a request: the same at every path. So does a header `Upgrade: websocket`
+    /// Explain a WebSocket instead of a request. The header `Upgrade: websocket` does the same
     #[arg(long)]
     websocket: bool,
     /// Print the explanation as JSON
@@ -61,7 +61,7 @@ pub(super) struct Args {
     /// The method
     #[arg(required_unless_present = "websocket", default_value = "GET")]
     method: Method,
-    /// The path, with its query if there is one
+    /// The path, with its query if it has one
     #[arg(required_unless_present = "websocket", default_value = "/")]
     path: String,
 }
@@ -91,7 +91,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let mut headers = HeaderMap::new();
     for line in &args.headers {
         let (name, value) =
-            line.split_once(':').ok_or_else(|| format!("`{line}` is no header: write `name: value`"))?;
+            line.split_once(':').ok_or_else(|| format!("`{line}` is not a header: write `name: value`"))?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| format!("`{name}`: {e}"))?;
         headers.append(name, HeaderValue::from_str(value.trim()).map_err(|e| format!("`{line}`: {e}"))?);
     }
@@ -99,7 +99,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     if let Some(file) = &args.token {
         let token = read(file)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| "the token holds what no header can".to_owned())?;
+            .map_err(|_| "the token has characters that a header cannot carry".to_owned())?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -222,7 +222,7 @@ fn simulated(args: &Args) -> Result<Option<SimulatedCaller>, String> {
         None if who == "anonymous" => SimulatedCaller::Anonymous,
         _ => {
             return Err(format!(
-                "`{who}` is nobody: write token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"
+                "unknown caller `{who}`: expected token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"
             ));
         }
     }))
@@ -233,7 +233,7 @@ fn claims(args: &Args) -> Result<Map<String, Value>, String> {
     let Some(file) = &args.claims else { return Ok(Map::new()) };
     match serde_json::from_str(&read(file)?) {
         Ok(Value::Object(claims)) => Ok(claims),
-        _ => Err("the claims are no JSON object".to_owned()),
+        _ => Err("the claims are not a JSON object".to_owned()),
     }
 }
 
@@ -261,7 +261,7 @@ fn text(e: &Explanation, args: &Args) -> String {
             let place = who.place.as_ref().map(|p| format!(", {p}")).unwrap_or_default();
             line(format!("  who       {} (by {}{place})", who.name, who.source));
         }
-        None => line("  who       nobody was proven".to_owned()),
+        None => line("  who       not authenticated".to_owned()),
     }
     line(format!("  route     {} needs {}", e.route, e.needs));
     for source in &e.sources {

@@ -14,29 +14,29 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The gateway's configuration; by default where the gateway itself looks for it
+    /// The gateway's configuration file; default: where the gateway itself looks for it
     #[arg(long, value_name = "FILE")]
     openclaw_config: Option<PathBuf>,
-    /// Where to write config.toml and the gateway's secret; by default /etc/scopeshim for root, else
+    /// Directory for config.toml and the gateway's secret; default: /etc/scopeshim for root, else
     /// ~/.config/scopeshim
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Where clients will connect: host:port, or unix:/path/to/socket
     #[arg(long, default_value = "127.0.0.1:18790", value_name = "ADDRESS")]
     listen: String,
-    /// What the first token is called
+    /// Name of the first token
     #[arg(long, default_value = "first-client", value_name = "NAME")]
     token_name: String,
-    /// A scope of the first token; may be given several times
+    /// A scope of the first token; can be repeated
     #[arg(long = "scope", value_name = "SCOPE", default_values = ["operator.read", "operator.write"])]
     scopes: Vec<String>,
-    /// Ask nothing
+    /// Ask no questions
     #[arg(long, short)]
     yes: bool,
-    /// Write over files that are there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
-    /// Say what would be written, and write nothing
+    /// Show what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -57,7 +57,7 @@ pub(super) fn init(mut args: Args) -> Exit {
         return Exit::Usage;
     }
     let Ok(secret) = token::generate() else {
-        complain("error: the system's random numbers cannot be had");
+        complain("error: the system's random numbers are not available");
         return Exit::System;
     };
     let choices = Choices { listen: &args.listen, token_name: &args.token_name, scopes: &args.scopes, token: &secret };
@@ -98,11 +98,11 @@ pub(super) fn init(mut args: Args) -> Exit {
         if args.force { settle(&RunningProcess::by(files.config())) } else { ReloadOutcome::InForce(String::new()) };
     match settled {
         ReloadOutcome::InForce(said) if !said.is_empty() => {
-            say(format!("The running process has taken it over: {said}\n"));
+            say(format!("It is in force: {said}\n"));
         }
         ReloadOutcome::InForce(_) | ReloadOutcome::NotRunning(_) => {}
         ReloadOutcome::Unknown(why) => {
-            complain(format!("warning: whether a process runs by it and took it over is not known: {why}"));
+            complain(format!("warning: cannot tell whether a running process has it in force: {why}"));
         }
         ReloadOutcome::Refused(said) => {
             complain(format!(
@@ -125,11 +125,11 @@ fn unreadable(fault: &Fault) -> Exit {
     complain(format!("error: {fault}"));
     match fault {
         Fault::Missing(_) => {
-            complain("  = help: name it with --openclaw-config FILE; `openclaw config file` prints where it is");
+            complain("  = help: name it with --openclaw-config FILE; `openclaw config file` prints its path");
             Exit::NoInput
         }
         Fault::Unreadable(..) => {
-            complain("  = help: run this as the user whose gateway it is, or as root");
+            complain("  = help: run this as the user who runs the gateway, or as root");
             Exit::NoInput
         }
         Fault::Syntax(..) | Fault::Include(_) | Fault::Value { .. } => Exit::Config,
@@ -148,11 +148,11 @@ fn default_out(around: &dyn Environment) -> PathBuf {
 /// Asks what flags did not say; `false` when the person wants out.
 fn questions(found: &OpenClaw, args: &mut Args, out: &mut PathBuf) -> bool {
     say(format!("The gateway's configuration: {}", found.path.display()));
-    say("An empty answer takes what stands in brackets.\n");
-    let Some(listen) = ask("Where shall clients connect", &args.listen) else { return false };
-    let Some(name) = ask("What is the first client called", &args.token_name) else { return false };
-    let Some(scopes) = ask("What may it do", &args.scopes.join(" ")) else { return false };
-    let Some(dir) = ask("Where shall the configuration go", &out.display().to_string()) else { return false };
+    say("An empty answer takes the value in brackets.\n");
+    let Some(listen) = ask("Where will clients connect", &args.listen) else { return false };
+    let Some(name) = ask("What is the first client's name", &args.token_name) else { return false };
+    let Some(scopes) = ask("Which scopes does it get", &args.scopes.join(" ")) else { return false };
+    let Some(dir) = ask("Where will the configuration be written", &out.display().to_string()) else { return false };
     args.listen = listen;
     args.token_name = name;
     args.scopes = scopes.split([' ', ',']).filter(|s| !s.is_empty()).map(str::to_owned).collect();

@@ -17,11 +17,11 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Say which principals gain or lose which scopes on which routes
+    /// Show which principals gain or lose which scopes on which routes
     Diff {
-        /// The configuration as it is
+        /// The present configuration
         old: PathBuf,
-        /// The configuration as it would be
+        /// The new configuration
         new: PathBuf,
     },
     /// Run the policy's own tests: the `[[test]]` tables
@@ -78,7 +78,7 @@ fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
         }
     }
     if changes == 0 {
-        say("nobody gains or loses anything");
+        say("no principal gains or loses anything");
         return Exit::Ok;
     }
     say(format!("\n{changes} changes"));
@@ -86,7 +86,7 @@ fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
 }
 
 /// Everybody the policy names: tokens, the gateway's secret, anonymous, and for each issuer a bearer
-/// of nothing and one of each claim that a grant speaks of.
+/// of nothing and one of each claim that a grant names.
 fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
     let live = policy.live();
     let mut all: Vec<(String, SimulatedCaller)> =
@@ -126,7 +126,7 @@ fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
     all
 }
 
-/// The peer of the tailnet that a grant speaks of.
+/// The peer of the tailnet that a grant names.
 fn peer(to: &crate::config::Subject) -> Option<(String, SimulatedCaller)> {
     let crate::config::Subject::Tailnet(to) = to else { return None };
     let texts = |globs: &[crate::glob::Glob]| globs.iter().map(|g| g.as_str().to_owned()).collect::<Vec<_>>();

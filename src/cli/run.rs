@@ -52,13 +52,13 @@ async fn serve(config: Config, from: Provenance) -> Result<(), StartError> {
     }
     if let Some(found) = last_good {
         let withheld = found.withheld.join(", ");
-        tracing::error!(withheld, "the configuration file is broken: serving by the last good one until it is mended");
+        tracing::error!(withheld, "the configuration file is broken: the last good one is in force until it is fixed");
     }
     let (stop, stopped) = mpsc::channel(4);
     let reload = app.reload();
     tokio::spawn(async move { signals.follow(stop, reload).await });
     match app.serve(stopped).await {
-        Stopped::Drained => tracing::info!("stopped; every request came to its end"),
+        Stopped::Drained => tracing::info!("stopped; every request was completed"),
         Stopped::Cut(open) => tracing::warn!(cut = open, "stopped; requests were cut"),
     }
     Ok(())
@@ -91,7 +91,7 @@ fn load(path: &Path) -> Result<(Config, Provenance), Exit> {
     complain(format!("{}: the configuration is wrong; starting from the last good one instead", path.display()));
     if !withheld.is_empty() {
         let names = withheld.join(", ");
-        complain(format!("  not taken over from it, because they were revoked since: {names}"));
+        complain(format!("  not accepted any more, because they were revoked since: {names}"));
     }
     Ok((config, from(kept.text, Some(LastGood { withheld, listed }))))
 }
@@ -104,7 +104,7 @@ fn failed(error: &StartError) -> Exit {
             Exit::Unavailable
         }
         StartError::Resolve(_) => {
-            complain("  = help: is `[gateway] url` right?");
+            complain("  = help: check `[gateway] url`");
             Exit::Unavailable
         }
         StartError::System(_) => Exit::System,

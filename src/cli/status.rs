@@ -25,7 +25,7 @@ pub(super) struct Args {
 pub(super) struct TopArgs {
     #[command(flatten)]
     at: RunningProcess,
-    /// Stop after so many looks; 0: never
+    /// Stop after this many refreshes; 0: never
     #[arg(long, default_value_t = 0)]
     looks: u32,
 }
@@ -83,7 +83,7 @@ fn ask(at: &RunningProcess) -> Result<Value, String> {
     }
 }
 
-/// 0 when all is well, 1 when somebody should look.
+/// 0 when all is well, 1 when something needs attention.
 fn exit_of(status: &Value) -> Exit {
     let empty = |name: &str| status.get(name).and_then(Value::as_array).is_none_or(Vec::is_empty);
     if empty("waiting_for") && empty("warnings") { Exit::Ok } else { Exit::Failed }
@@ -147,9 +147,11 @@ fn text(status: &Value, rates: Option<(u64, u64)>) -> String {
         line(format!("limits    {} ({}): {}", of(usage, "principal"), of(usage, "source"), used.join(", ")));
     }
     for refusal in status.get("refusals").and_then(Value::as_array).into_iter().flatten().take(SHOWN) {
-        let of = |name: &str| refusal.get(name).and_then(Value::as_str).map_or_else(|| "nobody".to_owned(), printable);
+        let of = |name: &str| {
+            refusal.get(name).and_then(Value::as_str).map_or_else(|| "unauthenticated".to_owned(), printable)
+        };
         line(format!("refused   {} {}: {}", of("principal"), of("request"), of("message")));
-        line(format!("          to allow it: {}", of("change")));
+        line(format!("          to fix: {}", of("change")));
     }
     out.trim_end().to_owned()
 }

@@ -11,17 +11,17 @@ use crate::secret::TokenHash;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Make a token: prints the secret, once, and the table to paste into the configuration
+    /// Make a token: prints the secret, once, and its table for the configuration
     New {
-        /// Who will hold it: letters, digits and . _ - @
+        /// Name of its holder: letters, digits and . _ - @
         name: String,
-        /// A scope it has; may be given several times
+        /// A scope of the token; can be repeated
         #[arg(long = "scope", value_name = "SCOPE", default_values = ["operator.read", "operator.write"])]
         scopes: Vec<String>,
         /// Until when it is valid, for example 2027-01-31T00:00:00Z
         #[arg(long, value_name = "MOMENT")]
         expires: Option<jiff::Timestamp>,
-        /// Write the table into the configuration instead of printing it, and wait until it is in force
+        /// Add the table to the configuration instead of printing it, and wait until it is in force
         #[arg(long)]
         write: bool,
         #[command(flatten)]
@@ -35,31 +35,31 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Give a token a new secret, and wait until it is in force; the old one stays good for a while
+    /// Give a token a new secret, and wait until it is in force; the old one remains valid for a while
     Rotate {
         /// The token's name
         name: String,
-        /// How long the old secret stays good, for example 24h
+        /// How long the old secret remains valid, for example 24h
         #[arg(long, value_name = "SPAN", default_value = "24h")]
         overlap: jiff::SignedDuration,
         #[command(flatten)]
         at: RunningProcess,
     },
-    /// Take a token out of the configuration, and wait until it is accepted no more
+    /// Remove a token from the configuration, and wait until it is no longer accepted
     ///
-    /// Exit code 0 says that the running process accepts it no more, or that none runs. Where the file is
-    /// wrong for other reasons the process ends the token all the same, and a start from the last good
+    /// Exit code 0 means that the running process no longer accepts it, or that no process runs. If the file
+    /// has other errors, the process revokes the token all the same, and a start from the last good
     /// configuration does not bring it back.
     Revoke {
         /// The token's name
         name: String,
-        /// Take out the policy's own tests that speak of the token too
+        /// Also remove the policy's own tests that name the token
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         at: RunningProcess,
     },
-    /// Say whose token is on standard input, and whether it is good
+    /// Show whose token is on standard input, and whether it is valid
     Check(ConfigFile),
 }
 
@@ -106,7 +106,7 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: O
         return edited(at, |document, hash| edit::add(document, name, hash, scopes, expires));
     }
     let Ok(secret) = generate() else {
-        complain("error: the system's random numbers cannot be had");
+        complain("error: the system's random numbers are not available");
         return Exit::System;
     };
     complain("The token, shown this once; give it to the client:");
@@ -123,7 +123,7 @@ fn edited(
     change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>,
 ) -> Exit {
     let Ok(secret) = generate() else {
-        complain("error: the system's random numbers cannot be had");
+        complain("error: the system's random numbers are not available");
         return Exit::System;
     };
     if let Err(error) =
@@ -141,21 +141,21 @@ fn edited(
             Exit::Ok
         }
         ReloadOutcome::NotRunning(error) => {
-            complain(format!("{file} is written; no process runs, so it counts from the next start\n  ({error})"));
+            complain(format!("{file} is written; no process runs, so it takes effect at the next start\n  ({error})"));
             Exit::Ok
         }
         ReloadOutcome::Refused(said) => {
             complain(said);
             complain(format!(
                 "error: {file} is written and NOT in force: the running process refused it, for the reasons above\n  \
-                 = help: mend the file, then `scopeshim reload`"
+                 = help: fix the file, then `scopeshim reload`"
             ));
             Exit::Config
         }
         ReloadOutcome::Unknown(why) => {
             complain(format!(
-                "error: {file} is written, and whether it is in force is not known: {why}\n  \
-                 = help: `scopeshim reload` asks again"
+                "error: {file} is written, but it is unknown whether it is in force: {why}\n  \
+                 = help: `scopeshim reload` tries again"
             ));
             Exit::Unavailable
         }
@@ -195,7 +195,7 @@ fn check_one(file: &ConfigFile) -> Exit {
     }
     let secret = text.trim();
     if secret.starts_with(PREFIX) && !is_whole(secret) {
-        complain("this began as a token of scopeshim and is not whole: its checksum is wrong");
+        complain("this is an incomplete or mistyped token of scopeshim: its checksum is wrong");
         return Exit::Failed;
     }
     let live = match check::load_policy(&file.config) {
@@ -203,7 +203,7 @@ fn check_one(file: &ConfigFile) -> Exit {
         Err(exit) => return exit,
     };
     let Some(token) = live.tokens.iter().find(|t| t.hash == TokenHash::of(secret.as_bytes())) else {
-        complain("no token of this configuration");
+        complain("not a token of this configuration");
         return Exit::Failed;
     };
     let now = jiff::Timestamp::now();

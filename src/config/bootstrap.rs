@@ -18,11 +18,11 @@ pub struct BootstrapConfig {
     pub threads: usize,
     /// Where state is kept.
     pub state_dir: PathBuf,
-    /// How long open requests may go on after a stop was asked for.
+    /// How long open requests may continue after a stop.
     pub drain: Duration,
     /// How much of everything.
     pub limits: Limits,
-    /// Where the process is asked and told things.
+    /// The admin endpoints.
     pub admin: Admin,
     /// What is logged.
     pub log: Log,
@@ -47,7 +47,7 @@ impl BootstrapConfig {
     }
 }
 
-/// Where the process is asked and told things.
+/// The admin endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// The unix socket; its mode says who may change anything.
@@ -74,7 +74,7 @@ pub struct Listen {
 /// Who callers without a credential are, on one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerIdentity {
-    /// Nobody, or anonymous where the policy lets such in.
+    /// No identity, or anonymous where the policy admits such.
     None,
     /// Who the tailnet says is at the other end of the connection.
     Tailnet,
@@ -96,7 +96,7 @@ pub enum ListenAddress {
     },
 }
 
-/// The gateway's address and the patience with it.
+/// The gateway's address, and how long to wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayAddress {
     /// The host as written, without brackets.

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem with its file, line, column and mend.
+//! What is wrong with a configuration: every problem with its file, line, column and fix.
 
 use std::fmt::Write as _;
 use std::ops::Range;

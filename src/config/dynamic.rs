@@ -60,7 +60,7 @@ pub struct DynamicConfig {
 }
 
 impl DynamicConfig {
-    /// A configuration that lets nobody in.
+    /// A configuration that refuses every caller.
     #[must_use]
     pub fn closed() -> Self {
         Self {
@@ -95,7 +95,7 @@ pub struct WebSocketRules {
     pub enabled: bool,
     /// What becomes of a client's own signed device.
     pub own_device: OwnDevice,
-    /// The scope that a client needs to connect as a node; `None`: nobody may.
+    /// The scope that a client needs to connect as a node; `None`: no client may.
     pub nodes: Option<Scope>,
     /// Who is shown the gateway's web page.
     pub ui: Ui,
@@ -200,7 +200,7 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// From where; empty: from anywhere.
     pub cidrs: Vec<IpNet>,
-    /// How much its holder may ask for.
+    /// Limits for its holder.
     pub limits: PrincipalLimits,
     /// Where it stands, `file:line`.
     pub place: Arc<str>,
@@ -222,7 +222,7 @@ pub enum HeaderRule {
     Pass,
     /// Only with `operator.admin` among the effective scopes.
     Admin,
-    /// Nobody may send it.
+    /// No caller may send it.
     Refuse,
     /// This value is sent, whatever the client sends.
     Pin(HeaderValue),

@@ -9,7 +9,7 @@ pub trait Environment {
     /// Reads a secret's file.
     ///
     /// # Errors
-    /// A sentence for the person who must mend it.
+    /// A sentence for the person who must fix it.
     fn secret_file(&self, path: &Path) -> Result<String, SecretFileFault>;
     /// Reads a file that is no secret.
     ///
@@ -70,7 +70,7 @@ impl Environment for System {
     }
 }
 
-/// The file of a systemd credential, or what is wrong and its mend.
+/// The file of a systemd credential, or what is wrong and how to fix it.
 ///
 /// # Errors
 /// When the process has no credentials, or the name is none.

@@ -1,6 +1,6 @@
 //! The configuration file as it is written: a mirror of the TOML, every value with its place.
 //!
-//! Nothing here is judged; `validate` does that. The doc comments are the reference: the JSON
+//! Nothing here is checked; `validate` does that. The doc comments are the reference: the JSON
 //! schema and the manual page are made from them.
 
 mod dynamic;
@@ -28,11 +28,11 @@ pub struct File {
     pub gateway: Option<At<Gateway>>,
     /// The process. Restart to change.
     pub server: Server,
-    /// How much of everything: bytes, seconds and places. Restart to change.
+    /// Limits of bytes, time and places for any client. Restart to change.
     pub limits: Limits,
-    /// Where the process is asked and told things. Restart to change.
+    /// The admin endpoints. Restart to change.
     pub admin: Admin,
-    /// What is written to standard error. The level is live; restart to change the format.
+    /// What is written to standard error. The level is reloadable; restart to change the format.
     pub log: Log,
     /// Rules for every caller. Reloadable.
     pub policy: PolicyTable,
@@ -44,9 +44,9 @@ pub struct File {
     pub token: Vec<At<Token>>,
     /// Issuers whose JWTs are accepted. Reloadable.
     pub issuer: Vec<At<Issuer>>,
-    /// What principals may do, beside what their own table says. Reloadable.
+    /// What principals may do in addition to their own table. Reloadable.
     pub grant: Vec<At<Grant>>,
-    /// Routes that the gateway serves beside those known here. Reloadable.
+    /// Routes in addition to the built-in ones. Reloadable.
     pub route: Vec<At<RouteTable>>,
     /// What the policy must do: run by `check` and at every reload. A policy that fails its own
     /// tests does not come into force.
@@ -70,9 +70,9 @@ pub struct Cors {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebSocket {
-    /// Whether they are let in at all. Default `true`.
+    /// Whether WebSockets are accepted. Default `true`.
     pub enabled: Option<At<bool>>,
-    /// What becomes of a client's own signed device: `normalise` (this proxy's device takes its
+    /// What happens to a client's own signed device: `normalise` (this proxy's device takes its
     /// place) or `pass` (its frame goes on unchanged and with no secret of ours, if the client was
     /// proven at the upgrade and asks for no more than is granted). Default `normalise`.
     pub own_device: Option<At<String>>,
@@ -81,8 +81,8 @@ pub struct WebSocket {
     /// The scope that a client needs to connect as a node; a name of your own is fine, such as
     /// `node.connect`. Default `operator.admin`, which the gateway asks for to approve a node.
     pub nodes_need: Option<At<String>>,
-    /// Who is shown the gateway's web page and its assets: `off` (its paths are like any that is not
-    /// listed), `authenticated` (whoever has operator.read) or `open` (anybody). Default `off`.
+    /// Who may load the gateway's web page and its assets: `off` (its paths are like any that is not
+    /// listed), `authenticated` (callers with operator.read) or `open` (everybody). Default `off`.
     pub ui: Option<At<String>>,
     /// Pages of other addresses that may connect, such as `https://panel.example.org`. Pages from this
     /// proxy's own address may if that is a private one. Default: none.
@@ -97,11 +97,11 @@ pub struct Listen {
     pub address: At<String>,
     /// The mode of a unix socket, as octal text. Default `"0660"`.
     pub mode: Option<At<String>>,
-    /// Who callers without a bearer token are: `none`; `tailnet` (who the tailnet says is at the other
-    /// end of the connection); `tailscale-serve` (who `tailscale serve`, in front, says it speaks for:
-    /// on a loopback address or a unix socket only). Default `none`.
+    /// How callers without a bearer token are identified: `none`; `tailnet` (tailscaled is asked about the
+    /// address of the connection); `tailscale-serve` (by the headers of `tailscale serve` in front, which
+    /// tailscaled must confirm: on a loopback address or a unix socket only). Default `none`.
     pub identity: Option<At<String>>,
-    /// TLS. The files are read again whenever one of them changes; that there is TLS needs a restart.
+    /// TLS. The files are read again whenever one of them changes; turning TLS on or off needs a restart.
     pub tls: Option<At<Tls>>,
 }
 
@@ -109,7 +109,7 @@ pub struct Listen {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// A PEM file with the certificate and, behind it, its chain.
+    /// A PEM file with the certificate, followed by its chain.
     pub certificate: At<String>,
     /// A PEM file with its private key; not readable by others.
     pub key: At<String>,
@@ -125,7 +125,7 @@ pub struct Tailscale {
     /// The app capability whose values, `{ "scopes": […] }`, are granted to the peers that have it.
     /// Reloadable.
     pub capability: Option<At<String>>,
-    /// The most that `capability` may carry. Reloadable.
+    /// The most that `capability` may grant. Reloadable.
     pub ceiling: Option<At<Vec<At<String>>>>,
 }
 
@@ -139,10 +139,10 @@ pub struct Gateway {
     pub auth: At<GatewayAuth>,
     /// How long a connection to the gateway may take. Default `"2s"`.
     pub connect_timeout: Option<At<String>>,
-    /// How long a request waits for a gateway that refuses connections, as one that restarts does.
+    /// How long a request waits for a gateway that refuses connections because it restarts.
     /// Default `"3s"`.
     pub retry_for: Option<At<String>>,
-    /// Whether a few harmless GETs find out what the gateway is, at start and whenever it comes back.
+    /// Whether to send a few harmless GETs to find out what the gateway enforces, at start and whenever it comes back.
     /// Default `true`.
     pub canaries: Option<At<bool>>,
 }
@@ -166,7 +166,7 @@ pub struct GatewayAuth {
     /// text or, for a secret, `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
     #[serde(default)]
     pub required_headers: BTreeMap<String, At<RequiredHeader>>,
-    /// Mode `trusted-proxy`: the client address the gateway is told for clients of this machine,
+    /// Mode `trusted-proxy`: the client address that the gateway gets for clients of this machine,
     /// whose own it refuses; not among the gateway's `trustedProxies`. Default `192.0.2.1`.
     pub stand_in_address: Option<At<String>>,
 }
@@ -199,10 +199,10 @@ pub struct SecretPlace {
 pub struct Server {
     /// Worker threads. Default: one for each processor, four at most.
     pub threads: Option<At<i64>>,
-    /// Where state is kept: the last good policy and the like. Default: `$STATE_DIRECTORY`, else
+    /// The directory for state: the last good policy, keys and the like. Default: `$STATE_DIRECTORY`, else
     /// `$XDG_STATE_HOME/scopeshim`, else `~/.local/state/scopeshim`.
     pub state_dir: Option<At<String>>,
-    /// How long open requests may go on after a stop was asked for. Default `"30s"`.
+    /// How long open requests may continue after a stop. Default `"30s"`.
     pub drain: Option<At<String>>,
     /// The older place of the key of this name in `[limits]`.
     pub max_connections: Option<At<i64>>,
@@ -216,7 +216,7 @@ pub struct Server {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// A unix socket, for `scopeshim reload` and `status`; whoever may open it may change things.
+    /// A unix socket, for `scopeshim reload` and `status`; everybody who can open it can change things.
     /// Default: `$RUNTIME_DIRECTORY/admin.sock`, else `admin.sock` in the state directory.
     pub socket: Option<At<String>>,
     /// The socket's mode, as octal text. Default `"0600"`.

@@ -91,14 +91,14 @@ pub struct TailnetSubject {
     pub capabilities: Vec<Glob>,
 }
 
-/// Somebody to suppose.
+/// A caller to simulate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SimulatedCaller {
     /// The holder of a named token.
     Token(String),
     /// A client that holds the gateway's own secret.
     GatewaySecret,
-    /// Somebody without a credential.
+    /// A caller without a credential.
     Anonymous,
     /// The holder of a JWT of a named issuer that says this. What every token must say (`iss`,
     /// `aud`, `exp`, `sub`) is filled in where it is missing.
@@ -131,7 +131,7 @@ pub enum Asks {
 pub struct PolicyTest {
     /// What it is called.
     pub name: String,
-    /// Who asks.
+    /// The caller.
     pub who: SimulatedCaller,
     /// For what.
     pub asks: Asks,

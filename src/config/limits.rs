@@ -1,4 +1,4 @@
-//! How much of everything: bytes, seconds and places.
+//! Limits of bytes, time and places for any client.
 
 use crate::label::RouteLabel;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Limits {
     /// How long a client may take to send a request's head, from its first byte (or from the
     /// connection's begin) to its last.
     pub head_timeout: Duration,
-    /// How long a connection may rest between requests.
+    /// Idle time of a connection between requests.
     pub keepalive: Duration,
     /// Requests on one connection.
     pub requests_per_connection: Option<u64>,
@@ -27,7 +27,7 @@ pub struct Limits {
     pub body: BodySizes,
     /// The time spent waiting for a body.
     pub body_pace: Pace,
-    /// How long a client may refuse to take bytes that are there for it.
+    /// How long a client may refuse to read.
     pub write_timeout: Duration,
     /// WebSocket clients that have not proven themselves, in all and of one address.
     pub unauthenticated: UnauthenticatedLimits,

@@ -18,7 +18,12 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<File> {
     let (mut document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors.into_iter().take(MAX_PROBLEMS) {
-            problems.error("syntax", error.span(), error.message().to_owned(), "this is not TOML; see https://toml.io");
+            problems.error(
+                "syntax",
+                error.span(),
+                error.message().to_owned(),
+                "fix the TOML syntax; see https://toml.io",
+            );
         }
         return None;
     }

@@ -1,4 +1,4 @@
-//! [`File`] to [`Config`]: every value judged, every problem noted.
+//! [`File`] to [`Config`]: every value checked, every problem noted.
 
 mod cors;
 mod dynamic;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use values::{choice, count, duration};
 
-/// Judges a file. `None` where something is missing that nothing can stand in for.
+/// Checks a file. `None` where something is missing that nothing can stand in for.
 pub(super) fn validate(
     file: &File,
     source: &Source,
@@ -45,7 +45,7 @@ fn fixed(file: &File, around: &dyn Environment, problems: &mut Problems) -> Opti
         problems.error(
             "no-listener",
             None,
-            "no `[[listen]]` is there",
+            "missing `[[listen]]`",
             "add `[[listen]]` with `address = \"127.0.0.1:18790\"`",
         );
     }

@@ -17,7 +17,7 @@ pub(super) async fn around(chain: &Chain) -> Outcome {
     let local = resolved.is_ok_and(|mut all| all.all(|a| a.ip().to_canonical().is_loopback()));
     if !local {
         return Outcome::Skipped(format!(
-            "{} is not on this machine's loopback: see to it that nobody but this proxy reaches it",
+            "{} is not on this machine's loopback: make sure that only this proxy can reach it",
             gateway.authority()
         ));
     }
@@ -36,7 +36,7 @@ pub(super) async fn around(chain: &Chain) -> Outcome {
         }
     }
     if open.is_empty() {
-        return Outcome::Good(format!("the gateway's port {} is open to this machine alone", gateway.port));
+        return Outcome::Good(format!("the gateway's port {} is open on loopback only", gateway.port));
     }
     let addresses: Vec<String> = open.iter().map(ToString::to_string).collect();
     Outcome::found(Advice::new(
@@ -44,8 +44,8 @@ pub(super) async fn around(chain: &Chain) -> Outcome {
         Severity::Error,
         Side::Gateway,
         format!("the gateway's port {} is open beyond this machine, on {}", gateway.port, addresses.join(", ")),
-        "whoever reaches it and has its secret goes around every rule of this proxy",
-        "openclaw config set gateway.bind loopback, then restart the gateway; in a container: publish no port of it",
+        "every client that reaches it and has its secret bypasses this proxy",
+        "openclaw config set gateway.bind loopback, then restart the gateway; in a container: do not publish its port",
     ))
 }
 

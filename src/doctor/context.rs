@@ -38,13 +38,13 @@ pub(super) struct Chain {
     pub answers: bool,
     /// From where, as this proxy sees it.
     pub peer: Option<IpAddr>,
-    /// As whom; or why as nobody.
+    /// The caller to test as, or why there is none.
     pub caller: Result<Caller, NoCaller>,
     /// The gateway, asked directly.
     pub gateway: Findings,
 }
 
-/// Somebody whom the policy knows.
+/// A caller that the policy knows.
 pub(super) struct Caller {
     pub name: String,
     /// What proves them.
@@ -52,7 +52,7 @@ pub(super) struct Caller {
     proven: Proven,
 }
 
-/// Why there is nobody to ask as.
+/// Why there is no caller to test as.
 pub(super) enum NoCaller {
     /// No credential is known here: the policy holds hashes only.
     Unknown,

@@ -13,7 +13,7 @@ pub(super) async fn reload_status(chain: &Chain) -> Outcome {
     let answer = match ask(&Server::Unix(socket.clone()), ClientRequest::get("/status", Vec::new()), TIMEOUT).await {
         Ok(answer) if answer.status == 200 => answer,
         Ok(answer) => return Outcome::Skipped(format!("{} answers {}", socket.display(), answer.brief())),
-        Err(fault) => return Outcome::Skipped(format!("{} cannot be asked: {fault}", socket.display())),
+        Err(fault) => return Outcome::Skipped(format!("{} does not answer: {fault}", socket.display())),
     };
     let status: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     evaluate(&status)
@@ -23,24 +23,24 @@ fn evaluate(status: &Value) -> Outcome {
     let policy = status.get("policy").unwrap_or(&Value::Null);
     let generation = policy.get("generation").and_then(Value::as_u64).unwrap_or_default();
     let finding = |what: String, change: &'static str| {
-        let why = "the file says one thing, the process does another";
+        let why = "the running process does not use the file as it is now";
         Outcome::found(Advice::new("process-differs", Severity::Error, Side::Proxy, what, why, change))
     };
     if policy.get("from_last_good") == Some(&Value::Bool(true)) {
         return finding(
             format!("the process started from the last good file; policy {generation} is in force"),
-            "mend the file (`scopeshim check`), then `scopeshim reload`",
+            "fix the file (`scopeshim check`), then `scopeshim reload`",
         );
     }
     if policy.get("last_reload_ok") == Some(&Value::Bool(false)) {
         let said = policy.get("last_reload_text").and_then(Value::as_str).unwrap_or("the last reload was refused");
-        return finding(said.trim().to_owned(), "mend the file (`scopeshim check`), then `scopeshim reload`");
+        return finding(said.trim().to_owned(), "fix the file (`scopeshim check`), then `scopeshim reload`");
     }
     let pending = policy.get("pending_restart").and_then(Value::as_array).into_iter().flatten();
     let pending: Vec<&str> = pending.filter_map(Value::as_str).collect();
     if !pending.is_empty() {
         return finding(
-            format!("only a restart applies what the file says of {}", pending.join(", ")),
+            format!("changes of {} need a restart", pending.join(", ")),
             "restart the process: `systemctl restart scopeshim`",
         );
     }

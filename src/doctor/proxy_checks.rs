@@ -20,7 +20,7 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
     for listen in &chain.fixed.listeners {
         let at = server(&listen.address);
         if listen.tls {
-            said.push(format!("{at} (TLS, not asked)"));
+            said.push(format!("{at} (TLS, not tested)"));
             advice.extend(chain.fixed.listeners.iter().all(|l| l.tls).then(tls_alone));
             continue;
         }
@@ -36,7 +36,7 @@ pub(super) async fn listener(chain: &Chain) -> Outcome {
             Err(fault) => Some(error(
                 "listener-silent",
                 Side::Proxy,
-                format!("nobody answers on {at}: {fault}"),
+                format!("no answer on {at}: {fault}"),
                 "no client gets through",
                 "start it: `scopeshim run --config FILE`, or `systemctl start scopeshim`; its log says why it ended",
             )),
@@ -51,9 +51,9 @@ fn tls_alone() -> Advice {
     error(
         "listener-tls",
         Side::Machine,
-        "every listener speaks TLS, which this check does not".to_owned(),
-        "the rest of the chain cannot be proven",
-        "add one of this machine alone: `[[listen]] address = \"127.0.0.1:18799\"`, and restart this proxy",
+        "every listener uses TLS, which this check does not support".to_owned(),
+        "the rest of the chain cannot be tested",
+        "add one on loopback: `[[listen]] address = \"127.0.0.1:18799\"`, and restart this proxy",
     )
 }
 
@@ -80,9 +80,9 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
         error(
             "issuer-keys",
             Side::Machine,
-            format!("no keys of the issuer `{issuer}` can be had"),
+            format!("no keys of the issuer `{issuer}` are available"),
             "its tokens are answered 503",
-            "see the log for the cause; check `keys` of the `[[issuer]]` and the way there",
+            "see the log for the cause; check `keys` of the `[[issuer]]` and the network path to it",
         )
     }));
     let asks_tailnet = chain.fixed.listeners.iter().any(|l| l.identity != ListenerIdentity::None);
@@ -103,9 +103,9 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
             advice.push(error(
                 "stranger-let-in",
                 Side::Proxy,
-                format!("a stranger's token is not refused: {}", brief(&answer)),
-                "nobody unproven may pass",
-                "report this, with the line of this request in the access log",
+                format!("an unknown token is not refused: {}", brief(&answer)),
+                "no unauthenticated caller may pass",
+                "report this, with the access log line of this request",
             ));
         }
     }
@@ -141,14 +141,14 @@ pub(super) fn caller(chain: &Chain) -> Result<&Caller, Outcome> {
     }
     chain.caller.as_ref().map_err(|why| {
         Outcome::Skipped(match why {
-            NoCaller::Unknown => "no client's token is known here: give one in SCOPESHIM_TOKEN".to_owned(),
+            NoCaller::Unknown => "no client token to test with: set SCOPESHIM_TOKEN".to_owned(),
             NoCaller::Refused(_) => "the token given is refused".to_owned(),
         })
     })
 }
 
 fn silent() -> Outcome {
-    Outcome::Skipped("this proxy does not answer".to_owned())
+    Outcome::Skipped("scopeshim does not answer".to_owned())
 }
 
 /// Does a plain request get through?
@@ -170,8 +170,8 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
         Ok(a) if a.status == 401 => Outcome::found(error(
             "caller-unknown-to-process",
             Side::Proxy,
-            format!("the file knows {}, the running process does not", caller.name),
-            "the process runs another policy than the file",
+            format!("the file has {}, the running process does not", caller.name),
+            "the process has another policy in force than the file",
             "`scopeshim reload`; the stage `process` says more",
         )),
         // The gateway's own stages say it with its cause.
@@ -182,8 +182,8 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
             "request-fails",
             Side::Proxy,
             said,
-            "a plain client does not get through, although each part works",
-            "the access log has the line of this request, with its cause",
+            "a plain request fails, although each part works",
+            "see the access log line of this request for the cause",
         )),
     }
 }
@@ -215,14 +215,14 @@ pub(super) async fn narrowing(chain: &Chain) -> Outcome {
                 Side::Proxy,
                 format!("{what} is not refused: {}", brief(&answer)),
                 "a client that asks for less must get less",
-                "report this, with the line of this request in the access log",
+                "report this, with the access log line of this request",
             )
         })
         .collect();
-    let mut said = "a narrowed and an empty header are refused here";
+    let mut said = "narrowed and empty scopes headers are enforced here";
     if let ProbeState::Answers(capabilities) = &chain.gateway.state {
         if capabilities.enforces_narrowed == Some(true) && capabilities.enforces_empty == Some(true) {
-            said = "a narrowed and an empty header are refused here, and by the gateway too";
+            said = "narrowed and empty scopes headers are enforced here, and by the gateway too";
         }
         advice.extend(chain.gateway.advice().into_iter().filter(|a| a.code == "mode-cannot-narrow"));
     }
@@ -250,8 +250,8 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
             "forged-header",
             Side::Proxy,
             what,
-            "whoever reaches this port could be anybody",
-            "report this, with the line of this request in the access log",
+            "every client that reaches this port could claim any identity",
+            "report this, with the access log line of this request",
         )
     };
     let anonymous = chain.policy.live().anonymous.is_some() || chain.places_prove;
@@ -266,7 +266,7 @@ pub(super) async fn forgery(chain: &Chain) -> Outcome {
             && plain.status != claimed.status
         {
             advice.push(leak(format!(
-                "forged headers change the answer from {} to {}",
+                "spoofed headers change the answer from {} to {}",
                 plain.brief(),
                 claimed.brief()
             )));

@@ -40,7 +40,7 @@ pub(super) async fn chat(chain: &Chain) -> Outcome {
             Side::Gateway,
             what,
             "chats do not work for clients that stream",
-            "see the gateway's log: is a model set up (`openclaw models status`)?",
+            "see the gateway's log, and check that a model is configured (`openclaw models status`)",
         ))
     };
     let begun = Instant::now();
@@ -94,9 +94,9 @@ fn evaluate(times: &Times) -> Outcome {
             "stream-empty",
             Severity::Error,
             Side::Gateway,
-            "the stream holds no words",
+            "the stream has no text",
             "clients show an empty answer",
-            "see the gateway's log: is a model set up (`openclaw models status`)?",
+            "see the gateway's log, and check that a model is configured (`openclaw models status`)",
         ));
     };
     let spread = last.saturating_sub(*first);
@@ -113,8 +113,8 @@ fn evaluate(times: &Times) -> Outcome {
             Severity::Error,
             Side::Machine,
             "the stream ends without `[DONE]`",
-            "clients take the answer for broken",
-            "see the logs of this proxy and of the gateway; is there another proxy between?",
+            "clients treat the answer as broken",
+            "see the logs of this proxy and of the gateway, and look for another proxy in between",
         ));
     }
     // Pieces of one moment after a wait many times as long were held back by somebody.
@@ -124,8 +124,8 @@ fn evaluate(times: &Times) -> Outcome {
             Severity::Warning,
             Side::Machine,
             format!("all {} pieces came at once, after {:.1} s", times.words.len(), first.as_secs_f64()),
-            "words appear all together instead of one by one",
-            "this proxy holds nothing back: look at the model's provider, and at proxies between it and the gateway",
+            "the text appears all at once instead of word by word",
+            "this proxy does not buffer: check the model's provider, and proxies between it and the gateway",
         ));
     }
     Outcome::of(said, advice)

@@ -160,18 +160,18 @@ fn evaluate(came: &Came) -> Outcome {
     };
     match came {
         Came::NotUpgraded(_, code) if code == "upgrade_not_served" => {
-            Outcome::Skipped("this proxy serves no WebSocket".to_owned())
+            Outcome::Skipped("WebSockets are disabled here".to_owned())
         }
         Came::NotUpgraded(status, said) => stage(
             "websocket-upgrade",
             format!("the WebSocket upgrade is refused: {status} {said}"),
             "control UIs and chat clients cannot connect",
             Side::Proxy,
-            "the access log has the line of this request, with its cause",
+            "see the access log line of this request for the cause",
         ),
         Came::Broken(error) => stage(
             "websocket-broken",
-            format!("the WebSocket session breaks off: {error}"),
+            format!("the WebSocket session ends early: {error}"),
             "control UIs and chat clients cannot connect",
             Side::Gateway,
             "see the logs of this proxy and of the gateway",
@@ -198,7 +198,7 @@ fn refused(code: &str, message: &str) -> Outcome {
         (
             "token_missing",
             Side::Proxy,
-            "let this proxy put its credential in: see the stages `credential` and `request`",
+            "let this proxy insert its credential: see the stages `credential` and `request`",
         )
     } else if said.contains("mismatch") || said.contains("unauthorized") {
         ("token mismatch", Side::Proxy, "correct the gateway's secret: see the stage `credential`")
@@ -208,7 +208,7 @@ fn refused(code: &str, message: &str) -> Outcome {
         (
             "device identity required",
             Side::Proxy,
-            "connect through this proxy, which brings a device where one is needed",
+            "connect through this proxy, which supplies a device where one is needed",
         )
     } else {
         ("connect", Side::Gateway, "see the gateway's log")
@@ -245,7 +245,7 @@ mod tests {
         assert!(refused("NOT_PAIRED", "device identity required").starts_with("stage device identity required"));
         let gap = said(&Came::Connected(vec![], Some("missing scope: operator.read".to_owned())));
         assert!(gap.starts_with("stage scope gap"), "{gap}");
-        assert!(said(&Came::NotUpgraded(501, "upgrade_not_served".to_owned())).contains("serves no WebSocket"));
+        assert!(said(&Came::NotUpgraded(501, "upgrade_not_served".to_owned())).contains("disabled"));
         assert!(said(&Came::Connected(vec!["operator.read".to_owned()], None)).contains("operator.read"));
     }
 }

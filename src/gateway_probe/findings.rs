@@ -151,7 +151,7 @@ impl Findings {
                 "gateway-locked-out",
                 Severity::Error,
                 Side::Gateway,
-                "the gateway has locked this proxy out for failed attempts",
+                "the gateway has locked this proxy out after failed attempts",
                 "every request is answered 429 until it forgets, five minutes by default",
                 "correct the secret if it is wrong, then restart the gateway or wait; \
                  `gateway.auth.rateLimit.exemptLoopback: true` spares a proxy on the same machine",
@@ -160,7 +160,7 @@ impl Findings {
         if capabilities.attribution_refused == Some(true) {
             let (why, change) = if trusted {
                 (
-                    "it believes no address but those in its `trustedProxies`, and no client address among them",
+                    "it trusts only the addresses in its `trustedProxies`, and accepts none of them as a client address",
                     format!(
                         "{}; and keep this proxy's `stand_in_address` out of `trustedProxies`",
                         config_snippets::TRUSTED_ADDRESSES
@@ -208,7 +208,7 @@ impl Findings {
             "gateway-credential",
             Severity::Error,
             side,
-            format!("the gateway does not take this proxy's credential (mode {})", self.mode),
+            format!("the gateway does not accept this proxy's credential (mode {})", self.mode),
             "every request is answered 401, whatever the client sends",
             change,
         ))
@@ -257,8 +257,8 @@ fn broken(capabilities: &Capabilities) -> Option<Advice> {
         Severity::Error,
         Side::Gateway,
         format!("the gateway answers its own API with {status}"),
-        "it fails behind its credential, so no client can work",
-        "see its log; the package of 2026.3.31 needs `npm i @slack/web-api@7 @slack/bolt@4` beside it",
+        "it fails after authentication, so no client can work",
+        "see its log; the package of 2026.3.31 needs `npm i @slack/web-api@7 @slack/bolt@4` next to it",
     ))
 }
 

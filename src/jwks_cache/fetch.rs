@@ -94,10 +94,9 @@ impl Fetcher {
 /// one that was asked).
 fn named_by(url: &str, text: &str, iss: &str) -> Result<String, FetchError> {
     let wrong = |cause: String| FetchError::Discovery { url: url.to_owned(), cause };
-    let document: Document =
-        serde_json::from_str(text).map_err(|e| wrong(format!("this is no discovery document: {e}")))?;
+    let document: Document = serde_json::from_str(text).map_err(|e| wrong(format!("not a discovery document: {e}")))?;
     if document.issuer != iss {
-        return Err(wrong(format!("it speaks for the issuer `{}`, not for `{iss}`", document.issuer)));
+        return Err(wrong(format!("it is the document of the issuer `{}`, not of `{iss}`", document.issuer)));
     }
     // What came over TLS may not lead out of it.
     if url.starts_with("https://") && !document.jwks_uri.starts_with("https://") {

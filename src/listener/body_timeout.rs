@@ -45,7 +45,7 @@ impl BodyWatch {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Somebody wants bytes and none are there. True: they have been waited for too long.
+    /// Bytes are wanted and none have arrived. True: they have been waited for too long.
     pub(super) fn waits(&self, reader: &Waker, now: u64) -> bool {
         if !self.expected.load(Ordering::Relaxed) {
             return false;
@@ -76,7 +76,7 @@ impl BodyWatch {
     }
 }
 
-/// Judges a body by what came of it in how much waiting.
+/// Checks a body by what came of it in how much waiting.
 fn check(waited: Duration, bytes: u64, pace: Pace) -> Option<LimitFault> {
     if waited > pace.deadline {
         return Some(LimitFault::BodyTime);

@@ -23,7 +23,7 @@ const OVERTIME: Duration = Duration::from_secs(5);
 /// How long a client whose request is ended by the policy may take to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// An answer under way that a change of policy may end: enough to judge it again.
+/// An answer under way that a change of policy may end: enough to check it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal>;

@@ -179,7 +179,7 @@ impl Connections {
         }
     }
 
-    /// Judges everything open again, and ends what may not go on. Returns how much of it is new.
+    /// Checks everything open again, and ends what may not go on. Returns how much of it is new.
     pub fn reauthorize(&self, policy: &Policy, now: jiff::Timestamp) -> usize {
         let ended: Vec<_> = self
             .list()

@@ -19,7 +19,7 @@ pub const WEBSOCKET: &str = "websocket";
 /// A decision and its reasons.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
-    /// Who it is taken for; `None` where nobody was proven.
+    /// The identified caller; `None` where the caller is not authenticated.
     pub principal: Option<ExplainedPrincipal>,
     /// The route's name, or [`WEBSOCKET`].
     pub route: &'static str,
@@ -87,7 +87,7 @@ pub struct Reason {
 }
 
 impl Policy {
-    /// Decides, and says why. It is [`Policy::decide`] that decides; `head` is what was judged before
+    /// Decides, and says why. It is [`Policy::decide`] that decides; `head` is what was checked before
     /// anybody was asked who they are.
     #[must_use]
     pub fn explain(
@@ -197,7 +197,7 @@ impl Policy {
         }];
         for grant in &self.live.grants {
             let but = grant.to.failing(&proven.principal).or_else(|| grant.when.failing(at).map(ToOwned::to_owned));
-            // Grants to somebody else altogether are no near miss.
+            // Grants to other identity sources are no near miss.
             if but.as_deref() != Some("it is to another identity source") {
                 sources.push(ExplainedGrant {
                     place: format!("[[grant]], {}", grant.place),

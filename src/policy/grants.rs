@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use tailscale::TailnetIndex;
 
-/// What a condition of a grant is judged on.
+/// What a condition of a grant is checked on.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestFacts<'a> {
     /// What is reached.

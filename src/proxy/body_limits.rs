@@ -28,14 +28,14 @@ impl Body {
     }
 }
 
-/// Judges what the head says of its body.
+/// Checks what the head says of its body.
 pub(super) fn announced(
     method: &Method,
     headers: &HeaderMap,
     route: &Route,
     sizes: &BodySizes,
 ) -> Result<Body, Refusal> {
-    // The form of both is judged already.
+    // The form of both is checked already.
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).map(|l| l.parse().unwrap_or(u64::MAX));
     let chunked = headers.contains_key(TRANSFER_ENCODING);
     let body = Body { expected: chunked || length.is_some_and(|l| l > 0), limit: sizes.of(route.label), came: 0 };

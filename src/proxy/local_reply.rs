@@ -147,7 +147,7 @@ pub(super) async fn flush(session: &mut Session) {
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
 }
 
-/// What a failure on the way is called, if there is still somebody to tell.
+/// The refusal for a failure on the way, if the client is still connected.
 pub(super) fn failure(error: &Error, ctx: &RequestContext) -> Option<Refusal> {
     if let Some(over) = ctx.over.or_else(|| ctx.connection.as_ref().and_then(|c| c.body_fault())) {
         return Some(Refusal::Limit(over));

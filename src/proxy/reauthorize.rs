@@ -1,4 +1,4 @@
-//! A request under way and its answer, as the list of open connections sees it: judged again when the
+//! A request under way and its answer, as the list of open connections sees it: checked again when the
 //! policy or the time may have ended what was granted (law 9).
 
 use crate::authn::Principal;
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// What is needed to judge a request again.
+/// What is needed to check a request again.
 #[derive(Debug)]
 pub(super) struct ReauthorizationContext {
     grant: Grant,
@@ -22,7 +22,7 @@ pub(super) struct ReauthorizationContext {
     method: Method,
     path: Arc<str>,
     peer: Option<IpAddr>,
-    /// The state of policy and keys under which it was last judged.
+    /// The state of policy and keys under which it was last checked.
     generation: AtomicU64,
     /// Until when that judgement holds, in milliseconds since 1970.
     until: AtomicI64,

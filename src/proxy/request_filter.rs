@@ -38,7 +38,7 @@ pub(super) enum Admitted {
     Socket(Box<super::websocket_upgrade::Upgrade>),
 }
 
-/// Judges a request.
+/// Checks a request.
 pub(super) async fn admit(
     session: &Session,
     ctx: &mut RequestContext,

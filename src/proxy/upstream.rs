@@ -1,4 +1,4 @@
-//! The one gateway behind this proxy: its addresses, its pool, the patience with it.
+//! The one gateway behind this proxy: its addresses, its pool, its timeouts and retries.
 
 use crate::config::GatewayAddress;
 use crate::refusal::Refusal;
@@ -173,7 +173,7 @@ impl Upstream {
         patient
     }
 
-    /// A connection for a WebSocket, with the same patience as a request's.
+    /// A connection for a WebSocket, with the same timeouts and retries as a request's.
     async fn dial_patiently(&self) -> Result<TcpStream, Refusal> {
         let begun = Instant::now();
         let mut pause = BACK_OFF.0;

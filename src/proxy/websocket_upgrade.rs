@@ -34,7 +34,7 @@ pub(super) struct Upgrade {
     checked: Upgraded,
 }
 
-/// Judges an upgrade. A credential in its head is judged here; without one, the first frame has to
+/// Checks an upgrade. A credential in its head is checked here; without one, the first frame has to
 /// bring it.
 pub(super) async fn admit(
     head: &RequestHeader,

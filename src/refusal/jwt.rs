@@ -12,7 +12,7 @@ pub enum Malformed {
     #[error("the token is longer than {MAX_TOKEN} bytes")]
     TooLong,
     /// Not three parts.
-    #[error("the token has not three parts")]
+    #[error("the token does not have three parts")]
     Parts,
     /// Not base64url, padded, or with bits left over (RFC 7515 §2).
     #[error("a part of the token is not canonical base64url")]
@@ -24,7 +24,7 @@ pub enum Malformed {
     #[error("the token's algorithm is missing, `none` or unknown")]
     Algorithm,
     /// `crit` or `b64`, which ask for what is not done here (RFC 7515 §4.1.11, RFC 7797).
-    #[error("the token demands an extension")]
+    #[error("the token requires an extension")]
     Critical,
     /// A header of the wrong type or size.
     #[error("a header of the token has the wrong type")]
@@ -37,8 +37,8 @@ pub enum JwtFault {
     /// It is none.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// Nobody here is known by its `iss`.
-    #[error("the token's issuer is not accepted here")]
+    /// No issuer here has its `iss`.
+    #[error("the token's issuer is not accepted")]
     Issuer,
     /// Its algorithm is not among those pinned for the issuer.
     #[error("the token's signature cannot be verified")]
@@ -53,13 +53,13 @@ pub enum JwtFault {
     #[error("the issuer's keys are not available yet")]
     KeysUnavailable,
     /// Its `typ` is not accepted.
-    #[error("the token's type is not accepted here")]
+    #[error("the token's type is not accepted")]
     Type,
     /// A claim that must be there is missing or of the wrong type.
     #[error("the token's `{0}` is missing or has the wrong type")]
     Claim(&'static str),
-    /// It was made for somebody else.
-    #[error("the token was made for another audience")]
+    /// It was made for another service.
+    #[error("the token is for another audience")]
     Audience,
     /// Its time is over.
     #[error("the token expired at {0}")]
@@ -98,14 +98,14 @@ impl JwtFault {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "send the token as the issuer gave it",
-            Self::Issuer => "get a token from an issuer that is accepted here",
+            Self::Issuer => "get a token from an accepted issuer",
             Self::Algorithm | Self::KeyUnknown | Self::Signature => "get a new token from the issuer",
-            Self::KeysUnavailable => "try again; whoever runs this proxy: can it reach the issuer?",
+            Self::KeysUnavailable => "try again; operator: check that this machine reaches the issuer",
             Self::Type => "send an access token, not one of another kind",
-            Self::Claim(_) => "have the issuer put the claim into the token",
+            Self::Claim(_) => "ask the issuer to put the claim into the token",
             Self::Audience => "ask the issuer for a token with this service's audience",
             Self::Expired(_) => "get a new token from the issuer",
-            Self::NotYetValid(_) => "wait, or have the issuer's clock set right",
+            Self::NotYetValid(_) => "wait, or ask the issuer to correct its clock",
         }
     }
 }

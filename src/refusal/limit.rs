@@ -6,7 +6,7 @@ use super::Code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitFault {
     /// A head that was begun and not ended.
-    #[error("the request head did not come in time")]
+    #[error("the request head did not arrive in time")]
     HeadTime,
     /// A body larger than its route takes.
     #[error("the request body is larger than {limit} bytes, the most this route takes")]
@@ -18,13 +18,13 @@ pub enum LimitFault {
     #[error("this request takes no body")]
     BodyUnexpected,
     /// A body that took too long as a whole.
-    #[error("the request body did not come in time")]
+    #[error("the request body did not arrive in time")]
     BodyTime,
     /// A body that trickles.
-    #[error("the request body came too slowly")]
+    #[error("the request body arrived too slowly")]
     BodyRate,
     /// A client that does not take its answer.
-    #[error("the client did not take the answer in time")]
+    #[error("the client did not read the answer in time")]
     SlowReader,
     /// Every place for a connection is taken.
     #[error("too many connections are open")]
@@ -61,14 +61,16 @@ impl LimitFault {
     pub(super) fn advice(self) -> &'static str {
         match self {
             Self::HeadTime => "send the whole head at once",
-            Self::BodySize { .. } => "send less, or have `max_body` raised in `[limits]` and in the gateway",
+            Self::BodySize { .. } => {
+                "send less, or ask the operator to raise `max_body` in `[limits]` and in the gateway"
+            }
             Self::BodyUnexpected => "send the request without a body",
-            Self::BodyTime => "send less or faster, or have `body_timeout` raised in `[limits]`",
-            Self::BodyRate => "send faster, or have `min_body_rate` lowered in `[limits]`",
+            Self::BodyTime => "send less or faster, or ask the operator to raise `body_timeout` in `[limits]`",
+            Self::BodyRate => "send faster, or ask the operator to lower `min_body_rate` in `[limits]`",
             Self::SlowReader => "read the answer as it comes",
-            Self::Connections => "try again in a moment; whoever runs this proxy: see `max_connections` in `[limits]`",
+            Self::Connections => "try again in a moment; operator: see `max_connections` in `[limits]`",
             Self::AddressConnections => {
-                "use fewer connections, or have `max_connections_per_address` raised in `[limits]`"
+                "use fewer connections, or ask the operator to raise `max_connections_per_address` in `[limits]`"
             }
         }
     }

@@ -6,10 +6,10 @@ use super::Code;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SocketFault {
     /// The upgrade request is not one.
-    #[error("this is no WebSocket upgrade: {0}")]
+    #[error("not a WebSocket upgrade: {0}")]
     Form(&'static str),
     /// Another version of the protocol.
-    #[error("only version 13 of the WebSocket protocol is spoken here")]
+    #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
     /// A page of another origin.
     #[error("pages of this origin may not connect")]
@@ -18,10 +18,10 @@ pub enum SocketFault {
     #[error("too many WebSocket connections have not sent their connect request yet")]
     Crowded,
     /// No `connect` request came.
-    #[error("no connect request came in time")]
+    #[error("no connect request arrived in time")]
     Late,
     /// Frames that break the protocol.
-    #[error("the WebSocket protocol was broken: {what}")]
+    #[error("WebSocket protocol error: {what}")]
     Frame {
         /// The close code.
         close: u16,
@@ -31,7 +31,7 @@ pub enum SocketFault {
     /// A `connect` request that cannot be read.
     #[error("{0}")]
     Connect(String),
-    /// A role nobody is given.
+    /// A role that no caller is given.
     #[error("this role is not allowed for this caller")]
     Role,
     /// A caller with a rule that can be kept on single requests only.
@@ -80,20 +80,18 @@ impl SocketFault {
         match self {
             Self::Form(_) | Self::Version | Self::Frame { .. } => "connect with an ordinary WebSocket client",
             Self::Origin => {
-                "open the page from this proxy's own address, or have the origin added to `[websocket] origins`"
+                "open the page from this proxy's own address, or ask the operator to add the origin to `[websocket] origins`"
             }
             Self::Crowded => "try again in a few seconds",
             Self::Late | Self::Connect(_) => {
                 "send {\"type\":\"req\",\"id\":…,\"method\":\"connect\",\"params\":{…}} first"
             }
             Self::Role => {
-                "connect as operator; for a node have `[websocket] nodes` turned on, send a bearer token with the upgrade, and the gateway's own token in the frame"
+                "connect as operator; for a node, ask the operator to turn `[websocket] nodes` on, send a bearer token with the upgrade, and the gateway's own token in the frame"
             }
             Self::KeptApart { .. } => "use the HTTP endpoints",
-            Self::GatewayRefused(_) => "whoever runs this proxy: see its log for the gateway's answer",
-            Self::PairingRequired => {
-                "whoever runs the gateway: `openclaw devices list`, then `openclaw devices approve <request>`"
-            }
+            Self::GatewayRefused(_) => "operator: see the log for the gateway's answer",
+            Self::PairingRequired => "operator: `openclaw devices list`, then `openclaw devices approve <request>`",
         }
     }
 }

@@ -6,22 +6,22 @@ use super::Code;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TailnetFault {
     /// tailscaled did not answer, or not in time.
-    #[error("the tailnet cannot be asked now who is calling")]
+    #[error("tailscaled does not answer, so the caller cannot be identified")]
     Unavailable,
     /// tailscaled answered something that cannot be understood.
-    #[error("the tailnet's answer about the caller cannot be understood")]
+    #[error("tailscaled's answer about the caller cannot be read")]
     Answer,
-    /// Nobody in the tailnet has this address.
-    #[error("no credential was sent, and the caller's address is no node of the tailnet")]
+    /// No node of the tailnet has this address.
+    #[error("no credential was sent, and the caller's address is not a node of the tailnet")]
     UnknownPeer,
     /// The request does not look like one of tailscale serve.
-    #[error("no credential was sent, and the request is none of tailscale serve: {0}")]
+    #[error("no credential was sent, and the request does not come from tailscale serve: {0}")]
     Headers(&'static str),
     /// Tailscale-User-Login says another than tailscaled.
-    #[error("Tailscale-User-Login is not who the tailnet says is calling")]
+    #[error("Tailscale-User-Login does not match tailscaled's answer")]
     Mismatch,
     /// The node's user, tags or capabilities are others than they were.
-    #[error("the tailnet says something else about the caller than before")]
+    #[error("the caller's tailnet identity has changed")]
     Changed,
 }
 
@@ -54,9 +54,9 @@ impl TailnetFault {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Unavailable => {
-                "try again, or send a bearer token; whoever runs this proxy: is tailscaled up, and is tailscale.socket right?"
+                "try again, or send a bearer token; operator: check that tailscaled runs and that `[tailscale] socket` is right"
             }
-            Self::Answer => "send a bearer token; whoever runs this proxy: see its log",
+            Self::Answer => "send a bearer token; operator: see the log",
             Self::UnknownPeer => "call from a node of the tailnet, or send a bearer token",
             Self::Headers(_) => "call through tailscale serve, or send a bearer token",
             Self::Mismatch => "call through tailscale serve and nothing else in front of this proxy",

@@ -1,4 +1,4 @@
-//! What a file would put in force: prepared and judged, and nothing in force touched (law 11).
+//! What a file would put in force: prepared and checked, and nothing in force touched (law 11).
 
 use super::dry_run;
 use crate::config::{BootstrapConfig, Config, DynamicConfig, Loaded};

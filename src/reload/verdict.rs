@@ -54,7 +54,7 @@ impl Verdict {
                     if *streams_ended > 0 { format!("; {streams_ended} open streams ended") } else { String::new() };
                 let pending = match pending_restart.as_slice() {
                     [] => String::new(),
-                    keys => format!("; only a restart applies what the file says of {}", keys.join(", ")),
+                    keys => format!("; changes of {} need a restart", keys.join(", ")),
                 };
                 format!("{warnings}policy {generation} is in force{ended}{pending}")
             }
@@ -62,7 +62,7 @@ impl Verdict {
                 let accepted = match still_accepted.as_slice() {
                     [] => String::new(),
                     names => format!(
-                        "the refused file has no place for {}, which policy {generation} still accepts; to end that now: \
+                        "the refused file does not list {}, which policy {generation} still accepts; to revoke one now: \
                          scopeshim token revoke NAME\n",
                         names.join(", ")
                     ),

@@ -1,4 +1,4 @@
-//! A client's `connect` judged: with which scopes it may connect, and whether its own frame leaves.
+//! A client's `connect` checked: with which scopes it may connect, and whether its own frame leaves.
 
 use super::connect_frame::{Connect, Exact, Inexact, Role};
 use crate::config::OwnDevice;

@@ -59,7 +59,7 @@ pub enum ConnectFault {
 pub enum Role {
     /// `operator`, which is what its absence means.
     Operator,
-    /// `node`: a machine that lends itself to the agents.
+    /// `node`: a machine that the agents can use.
     Node,
     /// Something else.
     Other,

@@ -102,7 +102,7 @@ impl Device {
         }
     }
 
-    /// The mode judged is that of the file that is read.
+    /// The mode checked is that of the file that is read.
     fn read(mut file: std::fs::File, name: String) -> Result<Self, DeviceError> {
         let failed = |cause| DeviceError::File { path: name.clone(), cause };
         if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {

@@ -83,7 +83,7 @@ impl Slots {
 }
 
 impl PendingSlot {
-    /// Returns once the place was given to somebody else.
+    /// Returns once the place was given to another client.
     pub(super) async fn displaced(&self) {
         self.displaced.cancelled().await;
     }

@@ -1,4 +1,4 @@
-//! A WebSocket as the list of open connections sees it: judged again, ended in an orderly way.
+//! A WebSocket as the list of open connections sees it: checked again, ended in an orderly way.
 
 use crate::listener::{Ending, OpenRequest};
 use crate::policy::{Grant, Policy, SocketRequest};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub struct OpenSocket {
     peer: Option<IpAddr>,
     grant: OnceLock<Grant>,
-    /// The state of policy and keys under which it was last judged.
+    /// The state of policy and keys under which it was last checked.
     generation: AtomicU64,
     /// Until when that judgement holds, in milliseconds since 1970.
     until: AtomicI64,
@@ -22,7 +22,7 @@ pub struct OpenSocket {
 }
 
 impl OpenSocket {
-    /// A socket that nobody was let in on yet.
+    /// A socket whose caller is not authenticated yet.
     #[must_use]
     pub fn new(peer: Option<IpAddr>) -> Self {
         Self {

@@ -34,7 +34,7 @@ pub struct Client {
     pub socket: ClientSocket,
     /// What it sent behind the upgrade.
     pub early: Vec<u8>,
-    /// What was judged of the upgrade.
+    /// What was checked of the upgrade.
     pub upgrade: Upgraded,
     /// What is remembered of it.
     pub record: AccessRecord,
@@ -45,7 +45,7 @@ pub struct Client {
 /// What an upgrade said.
 #[derive(Debug)]
 pub struct Upgraded {
-    /// The policy it was judged by.
+    /// The policy it was checked by.
     pub policy: Arc<Policy>,
     /// Who was proven by it, if anybody.
     pub proven: Option<Proven>,

@@ -49,7 +49,7 @@ pub struct UnauthenticatedSlot {
 }
 
 impl UnauthenticatedSlot {
-    /// Returns when the place is needed for somebody else.
+    /// Returns when the place is needed for another client.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         self.lost.clone().cancelled_owned()
     }

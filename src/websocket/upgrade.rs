@@ -8,7 +8,7 @@ use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, HeaderName, Method, Version};
 use tungstenite::handshake::derive_accept_key;
 
-/// Judges the form of an upgrade (RFC 6455 §4.2.1) and gives the `Sec-WebSocket-Accept` it is
+/// Checks the form of an upgrade (RFC 6455 §4.2.1) and gives the `Sec-WebSocket-Accept` it is
 /// answered with.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     }
 }
 
-/// The page a WebSocket was opened from. The gateway is not told, so it is judged here, more strictly
+/// The page a WebSocket was opened from. The gateway is not told, so it is checked here, more strictly
 /// than release 2026.9.6 does, which takes any page of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -69,7 +69,7 @@ pub enum Page {
     Foreign,
 }
 
-/// Judges `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
+/// Checks `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
 /// `Host` cannot have been made to lead here by a stranger ([`crate::request_checks::own_host`]).
 #[must_use]
 pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> Page {

@@ -108,7 +108,7 @@ fn a_flood_of_strangers_writes_twenty_lines_a_second_and_their_number() {
     }
     let unproven = |shim: &Shim| shim.access().iter().filter(|l| l["principal"].is_null()).count();
     eventually("what was left out is summed up", || {
-        unproven(&shim) + summed_up(&shim, "of callers without a proof") == 600
+        unproven(&shim) + summed_up(&shim, "of unauthenticated callers") == 600
     });
     assert!(unproven(&shim) <= 20 * seconds, "{} lines in {seconds} s", unproven(&shim));
     let known = |shim: &Shim| shim.access().iter().filter(|l| l["principal"] == "reader").count();

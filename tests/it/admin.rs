@@ -95,7 +95,7 @@ fn the_status_says_why_somebody_was_refused_and_what_would_allow_it() {
     let output = scopeshim().args(["status", "--config"]).arg(shim.config()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("to allow it: add \"operator.write\""), "{text}");
+    assert!(text.contains("to fix: add \"operator.write\""), "{text}");
     let output = scopeshim().args(["top", "--looks", "1", "--config"]).arg(shim.config()).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("generation 1"));
 }

@@ -92,7 +92,7 @@ fn every_problem_is_named_at_once_with_its_line() {
         "did you mean `sha256`?",
         "did you mean `refuse`?",
         "0 is out of range",
-        "`soon` is not a span of time",
+        "`soon` is not a duration",
     ] {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
     }

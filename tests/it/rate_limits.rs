@@ -256,7 +256,7 @@ fn what_is_used_is_seen_in_the_status_and_the_metrics() {
     let output = scopeshim().args(["status", "--config"]).arg(shim.config()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("limits    reader (token): requests_per_minute 3 of 3"), "{text}");
-    assert!(text.contains("to allow it: raise `requests_per_minute`"), "{text}");
+    assert!(text.contains("to fix: raise `requests_per_minute`"), "{text}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_silent_tailscaled_is_waited_for_in_bounds_and_seen() {
     assert_eq!(ready(), 503);
     assert!(ask(&shim, "GET /readyz", "").1.contains("tailscaled at "));
     assert!(ask(&shim, "GET /metrics", "").1.contains("scopeshim_tailnet_unavailable 1"));
-    shim.says("tailscaled cannot be asked");
+    shim.says("tailscaled does not answer");
     tailscaled.hang(false);
     eventually("it is let in again", || code(&shim, &[]).0 == 200);
     eventually("ready again", || ready() == 200);

@@ -98,7 +98,7 @@ fn the_doctor_says_that_it_needs_a_listener_in_the_clear() {
     let (cert, key) = certificate(dir.path(), "one");
     let shim = secured(address, &cert, &key, "");
     let done = scopeshim().args(["doctor", "--config"]).arg(shim.config()).output().unwrap();
-    assert!(!done.status.success() && said(&done).contains("every listener speaks TLS"), "{}", said(&done));
+    assert!(!done.status.success() && said(&done).contains("every listener uses TLS"), "{}", said(&done));
     assert!(!said(&done).contains("another program answers"), "{}", said(&done));
 }
 

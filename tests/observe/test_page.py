@@ -17,7 +17,7 @@ def test_refusals_with_their_remedy(harnesses, open_browser, say):
     seen = browser.look("serving", need="×6")
     text = seen["text"]
     assert seen["title"].startswith("✓"), f"the title is {seen['title']}"
-    for words in ("403 missing_scope", "To allow it:", "reader (token) from 127.0.0.1", "POST /v1/chat/completions",
+    for words in ("403 missing_scope", "To fix:", "reader (token) from 127.0.0.1", "POST /v1/chat/completions",
                   "answering", "generation 1", "expires in 5 days",
                   'add "operator.write" to `scopes` of the token `reader`'):
         assert words in text, f"{words!r} is not on the page"
@@ -51,7 +51,7 @@ def test_trouble(harnesses, open_browser, say):
     browser = open_browser(harness.admin)
     browser.look("before", wait="✓ Serving")
     harness.reload(harness.good.replace("operator.read", "operator.reed") + "\nnonsense = 1\n")
-    seen = browser.look("broken-reload", wait="! Serving, with trouble")
+    seen = browser.look("broken-reload", wait="! Serving, with warnings")
     assert "the last reload was refused" in seen["text"] and "nonsense" in seen["text"], "the reason is not shown"
     harness.model.stop()
     assert harness.ask(token=shim.TOKENS["reader"]).status >= 500, "the gateway is still there"

@@ -212,7 +212,7 @@ def test_tailscaled_stopped_and_back(lab, say):
     got = expect(local_tailnet_ask(lab), 503, "tailnet_unavailable")
     if "tailscaled at" not in lab.ready()[1] or lab.metric("scopeshim_tailnet_unavailable") != 1:
         pytest.fail("readiness and metric do not say why")
-    if "tailscaled cannot be asked" not in lab.log():
+    if "tailscaled does not answer" not in lab.log():
         pytest.fail("the log does not say so")
     expect(lab.ask_local(lab.serve_port, shim.bearer("owner")), 200)
     lab.server.start()

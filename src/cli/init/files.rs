@@ -29,7 +29,7 @@ pub(super) struct Files<'a> {
 /// Why nothing, or not everything, was written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error("{} is there already; --force writes over it", .0.display())]
+    #[error("{} exists already; --force overwrites it", .0.display())]
     Exists(PathBuf),
     #[error("{} cannot be written: {}", .0.display(), .1)]
     System(PathBuf, std::io::Error),
@@ -155,7 +155,7 @@ fn text(found: &OpenClaw, choices: &Choices<'_>) -> String {
     };
     let host = if found.host.contains(':') { format!("[{}]", found.host) } else { found.host.clone() };
     let mut text = format!(
-        "# Written by `scopeshim init`. All that can be said here: config.example.toml.\n\n\
+        "# Written by `scopeshim init`. Every setting: config.example.toml and docs/configuration.md.\n\n\
          [[listen]]\naddress = {}\n\n\
          [gateway]\nurl = {}\nauth = {auth}\n\n",
         quoted(choices.listen),
@@ -163,8 +163,8 @@ fn text(found: &OpenClaw, choices: &Choices<'_>) -> String {
     );
     if matches!(found.auth, Auth::Token(_) | Auth::Password(_)) {
         text.push_str(
-            "# Clients that hold the gateway's own secret go on working, with all it gives them. Remove this\n\
-             # once each of them has a token of its own.\n[gateway_secret]\n\n",
+            "# Clients that hold the gateway's own secret continue to work, with all that it allows. Remove this\n\
+             # table once each of them has a token of its own.\n[gateway_secret]\n\n",
         );
     }
     text.push_str(&token::table(choices.token_name, choices.token, choices.scopes, None));

@@ -33,7 +33,7 @@ pub(super) enum EditError {
     #[error("{0}")]
     Change(String),
     /// The file would be wrong.
-    #[error("the file would not be right any more; nothing was written\n\n{0}")]
+    #[error("the file would have errors; nothing was written\n\n{0}")]
     Wrong(String),
 }
 
@@ -46,7 +46,7 @@ pub(super) enum EditRequirement {
     NoWorse,
 }
 
-/// Changes a file under a lock, and writes it whole or not at all. It is judged as a reload judges it, its
+/// Changes a file under a lock, and writes it whole or not at all. It is checked as a reload checks it, its
 /// own tests included, before it is written.
 pub(super) fn edit<T>(
     path: &Path,
@@ -63,7 +63,7 @@ pub(super) fn edit<T>(
     lock.lock().map_err(place)?;
     let text = std::fs::read_to_string(&path).map_err(place)?;
     let mut document: DocumentMut =
-        text.parse().map_err(|e| EditError::Syntax(format!("{} is no TOML: {e}", path.display())))?;
+        text.parse().map_err(|e| EditError::Syntax(format!("{} is not valid TOML: {e}", path.display())))?;
     let value = change(&mut document)?;
     let new = document.to_string();
     let name = path.display().to_string();
@@ -104,7 +104,7 @@ fn key(problem: &Problem) -> (&'static str, String) {
     (problem.code, problem.message.clone())
 }
 
-/// Takes out the policy's own tests that speak of this token. Returns their names.
+/// Takes out the policy's own tests that name this token. Returns their names.
 pub(super) fn drop_tests(document: &mut DocumentMut, token: &str) -> Vec<String> {
     let mut dropped = Vec::new();
     if let Some(tests) = document.get_mut("test").and_then(Item::as_array_of_tables_mut) {
@@ -133,7 +133,7 @@ pub(super) fn add(
     })?;
     if tokens.iter().any(|t| named(t, name)) {
         return Err(EditError::Change(format!(
-            "a token named `{name}` is there already; `scopeshim token rotate {name}` gives it a new secret"
+            "a token named `{name}` exists already; `scopeshim token rotate {name}` gives it a new secret"
         )));
     }
     let mut table = Table::new();

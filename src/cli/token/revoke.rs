@@ -1,4 +1,4 @@
-//! `token revoke`: whoever is told "revoked" can rely on it (law 11).
+//! `token revoke`: its success means that the token is no longer accepted (law 11).
 
 use super::super::admin_client::RunningProcess;
 use super::super::await_reload::{ReloadOutcome, RevocationOutcome, end, settle};
@@ -17,18 +17,18 @@ pub(super) fn revoke(at: &RunningProcess, name: &str, force: bool) -> Exit {
     let file = at.config().display();
     match edited {
         Ok(edited) => {
-            complain(format!("{file} is written: `{name}` is out of it"));
+            complain(format!("{file} is written, without `{name}`"));
             for test in edited.value {
-                complain(format!("the policy's own test `{test}` spoke of it, and is taken out too"));
+                complain(format!("the policy's own test `{test}` named it, and is removed too"));
             }
             settled(at, name, &edited.wrong)
         }
         Err(EditError::Missing(_)) => missing(at, name),
         Err(EditError::Wrong(problems)) => {
             complain(format!(
-                "{problems}\n\nerror: `{name}` is NOT revoked: {file} would not be right any more without it, nothing \
-                 was written, and the token works on\n  = help: change the test or the rule above, or run it with \
-                 --force, which takes out the tests that speak of `{name}` too"
+                "{problems}\n\nerror: `{name}` is NOT revoked: {file} would have errors without it; nothing \
+                 was written, and the token still works\n  = help: change the test or the rule above, or run it with \
+                 --force, which also removes the tests that name `{name}`"
             ));
             Exit::Failed
         }
@@ -52,11 +52,11 @@ fn settled(at: &RunningProcess, name: &str, wrong: &str) -> Exit {
             if !wrong.is_empty() {
                 complain(wrong.trim_end());
             }
-            complain(format!("no process runs, so it counts from the next start\n  ({error})"));
+            complain(format!("no process runs, so it takes effect at the next start\n  ({error})"));
             if !wrong.is_empty() {
                 complain(format!(
-                    "warning: the file is wrong for other reasons, above: a start from the last good configuration does \
-                     not take `{name}` over"
+                    "warning: the file has other errors, above: a start from the last good configuration does \
+                     not accept `{name}`"
                 ));
             }
             Exit::Ok
@@ -67,14 +67,14 @@ fn settled(at: &RunningProcess, name: &str, wrong: &str) -> Exit {
                 RevocationOutcome::InForce(generation) => {
                     complain(format!(
                         "`{name}` is revoked: policy {generation}, without it, is in force\n\
-                         warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
+                         warning: the file is refused for other errors, above; fix it, then `scopeshim reload`"
                     ));
                     Exit::Ok
                 }
                 RevocationOutcome::Absent => {
                     complain(format!(
                         "`{name}` is revoked: no token of that name was in force\n\
-                         warning: the file is refused for other reasons, above; mend it, then `scopeshim reload`"
+                         warning: the file is refused for other errors, above; fix it, then `scopeshim reload`"
                     ));
                     Exit::Ok
                 }
@@ -83,8 +83,8 @@ fn settled(at: &RunningProcess, name: &str, wrong: &str) -> Exit {
         }
         ReloadOutcome::Unknown(why) => {
             complain(format!(
-                "error: the file is written, and whether `{name}` is revoked is not known: {why}\n  \
-                 = help: `scopeshim reload` asks again; until it says that the file is in force, expect the token to work"
+                "error: the file is written, but it is unknown whether `{name}` is revoked: {why}\n  \
+                 = help: `scopeshim reload` tries again; until it reports the file in force, assume that the token works"
             ));
             Exit::Unavailable
         }
@@ -116,14 +116,14 @@ fn unreadable(at: &RunningProcess, name: &str, error: &str) -> Exit {
     complain(format!("error: {error}\nnothing was written"));
     match end(at, name) {
         RevocationOutcome::InForce(generation) => complain(format!(
-            "`{name}` is out of the running process for now: policy {generation}, without it, is in force\n\
-             warning: {file} may list it, and brings it back as soon as it is right again: take its table out"
+            "the running process does not accept `{name}` for now: policy {generation}, without it, is in force\n\
+             warning: {file} may list it, and brings it back once the file is valid again: remove its table"
         )),
         RevocationOutcome::Absent => {
             complain(format!("the running process accepts no token named `{name}`; {file} may list it"));
         }
         RevocationOutcome::NotRunning => {
-            complain(format!("no process runs; `{name}` is NOT revoked: take its table out of {file}"));
+            complain(format!("no process runs; `{name}` is NOT revoked: remove its table from {file}"));
         }
         other => return unended(name, other),
     }
@@ -133,14 +133,14 @@ fn unreadable(at: &RunningProcess, name: &str, error: &str) -> Exit {
 fn unended(name: &str, ended: RevocationOutcome) -> Exit {
     match ended {
         RevocationOutcome::UntilRestart(why) => complain(format!(
-            "error: the running process accepts `{name}` no more, but cannot note it for the next start ({why})\n  \
-             = help: mend the file before the process is started again"
+            "error: the running process no longer accepts `{name}`, but cannot save that for the next start ({why})\n  \
+             = help: fix the file before you start the process again"
         )),
         RevocationOutcome::Unknown(why) => complain(format!(
             "error: `{name}` is NOT revoked, as far as is known: {why}\n  \
-             = help: mend the file, then `scopeshim reload`; or stop the process"
+             = help: fix the file, then `scopeshim reload`; or stop the process"
         )),
-        _ => complain(format!("error: `{name}` is NOT revoked: the process went away\n  = help: try again")),
+        _ => complain(format!("error: `{name}` is NOT revoked: the process ended\n  = help: try again")),
     }
     Exit::Unavailable
 }

@@ -12,7 +12,7 @@ pub struct PolicyTable {
     /// What happens when `x-openclaw-scopes` asks for more than is granted: `refuse` (403) or
     /// `narrow` (the granted part is used). Default `refuse`.
     pub excess: Option<At<String>>,
-    /// What a route needs that neither the gateway's contract nor a `[[route]]` names: a scope, or
+    /// What a route needs that neither the gateway contract nor a `[[route]]` names: a scope, or
     /// `authenticated` for any authenticated caller. Default `operator.admin`.
     pub unlisted_routes: Option<At<String>>,
     /// Who may send `x-openclaw-agent-id`. Default `pass`.
@@ -38,7 +38,7 @@ pub struct PolicyTable {
     pub token_headers: Option<Vec<At<String>>>,
     /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
     pub jwt_cache: Option<At<i64>>,
-    /// How much each principal may ask for. Default: no limit.
+    /// Limits for each principal. Default: no limit.
     pub limits: Option<At<PrincipalLimits>>,
 }
 
@@ -77,7 +77,7 @@ pub enum HeaderRule {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PinRule {
-    /// What is sent, whatever the client sends.
+    /// The value that is sent, whatever the client sends.
     pub pin: String,
 }
 
@@ -93,7 +93,7 @@ pub struct ToolRule {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowRule {
-    /// What may be sent; the first is sent when the client sends none.
+    /// The values that may be sent; the first is sent if the client sends none.
     pub allow: Vec<String>,
 }
 
@@ -103,11 +103,11 @@ pub struct AllowRule {
 pub struct Issuer {
     /// What the issuer is called in logs and grants.
     pub name: At<String>,
-    /// The `iss` of its tokens, to the letter.
+    /// The exact `iss` of its tokens.
     pub issuer: At<String>,
     /// The audiences accepted: a token's `aud` must hold one of them.
     pub audiences: At<Vec<At<String>>>,
-    /// Fills in what is particular to `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`
+    /// Settings for `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`
     /// or `okta`.
     pub preset: Option<At<String>>,
     /// Where its keys come from. Default: `{ discovery = true }`.
@@ -115,7 +115,7 @@ pub struct Issuer {
     /// The algorithms accepted. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and
     /// EdDSA; with an HMAC secret: HS256.
     pub algorithms: Option<At<Vec<At<String>>>>,
-    /// How far the issuer's clock may be off. Default `"30s"`, at most `"5m"`.
+    /// Tolerated difference of the issuer's clock. Default `"30s"`, at most `"5m"`.
     pub leeway: Option<At<String>>,
     /// The header that carries the token. Default `authorization`.
     pub token_from: Option<At<String>>,
@@ -125,10 +125,10 @@ pub struct Issuer {
     pub scope_claims: Option<Vec<At<String>>>,
     /// The claim that holds roles or groups, for `role_scopes`.
     pub roles_claim: Option<At<String>>,
-    /// Which scopes a role or group stands for.
+    /// The scopes for each role or group.
     #[serde(default)]
     pub role_scopes: BTreeMap<String, Vec<At<String>>>,
-    /// The most any token of this issuer may claim. Default: no bound.
+    /// The most that any token of this issuer may claim. Default: no limit.
     pub ceiling: Option<Vec<At<String>>>,
     /// The claim that names the principal; `email` counts only with `email_verified`. Default `sub`.
     pub name_claim: Option<At<String>>,
@@ -156,7 +156,7 @@ pub struct Keys {
     pub proxy: Option<At<String>>,
 }
 
-/// What principals may do, beside what their own table says.
+/// What principals may do in addition to their own table.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
@@ -187,9 +187,9 @@ pub struct Grant {
     pub message_channel: Option<At<HeaderRule>>,
     /// As in `[policy]`, for these principals.
     pub tools: Option<At<ToolRule>>,
-    /// How much each of these principals may ask for.
+    /// Limits for each of these principals.
     pub limits: Option<At<PrincipalLimits>>,
-    /// Who they are to a gateway in mode `trusted-proxy`. Default: the principal's own name.
+    /// Their name at a gateway in mode `trusted-proxy`. Default: the principal's own name.
     pub gateway_user: Option<At<String>>,
 }
 
@@ -197,9 +197,9 @@ pub struct Grant {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
-    /// What the test is called.
+    /// The name of the test.
     pub name: At<String>,
-    /// Who asks.
+    /// The caller.
     #[serde(rename = "as")]
     pub who: At<As>,
     /// The method and the path, for example `POST /v1/chat/completions`; or `websocket`.
@@ -220,7 +220,7 @@ pub struct Test {
     pub sends: Option<Vec<At<String>>>,
 }
 
-/// Who asks, in a test: one of these.
+/// The caller of a test: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct As {
@@ -228,11 +228,11 @@ pub struct As {
     pub token: Option<At<String>>,
     /// A client that holds the gateway's own secret.
     pub gateway_secret: Option<bool>,
-    /// Somebody without a credential.
+    /// A caller without a credential.
     pub anonymous: Option<bool>,
     /// The holder of a JWT of this issuer.
     pub issuer: Option<At<String>>,
-    /// With `issuer`: what the JWT says; `iss`, `aud`, `exp` and `sub` are filled in.
+    /// With `issuer`: the claims of the JWT; `iss`, `aud`, `exp` and `sub` are filled in.
     #[serde(default)]
     pub claims: BTreeMap<String, serde_json::Value>,
     /// A user of the tailnet, by login name.
@@ -254,7 +254,7 @@ pub struct To {
     pub gateway_secret: Option<At<bool>>,
     /// Callers without a credential.
     pub anonymous: Option<At<bool>>,
-    /// Principals proven by this issuer.
+    /// Principals authenticated by this issuer.
     pub issuer: Option<At<String>>,
     /// With `issuer`: claims by path (`groups`, `realm_access.roles`), each with one value or a list
     /// of which one must be there.
@@ -284,7 +284,7 @@ pub struct GatewaySecret {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Anonymous {
-    /// What anybody may do.
+    /// What such a caller may do.
     pub scopes: Vec<At<String>>,
     /// The addresses such a caller may come from. Default: this machine only.
     pub cidrs: Option<Vec<At<String>>>,
@@ -307,9 +307,9 @@ pub struct Token {
     pub expires: Option<At<Moment>>,
     /// The addresses it may be used from. Default: any.
     pub cidrs: Option<Vec<At<String>>>,
-    /// How much its holder may ask for.
+    /// Limits for its holder.
     pub limits: Option<At<PrincipalLimits>>,
-    /// The token it takes the place of, for as long as both are accepted. `scopeshim token rotate`
+    /// The token that it replaces, while both are accepted. `scopeshim token rotate`
     /// writes it.
     pub previous: Option<At<Previous>>,
 }
@@ -324,7 +324,7 @@ pub struct Previous {
     pub until: At<Moment>,
 }
 
-/// A route that the gateway serves beside those known here, or one of those that is to need something
+/// A route in addition to the built-in ones, or a built-in one that is to need something
 /// else. Where several cover a request, the most specific counts, whatever their order: a `path` before
 /// a `prefix`, a longer prefix before a shorter one, one that names the method before one that does not.
 /// Paths are compared as the gateway may read them, decoded and in lower case too; where the readings
@@ -340,9 +340,9 @@ pub struct RouteTable {
     pub methods: Option<Vec<At<String>>>,
     /// The scope it needs, or `authenticated`: any authenticated caller, whatever its scopes.
     pub needs: Option<At<String>>,
-    /// Whether anybody may use it, unproven. No credential and no scope is sent along.
+    /// Whether it needs no authentication. Requests are sent without a credential and without a scope.
     pub public: Option<At<bool>>,
-    /// Whether it may ask for less than the gateway's own routes need that it covers. Without this,
+    /// Whether it may need less than the built-in routes that it covers. Without this,
     /// such a route is an error.
     pub overrides_builtin: Option<At<bool>>,
 }

@@ -4,14 +4,14 @@ use super::At;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How much of everything: bytes, seconds and places. docs/limits.md gives the reasons, and what a
+/// Limits of bytes, time and places for any client. docs/limits.md gives the reasons, and what a
 /// client sees. Sizes are written `"16KiB"`, `"20MiB"`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The most client connections at a time; more are answered 503 at once. Default 10000.
+    /// Client connections at a time; more get 503 at once. Default 10000.
     pub max_connections: Option<At<i64>>,
-    /// The most of one address, IPv6 by its /64; 0: no bound. Loopback and unix sockets are not
+    /// The most of one address, IPv6 by its /64; 0: no limit. Loopback and unix sockets are not
     /// meant. Default 1000.
     pub max_connections_per_address: Option<At<i64>>,
     /// The most from loopback, and the most by unix sockets; 0: no bound but `max_connections`,
@@ -23,9 +23,9 @@ pub struct Limits {
     pub max_headers: Option<At<i64>>,
     /// How long a client may take to send a request's head. Default `"30s"`.
     pub head_timeout: Option<At<String>>,
-    /// How long a connection may rest between requests. Default `"60s"`.
+    /// Idle time of a connection between requests. Default `"60s"`.
     pub keepalive: Option<At<String>>,
-    /// The most requests on one connection; the last is answered with `Connection: close`; 0: no bound.
+    /// The most requests on one connection; the last is answered with `Connection: close`; 0: no limit.
     /// Default 10000.
     pub max_requests_per_connection: Option<At<i64>>,
     /// The largest body of a request, by route.
@@ -37,12 +37,12 @@ pub struct Limits {
     pub body_grace: Option<At<String>>,
     /// The least that must come in each second of waiting, on average. Default `"240B"`.
     pub min_body_rate: Option<At<String>>,
-    /// How long a client may refuse to take bytes that are there for it. Default `"60s"`.
+    /// How long a client may refuse to read. Default `"60s"`.
     pub write_timeout: Option<At<String>>,
     /// The most WebSocket clients at a time that have not proven themselves; when there are more, the
     /// oldest of the address that has most goes. Default 256.
     pub max_unproven_websockets: Option<At<i64>>,
-    /// The most of one address, IPv6 by its /64; 0: no bound. Loopback and unix sockets are not meant.
+    /// The most of one address, IPv6 by its /64; 0: no limit. Not applied to loopback and unix sockets.
     /// Default 32.
     pub max_unproven_websockets_per_address: Option<At<i64>>,
     /// How long a WebSocket client may take to send its `connect` request. Default `"10s"`.

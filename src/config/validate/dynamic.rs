@@ -84,7 +84,7 @@ pub(super) fn live(
         problems.warn(
             "nobody",
             None,
-            "nobody is let in: no `[[token]]`, no `[[issuer]]`, no `[gateway_secret]`, no `[anonymous]`",
+            "every caller is refused: no `[[token]]`, no `[[issuer]]`, no `[gateway_secret]`, no `[anonymous]`",
             "`scopeshim token new NAME --scope operator.read` prints a table to paste",
         );
     }
@@ -138,7 +138,7 @@ fn gateway_secret(file: &File, auth: Option<&GatewayAuth>, problems: &mut Proble
             "gateway-secret",
             table.span(),
             format!("mode `{}` has no secret that a client could hold", auth.mode()),
-            "remove `[gateway_secret]`; `[anonymous]` or a `[[token]]` stands in its place",
+            "remove `[gateway_secret]`; use `[anonymous]` or a `[[token]]` instead",
         );
         return None;
     }
@@ -159,7 +159,7 @@ fn anonymous(table: &At<file::Anonymous>, problems: &mut Problems) -> Anonymous 
         problems.warn(
             "anonymous-admin",
             table.span(),
-            "anybody who reaches this proxy is administrator",
+            "every caller that reaches this proxy is an administrator",
             "grant `operator.read` and `operator.write` at most, or give out tokens",
         );
     }

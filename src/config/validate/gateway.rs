@@ -22,7 +22,7 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
         problems.error(
             "no-gateway",
             None,
-            "no `[gateway]` is there",
+            "missing `[gateway]`",
             "add `[gateway]` with `url = \"http://127.0.0.1:18789\"` and `auth = { kind = \"token\", file = \"…\" }`",
         );
         return None;
@@ -45,19 +45,19 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
         Some("https") => {
             return bad(
                 problems,
-                "the gateway is reached in the clear: put this proxy beside it, on the same machine or in the same pod",
+                "the connection to the gateway is plain HTTP: run this proxy on the same machine or in the same pod",
             );
         }
         _ => return bad(problems, "the URL must begin with `http://`"),
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return bad(problems, "the URL may not have a path or a query");
+        return bad(problems, "the URL must not have a path or a query");
     }
     let Some(host) = uri.host().filter(|h| !h.is_empty()) else {
         return bad(problems, "the URL has no host");
     };
     if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-        return bad(problems, "the URL may not hold a user name or a password");
+        return bad(problems, "the URL must not contain a user name or a password");
     }
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for, canaries })
@@ -127,7 +127,7 @@ pub(super) fn auth(
                 problems.error(
                     "gateway-auth",
                     at.span(),
-                    format!("mode `{}` needs its secret from one place, {count} are given", auth.kind.get()),
+                    format!("mode `{}` needs exactly one source for its secret, not {count}", auth.kind.get()),
                     "write one of `file = \"/path\"`, `env = \"NAME\"`, `credential = \"name\"`",
                 );
                 return None;
@@ -186,7 +186,7 @@ fn secret_header(
             problems.error(
                 "required-header",
                 span,
-                "a header's secret comes from exactly one place",
+                "a header's secret needs exactly one source",
                 "write one of `file`, `env`, `credential`, or the value itself as a text",
             );
             return None;

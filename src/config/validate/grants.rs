@@ -59,7 +59,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
         problems.warn(
             "never-matches",
             user.span(),
-            "only a gateway in mode trusted-proxy is told who is calling",
+            "`gateway_user` only has an effect in mode `trusted-proxy`",
             "leave `gateway_user` out",
         );
     }
@@ -79,7 +79,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
         problems.warn(
             "anonymous-admin",
             at.span(),
-            "anybody who reaches this proxy is administrator",
+            "every caller that reaches this proxy is an administrator",
             "grant `operator.read` and `operator.write` at most, or give out tokens",
         );
     }
@@ -159,7 +159,7 @@ fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) 
         problems.error(
             "grant-to",
             at.span(),
-            "a grant is to exactly one identity source",
+            "a grant needs exactly one identity source",
             "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`, `tailnet_*`; several grants add up",
         );
         return None;
@@ -191,7 +191,7 @@ fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) 
         problems.warn(
             "never-matches",
             at.span(),
-            "nobody is let in without a credential, so this never matches",
+            "callers without a credential are refused, so this never matches",
             "add `[anonymous]`",
         );
     }

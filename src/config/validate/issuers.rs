@@ -57,7 +57,7 @@ pub(super) fn issuers(file: &File, source: &Source, around: &dyn Environment, pr
             problems.error(
                 "duplicate-issuer",
                 table.issuer.span(),
-                "two tables are about this issuer",
+                "two tables are for this issuer",
                 "put their audiences into one table",
             );
         }
@@ -102,12 +102,7 @@ fn issuer(at: &At<file::Issuer>, source: &Source, around: &dyn Environment, prob
     let role_scopes = table.role_scopes.iter().map(|(role, s)| (role.clone(), scopes(s, problems))).collect();
     let roles_claim = table.roles_claim.as_ref().map(|c| path(c.get())).or(preset.roles_claim.map(path));
     if !table.role_scopes.is_empty() && roles_claim.is_none() {
-        problems.error(
-            "roles",
-            at.span(),
-            "`role_scopes` needs to know which claim holds the roles",
-            "add `roles_claim = \"groups\"`",
-        );
+        problems.error("roles", at.span(), "`role_scopes` needs `roles_claim`", "add `roles_claim = \"groups\"`");
     }
     let algorithms = algorithms(table, hmac, problems);
     Some(Issuer {

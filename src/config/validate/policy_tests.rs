@@ -99,7 +99,7 @@ fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
         problems.error(
             "test",
             at.span(),
-            "a test is about exactly one caller",
+            "a test needs exactly one caller",
             "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`, `tailnet_user = \"…\"`, `tailnet_tag = \"…\"`",
         );
     }

@@ -77,7 +77,7 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
             fit.then(|| Pattern::Prefix(Arc::from(prefix.get().as_str())))
         }
         _ => {
-            problems.error("route", at.span(), "a route has either `path` or `prefix`", "write one of them");
+            problems.error("route", at.span(), "a route needs either `path` or `prefix`", "write one of them");
             None
         }
     };
@@ -86,14 +86,14 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
         (Some(needs), false) => need(needs, "or `public = true` in place of `needs`", problems),
         (None, true) => Some(Need::Public),
         (Some(needs), true) => {
-            problems.error("route", needs.span(), "a public route needs no scope", "remove `needs` or `public`");
+            problems.error("route", needs.span(), "a public route cannot need a scope", "remove `needs` or `public`");
             None
         }
         (None, false) => {
             problems.error(
                 "route",
                 at.span(),
-                "a route says what it needs",
+                "a route must say what it needs",
                 "add `needs = \"operator.write\"`, `needs = \"authenticated\"`, or `public = true`",
             );
             None
@@ -142,7 +142,7 @@ fn lowering(at: &At<file::RouteTable>, pattern: &Pattern, need: &Need, problems:
         (false, true) if *need == Need::Public => problems.warn(
             "public-route",
             at.span(),
-            format!("this opens routes of the gateway to everybody: {}", shown.join(", ")),
+            format!("this opens routes of the gateway to callers without a credential: {}", shown.join(", ")),
             "remove `public`, and say what it needs",
         ),
         (true, true) => problems.warn(
@@ -157,7 +157,7 @@ fn lowering(at: &At<file::RouteTable>, pattern: &Pattern, need: &Need, problems:
         problems.warn(
             "public-route",
             at.span(),
-            "whoever has or guesses a join code can pair a device with the gateway here",
+            "a caller without a credential can pair a device with the gateway here, by guessing a join code",
             "remove `public`, and say what it needs",
         );
     }

@@ -21,13 +21,13 @@ pub(super) fn identity(at: Option<&At<String>>, address: &ListenAddress, problem
         (I::Tailnet, ListenAddress::Unix { .. }) => problems.error(
             "identity",
             at.span(),
-            "a unix socket has no peer that the tailnet could know",
+            "a unix socket has no tailnet address",
             "listen on the machine's tailnet address, or write `identity = \"tailscale-serve\"`",
         ),
         (I::TailscaleServe, ListenAddress::Tcp(address)) if !address.ip().is_loopback() => problems.error(
             "identity",
             at.span(),
-            "whoever reaches this address could speak as tailscale serve, and for anybody",
+            "every process that reaches this address could claim to be tailscale serve, and claim any user",
             "listen on `127.0.0.1`, or on a unix socket that only root may open",
         ),
         _ => {}
@@ -69,7 +69,7 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
             problems.error(
                 "ceiling",
                 name.span(),
-                "without a ceiling, whoever edits the tailnet's policy could make anybody administrator here",
+                "without a ceiling, every editor of the tailnet's policy could make any user an administrator here",
                 "add `ceiling = [\"operator.read\", \"operator.write\"]`",
             );
             None
@@ -78,7 +78,7 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
             problems.error(
                 "ceiling",
                 ceiling.span(),
-                "there is nothing to bound",
+                "`ceiling` has no `capability` to limit",
                 "add `capability = \"example.org/cap/scopeshim\"`",
             );
             None
@@ -96,7 +96,7 @@ pub(super) fn lint_idle(file: &File, problems: &mut Problems) {
         problems.warn(
             "nobody",
             at.span(),
-            "nothing is granted to anybody in the tailnet",
+            "the tailnet's callers are granted nothing",
             "add a `[[grant]]` with `to = { tailnet_user = \"…\" }`, or `[tailscale] capability`",
         );
     }
@@ -104,7 +104,7 @@ pub(super) fn lint_idle(file: &File, problems: &mut Problems) {
         problems.warn(
             "never-matches",
             capability.span(),
-            "no listener asks the tailnet who is calling, so this never matches",
+            "no listener has an `identity` from the tailnet, so this never matches",
             "add `identity = \"tailnet\"` or `identity = \"tailscale-serve\"` to a `[[listen]]`",
         );
     }
@@ -122,7 +122,7 @@ pub(super) fn subject(at: &At<file::To>, asked: bool, problems: &mut Problems) -
         problems.warn(
             "never-matches",
             at.span(),
-            "no listener asks the tailnet who is calling, so this never matches",
+            "no listener has an `identity` from the tailnet, so this never matches",
             "add `identity = \"tailnet\"` or `identity = \"tailscale-serve\"` to a `[[listen]]`",
         );
     }
@@ -136,7 +136,7 @@ pub(super) fn subject(at: &At<file::To>, asked: bool, problems: &mut Problems) -
     }
     for list in [&to.tailnet_user, &to.tailnet_tag, &to.tailnet_cap].into_iter().flatten() {
         if list.get().all().iter().any(String::is_empty) || list.get().all().is_empty() {
-            problems.error("grant-to", list.span(), "an empty text can never match", "write `*` if anybody is meant");
+            problems.error("grant-to", list.span(), "an empty text can never match", "write `*` to match any");
         }
     }
     if let Some(tags) = &to.tailnet_tag
@@ -152,7 +152,7 @@ pub(super) fn subject(at: &At<file::To>, asked: bool, problems: &mut Problems) -
     }
 }
 
-/// The peer that a test speaks of.
+/// The peer that a test names.
 pub(super) fn simulated(who: &file::As) -> Option<WhoisNode> {
     let capabilities = who.tailnet_cap.clone().into_iter().collect();
     match (&who.tailnet_user, &who.tailnet_tag) {

@@ -30,7 +30,7 @@ pub(super) fn certificate(
             "tls",
             tls.certificate.span(),
             format!("{} cannot be read: {error}", chain_at.display()),
-            "is the path right? It is meant from the configuration file",
+            "check the path; it is relative to the configuration file",
         );
     });
     let key = around.secret_file(&key_at).map_err(|fault| {

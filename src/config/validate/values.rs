@@ -73,7 +73,7 @@ pub(super) fn duration(
             problems.error(
                 "duration",
                 value.span(),
-                format!("`{}` is not a span of time", value.get()),
+                format!("`{}` is not a duration", value.get()),
                 "for example `\"30s\"`, `\"500ms\"`, `\"5m\"`, `\"1h\"`",
             );
             default
@@ -165,14 +165,14 @@ pub(super) fn cidrs(values: Option<&Vec<At<String>>>, problems: &mut Problems) -
                     problems.warn(
                         "wide-cidr",
                         value.span(),
-                        format!("`{text}` is the whole world"),
+                        format!("`{text}` matches every address"),
                         "leave `cidrs` out if any address is meant",
                     );
                 } else if net.trunc() != net {
                     problems.warn(
                         "cidr-host-bits",
                         value.span(),
-                        format!("`{text}` has bits behind its prefix"),
+                        format!("`{text}` has bits set beyond its prefix"),
                         format!("write `{}`", net.trunc()),
                     );
                 }
@@ -194,7 +194,7 @@ pub(super) fn moment(value: Option<&At<Moment>>, problems: &mut Problems) -> Opt
     let value = value?;
     let at = value.get().0.parse::<Timestamp>().ok();
     if at.is_none() {
-        let message = format!("`{}` is not a moment with its offset", value.get().0);
+        let message = format!("`{}` is not an RFC 3339 time with an offset", value.get().0);
         problems.error("moment", value.span(), message, "for example `2027-01-31T12:00:00Z`");
     }
     at

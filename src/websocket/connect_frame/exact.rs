@@ -1,5 +1,5 @@
 //! A `connect` request that leaves as its client signed it. Nothing in it can be changed, so all of it
-//! has to be known and judged: what cannot be is refused, never left out of the judgement.
+//! has to be known and checked: what cannot be is refused, never left out of the judgement.
 
 use super::{Connect, Role, request};
 use crate::scope::Scope;
@@ -40,7 +40,7 @@ const DEVICE: &[&str] = &["id", "publicKey", "signature", "signedAt", "nonce"];
 /// Why a request may not leave as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Inexact {
-    /// Something no rule here speaks of.
+    /// Something that no rule here covers.
     #[error("`{0}` cannot be passed on unchanged: it is not known here")]
     Unknown(String),
     /// A value of the wrong type.
@@ -49,12 +49,12 @@ pub enum Inexact {
     /// An entry of `scopes` that is not one name and nothing else.
     #[error("each entry of `scopes` must be exactly one scope name, without blanks or other characters")]
     Scope,
-    /// A secret that nobody here judged.
+    /// A secret that is not checked here.
     #[error("`auth` may hold the gateway's own token or password once, and no other credential")]
     Secret,
 }
 
-/// A request of which every part was judged, so that it may leave unchanged.
+/// A request of which every part was checked, so that it may leave unchanged.
 #[derive(Debug, Clone, Copy)]
 pub struct Exact<'a>(&'a Connect);
 
@@ -78,7 +78,7 @@ impl Connect {
     /// a token of this proxy's, which never leaves. `own` is the gateway's secret.
     ///
     /// # Errors
-    /// [`Inexact`], with the first thing in it that nobody judged.
+    /// [`Inexact`], with the first thing in it that nobody checked.
     pub fn exact(&self, own: Option<&Secret>) -> Result<Option<Exact<'_>>, Inexact> {
         let params = &self.params;
         let node = self.role() == Role::Node;

@@ -46,7 +46,7 @@ pub(super) fn source(
         problems.error(
             "keys",
             keys.span(),
-            "the keys come from exactly one place",
+            "`keys` needs exactly one source",
             "write one of `url`, `discovery = true`, `jwks_file`, `pem_file`, `secret_file`, `secret_credential`",
         );
         return None;
@@ -193,7 +193,7 @@ fn text(file: &At<String>, source: &Source, around: &dyn Environment, problems: 
                 "file",
                 file.span(),
                 format!("{} cannot be read: {error}", path.display()),
-                "is the path right? It is meant from the configuration file",
+                "check the path; it is relative to the configuration file",
             );
             None
         }
