@@ -239,7 +239,7 @@ impl AccessRecord {
         RecentRefusal {
             at: Timestamp::now(),
             request_id: self.request_id.to_string(),
-            request: format!("{} {}", self.method, if path.is_empty() { "(not judged)" } else { &path }),
+            request: format!("{} {}", self.method, if path.is_empty() { "(not checked)" } else { &path }),
             from: self.peer.map(|p| p.to_string()),
             principal: self.name().map(str::to_owned),
             source: self.source(),

@@ -336,7 +336,7 @@ async fn serve(
     proxy: Arc<HttpProxy<Proxy>>,
     stopped: watch::Receiver<bool>,
 ) {
-    // Whoever sends half a head and waits costs no more than the half.
+    // A client that sends half a head and waits costs no more than the half.
     if !stream.first_head().await {
         return;
     }

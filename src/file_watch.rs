@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// How often the files are looked at whatever the system says: it may say nothing (network file
 /// systems, a directory that was replaced).
 const LOOK: Duration = Duration::from_secs(3);
-/// How long a file must rest that somebody writes to and does not close.
+/// How long a file must rest if a program writes to it and does not close it.
 const REST: Duration = Duration::from_millis(300);
 
 /// Watches some files.
@@ -95,7 +95,7 @@ impl Watch {
                     Some(FileEvent::Done) if self.differs() => return self.known(),
                     Some(FileEvent::Writing) if self.differs() => settled = Some(Instant::now() + REST),
                     Some(_) => {}
-                    // Without a watcher nobody ever speaks.
+                    // Without a watcher no event ever arrives.
                     None => std::future::pending().await,
                 },
                 () = tokio::time::sleep_until(until) => {

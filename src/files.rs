@@ -18,7 +18,7 @@ pub struct FileFingerprint {
 type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
 impl FileFingerprint {
-    /// Looks at a file. Whoever wants to know whether it changes looks before reading it.
+    /// Looks at a file. To notice a change, look before reading it.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let stamp = std::fs::metadata(path)
@@ -54,7 +54,7 @@ pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     write_atomically(path, content, mode)
 }
 
-/// The same for a file that must not be there yet, whoever else makes it at the same moment.
+/// The same for a file that must not exist yet, even if another process makes it at the same moment.
 ///
 /// # Errors
 /// `AlreadyExists` when something is there, a symbolic link to nothing included; else the system's.
@@ -64,7 +64,7 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     sync_dir(&dir)
 }
 
-/// The content on disk, beside its place, under a name that nobody can foresee: made by this call or
+/// The content on disk, beside its place, under a name that cannot be foreseen: made by this call or
 /// not at all, so that neither a file nor a link that lies in wait is ever written to.
 fn stage(path: &Path, content: &[u8], mode: u32) -> std::io::Result<(PathBuf, NamedTempFile)> {
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -75,7 +75,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> std::io::Result<(PathBuf, Na
         .prefix(&format!(".{name}.{}.", std::process::id()))
         .suffix(".new")
         .rand_bytes(16)
-        // Nobody else's until it is whole.
+        // Not readable by others until it is complete.
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(dir)?;
     let file = staged.as_file_mut();
@@ -87,7 +87,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> std::io::Result<(PathBuf, Na
         // Only root gives files away, but a member of the group can keep the group.
         let _ = keep(Some(old.uid()), Some(old.gid())).or_else(|_| keep(None, Some(old.gid())));
     }
-    // The umask of whoever calls must not take the service's group its right to read.
+    // The caller's umask must not take away the right of the service's group to read.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()?;
     Ok((dir.to_owned(), staged))

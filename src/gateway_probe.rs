@@ -1,6 +1,6 @@
 //! Knowing the gateway: what it is, found out by asking it, and what should be changed.
 //!
-//! Releases differ in what they enforce (contract §2), and nobody should have to know. Nothing found
+//! Releases differ in what they enforce (contract §2), and operators should not have to know. Nothing found
 //! here changes what is sent: the scopes header is always explicit and the edge always enforces.
 
 mod canary_requests;
@@ -38,7 +38,7 @@ pub struct GatewayMonitor {
 }
 
 impl GatewayMonitor {
-    /// A gateway nothing is known of yet. `doubt` is rung by whoever meets a gateway that is away or
+    /// A gateway nothing is known of yet. `doubt` is notified by every request that meets a gateway that is away or
     /// refuses this proxy's credential.
     #[must_use]
     pub fn new(address: GatewayAddress, policy: Arc<ArcSwap<Policy>>, reprobe: Arc<Notify>) -> Self {

@@ -139,7 +139,7 @@ impl KeySet {
             .map(|key| &key.verifier)
     }
 
-    /// Whether a key with this name is there, or one that has no name.
+    /// Whether a key with this name exists, or one without a name.
     #[must_use]
     pub fn knows(&self, id: Option<&str>) -> bool {
         match id {

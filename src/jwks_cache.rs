@@ -26,7 +26,7 @@ const FRESH: (Duration, Duration, Duration) =
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
 /// The first pause while there are no keys at all; each one after it is twice as long.
 const WITHOUT_KEYS: Duration = Duration::from_millis(500);
-/// The floor between two fetches for unknown keys: nobody who sends made-up key names gets below it.
+/// The floor between two fetches for unknown keys: clients that send made-up key names cannot go below it.
 const FLOOR: Duration = Duration::from_secs(10);
 /// How long the start waits for keys.
 const AT_START: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ struct Source {
     keys: KeySource,
     slot: Arc<KeySlot>,
     fetcher: Option<Fetcher>,
-    /// Held by whoever fetches: everybody else waits for that one's result.
+    /// Held by the task that fetches; all others wait for its result.
     fetching: AsyncMutex<Last>,
 }
 

@@ -101,7 +101,7 @@ impl StateDir {
         std::fs::read_to_string(self.last_good(config)).ok()
     }
 
-    /// Forgets the last good configuration: better none than one that lets somebody in again.
+    /// Forgets the last good configuration: better none than one that accepts a revoked token again.
     ///
     /// # Errors
     /// The system's.
@@ -239,7 +239,7 @@ mod tests {
         // What is listed again is lent again; what was revoked by command is not.
         state.note_listed(config, listed(&[("stays", None), ("unlisted", None), ("ends", Some(now))])).unwrap();
         assert_eq!(left(&state).1, ["ends", "revoked"]);
-        // A text that comes into force speaks for itself, and so does one that another process kept.
+        // A text that comes into force replaces what was noted, and so does one that another process kept.
         state.keep(config, "good").unwrap();
         assert_eq!(left(&state).0.len(), 4);
         state.note_revoked(config, &[TokenHash::of(b"revoked")]).unwrap();

@@ -148,7 +148,7 @@ impl Listener {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                // Only begun here: nobody waits for somebody else's handshake.
+                // Only begun here: no client waits for another client's handshake.
                 let stream = match &self.tls {
                     Some(tls) => ClientStream::tls(stream, tls.clone()),
                     None => ClientStream::tcp(stream),
@@ -193,7 +193,7 @@ fn bind_unix(path: &Path, mode: u32) -> std::io::Result<Socket> {
         }
         std::fs::remove_file(path)?;
     }
-    // Nobody may connect in the moment between bind and chmod.
+    // No client may connect between bind and chmod.
     let before = nix::sys::stat::umask(Mode::from_bits_truncate(0o177));
     let bound = UnixListener::bind(path);
     nix::sys::stat::umask(before);

@@ -118,7 +118,7 @@ pub fn start(log: &Log) -> LogGuard {
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     FOR_PEOPLE.store(text, Ordering::Relaxed);
-    // Of its own, since whoever holds the standard library's may wait for the reader.
+    // Separate, because the holder of the standard library's lock may wait for the reader.
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
     if let (None, Ok(writer)) = (WRITER.get(), stderr.and_then(|out| Writer::start(out, say_lost))) {
         let _ = WRITER.set(writer);

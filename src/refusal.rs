@@ -397,7 +397,7 @@ impl Refusal {
         }
     }
 
-    /// Whether somebody presented what nobody was given: a guess, as far as can be told.
+    /// Whether the credential was never issued: a guess, as far as can be told.
     #[must_use]
     pub fn is_failed_proof(&self) -> bool {
         match self {

@@ -297,7 +297,7 @@ impl Reloader {
     fn keep_in(&self, state: &StateDir, text: &str) {
         let Err(error) = state.keep(&self.path, text) else { return };
         tracing::warn!(dir = %state.path().display(), %error, "cannot save the last good configuration for the next start");
-        // The older one stays only if it lets nobody in whom this one does not.
+        // The older one stays only if it accepts no token that this one does not.
         let tokens = |text: &str| config::listed(text).unwrap_or_default();
         let (old, new) = (tokens(&state.recall(&self.path).unwrap_or_default()), tokens(text));
         if old.keys().all(|hash| new.contains_key(hash)) {

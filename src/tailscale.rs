@@ -80,7 +80,7 @@ impl Tailnet {
         }
     }
 
-    /// Why tailscaled cannot be asked, for people; `None` when it can, or nobody needs it.
+    /// Why tailscaled does not answer, for people; `None` if it does, or if it is not needed.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Tailnet {
     /// Who a question is about, as of now and for the policy of this generation.
     ///
     /// # Errors
-    /// When nobody is there, nobody answers, or the answer does not fit the question.
+    /// When no node has the address, tailscaled does not answer, or the answer does not fit the question.
     pub async fn whois(&self, question: &WhoisQuestion, generation: u64) -> Result<Arc<WhoisResult>, TailnetFault> {
         let seen = self.find(question.about, generation).await?;
         question.validate(seen.peer())?;
@@ -133,7 +133,7 @@ impl Tailnet {
                 }
             }
         };
-        // If whoever asks goes away, the next in line asks.
+        // If the asking task goes away, the next in line asks.
         answer.said.get_or_init(|| self.ask(about)).await.clone()
     }
 

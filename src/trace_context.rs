@@ -32,7 +32,7 @@ impl TraceParent {
         (trace != 0 && span != 0).then_some(Self { trace, span, flags })
     }
 
-    /// A trace that begins here; nobody asked for it to be recorded.
+    /// A trace that begins here, not marked for recording.
     #[must_use]
     pub fn begin() -> Self {
         Self { trace: (u128::from(number()) << 64) | u128::from(number()), span: number(), flags: 0 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// A node of the tailnet, and who it acts for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WhoisNode {
-    /// The user's login name in lower case; `None` for a tagged node, which is nobody's.
+    /// The user's login name in lower case; `None` for a tagged node, which has no user.
     pub login: Option<Box<str>>,
     /// The node's name in the tailnet.
     pub node: Box<str>,
@@ -103,7 +103,7 @@ impl WhoisNode {
         self.login.as_deref().unwrap_or(&self.node)
     }
 
-    /// Whether this address is the node's own: then it alone says who is there, whatever the port.
+    /// Whether this address is the node's own: then it alone identifies the node, whatever the port.
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
@@ -116,7 +116,7 @@ fn own_address(text: &str) -> Option<IpAddr> {
     (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
 }
 
-/// Whether a text can name somebody in a log and a header.
+/// Whether a text can be a name in a log and a header.
 fn is_name(text: &str) -> bool {
     (1..=256).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }

@@ -54,7 +54,7 @@ impl Budget {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more connection, and whether somebody lost theirs for it.
+    /// A place for one more connection, and whether another connection lost its place.
     pub(super) fn take(self: &Arc<Self>) -> (Place, bool) {
         let mut state = self.state();
         let mut lost = None;

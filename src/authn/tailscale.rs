@@ -24,7 +24,7 @@ pub struct WhoisResult {
 }
 
 impl WhoisResult {
-    /// It holds until somebody finds that it does not.
+    /// It holds until an answer contradicts it.
     #[must_use]
     pub fn new(peer: WhoisNode) -> Self {
         Self { peer, outdated: AtomicBool::new(false) }
@@ -77,7 +77,7 @@ pub struct WhoisQuestion {
 /// About whom tailscaled is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum About {
-    /// Whoever is at the other end of a connection. In userspace networking tailscaled itself is,
+    /// The peer at the other end of a connection. In userspace networking tailscaled itself is,
     /// for many peers at a time: the port tells them apart, for as long as the connection lasts.
     Connection {
         /// The other end.

@@ -1,6 +1,6 @@
 //! The configuration file as it is written: a mirror of the TOML, every value with its place.
 //!
-//! Nothing here is checked; `validate` does that. The doc comments are the reference: the JSON
+//! Nothing is checked here; `validate` does that. The doc comments are the reference: the JSON
 //! schema and the manual page are made from them.
 
 mod dynamic;
@@ -73,8 +73,8 @@ pub struct WebSocket {
     /// Whether WebSockets are accepted. Default `true`.
     pub enabled: Option<At<bool>>,
     /// What happens to a client's own signed device: `normalise` (this proxy's device takes its
-    /// place) or `pass` (its frame goes on unchanged and with no secret of ours, if the client was
-    /// proven at the upgrade and asks for no more than is granted). Default `normalise`.
+    /// place) or `pass` (its frame is passed unchanged, without this proxy's secrets, if the client was
+    /// authenticated at the upgrade and requests no more than is granted). Default `normalise`.
     pub own_device: Option<At<String>>,
     /// Whether a client may connect as a node, with a device of its own. Default `false`.
     pub nodes: Option<At<bool>>,

@@ -37,7 +37,7 @@ pub struct Issuer {
     pub role_scopes: BTreeMap<String, ScopeSet>,
     /// The most any token may claim.
     pub ceiling: Option<ScopeSet>,
-    /// The claims that may name the principal, the first that is there.
+    /// The claims that may name the principal; the first one present counts.
     pub name_claims: Vec<NameClaim>,
     /// Where it stands, `file:line`.
     pub place: Arc<str>,

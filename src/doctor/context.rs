@@ -32,7 +32,7 @@ pub(super) struct Chain {
     pub keyless: Vec<Arc<str>>,
     /// Where this proxy is asked.
     pub server: Server,
-    /// Whether whoever connects there may be somebody without a credential: a peer of the tailnet.
+    /// Whether callers there can be identified without a credential: nodes of the tailnet.
     pub places_prove: bool,
     /// Whether it answers there, it and not something else.
     pub answers: bool,
@@ -67,7 +67,7 @@ impl Chain {
         let slots = issuers.adopt(&live.issuers);
         let keyless = issuers.ready().await;
         let policy = Policy::compile(live, &slots, 0);
-        // Where nobody is somebody by their place, what is presented can be told from what is not.
+        // Where no caller is identified by its address, a credential makes the difference.
         let clear = || fixed.listeners.iter().filter(|l| !l.tls);
         let plain = clear().find(|l| l.identity == ListenerIdentity::None);
         let listener = plain.or(clear().next()).or(fixed.listeners.first());
@@ -127,7 +127,7 @@ pub(super) fn lines(all: &[(&'static str, &'static str)]) -> Lines {
     all.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
-/// The token that was given, else the gateway's secret, else nobody in particular: the first that the
+/// The token that was given, else the gateway's secret, else an anonymous caller: the first that the
 /// policy accepts.
 fn caller(policy: &Policy, token: Option<Secret>, peer: Option<IpAddr>) -> Result<Caller, NoCaller> {
     let bearer = |secret: &Secret| {

@@ -117,7 +117,7 @@ fn evaluate(times: &Times) -> Outcome {
             "see the logs of this proxy and of the gateway, and look for another proxy in between",
         ));
     }
-    // Pieces of one moment after a wait many times as long were held back by somebody.
+    // Pieces that arrive together after a wait many times as long were buffered on the way.
     if times.words.len() >= 5 && spread < Duration::from_millis(20) && *first > Duration::from_secs(1) {
         advice.push(Advice::new(
             "stream-buffered",

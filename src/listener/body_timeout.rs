@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-/// The wait for one body. Only the time in which somebody wants bytes and none are there counts: a
+/// The wait for one body. Only time in which bytes are wanted and none are there counts: a
 /// gateway that takes them slowly is not the client's fault.
 #[derive(Debug, Default)]
 pub(super) struct BodyWatch {
@@ -31,7 +31,7 @@ impl BodyWatch {
         self.expected.store(true, Ordering::Relaxed);
     }
 
-    /// It is complete, or nobody wants it any more.
+    /// It is complete, or no longer wanted.
     pub(super) fn ends(&self) {
         self.expected.store(false, Ordering::Relaxed);
     }

@@ -191,7 +191,7 @@ impl Connection {
         self.body.fault(self.limits.body_pace, self.age())
     }
 
-    /// Nothing is there of the body although somebody wants it. True: it has been waited for too long.
+    /// The body is wanted and nothing of it is there. True: it has been waited for too long.
     pub(super) fn body_waits(&self, reader: &Waker) -> bool {
         self.body.waits(reader, self.age())
     }

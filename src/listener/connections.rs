@@ -166,7 +166,7 @@ impl Connections {
     }
 
     /// Ends the connections that are not busy, and asks those to end that would not by themselves.
-    /// Whoever has just connected is left the chance to say what for, unless `all` must go.
+    /// A client that has just connected may still send its request, unless `all` must go.
     pub(crate) fn end_resting(&self, all: bool) {
         for connection in self.list().all.values() {
             if !connection.is_busy() {

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-/// A socket whose handshake is made by whoever reads or writes first.
+/// A socket whose handshake is made by the first read or write.
 pub struct Secured(State);
 
 enum State {

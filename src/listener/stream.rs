@@ -226,7 +226,7 @@ fn revoked() -> io::Error {
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Whoever reads has nothing more to write for now: what was gathered goes on its way.
+        // A read means that there is nothing more to write for now: what was gathered is sent.
         if !self.socket.buffer().is_empty() {
             let _ = Pin::new(&mut self.socket).poll_flush(cx)?;
         }
@@ -291,7 +291,7 @@ impl UniqueID for ClientStream {
     }
 }
 
-// The peer's address is kept by the `Connection`, and nobody asks for the rest.
+// The peer's address is kept by the `Connection`; the rest is not needed.
 impl Ssl for ClientStream {}
 impl Peek for ClientStream {}
 impl GetTimingDigest for ClientStream {

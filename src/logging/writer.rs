@@ -45,7 +45,7 @@ struct Queue {
     asleep: bool,
     /// Whether the thread holds lines that are not written yet.
     writing: bool,
-    /// Whether somebody waits for the last line.
+    /// Whether a task waits for the last line.
     flushing: bool,
 }
 
@@ -113,7 +113,7 @@ impl Writer {
         loop {
             let lost = self.next(&mut batch);
             if write_all(&mut out, &batch).is_err() {
-                // Nobody can be told here; the count is what remains.
+                // There is no way to report it here; it is only counted.
                 let mut queue = self.lock();
                 let count = count(&batch);
                 queue.lost += count + lost;
@@ -139,7 +139,7 @@ impl Writer {
         std::mem::take(&mut queue.lost)
     }
 
-    /// Lets lines gather, unless somebody waits for the last.
+    /// Lets lines gather, unless a task waits for the last.
     fn gather(&self) {
         let mut queue = self.lock();
         queue.writing = false;

@@ -75,7 +75,7 @@ impl UpstreamCredentials {
     }
 
     /// The lines that prove a request for `user`, who calls from `peer`. Where the gateway is to be
-    /// told who is calling and nobody can be named, nothing is proven.
+    /// told who is calling and no name is known, no identity is sent.
     pub(crate) fn lines(&self, user: Option<&HeaderValue>, peer: Option<IpAddr>) -> Vec<(HeaderName, HeaderValue)> {
         let Some(asserts) = &self.asserts else { return self.lines.clone() };
         let (Some(user), Some(address)) = (user, address(peer, asserts.stand_in)) else { return Vec::new() };
@@ -116,7 +116,7 @@ pub fn outbound(
     credentials: &UpstreamCredentials,
     peer: Option<IpAddr>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-    // Whoever was not proven gets no authority of ours, only the word that there is none.
+    // An unauthenticated caller gets none of our authority: only an empty scopes header.
     let proven = grant.principal().map(|_| credentials.lines(grant.gateway_user(), peer)).unwrap_or_default();
     let gateway_headers =
         grant.gateway_headers().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));

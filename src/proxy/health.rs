@@ -1,6 +1,6 @@
 //! Health answers: asked of the gateway once a second at most, and cut down to their verdict.
 //!
-//! Nobody need be proven to ask, so what they ask must cost the gateway nothing. And behind a
+//! Health needs no authentication, so these requests must cost the gateway nothing. And behind a
 //! loopback proxy every caller looks local to the gateway, which tells local callers more than a
 //! stranger should know (contract §1, "Unauthenticated").
 
@@ -66,7 +66,7 @@ impl Health {
         Self { upstream, telemetry, live: slot(), ready: slot() }
     }
 
-    /// The gateway's answer, a second old at most. Whoever asks meanwhile waits for the same one,
+    /// The gateway's answer, a second old at most. Requests in the meantime wait for the same one,
     /// and a client that hangs up ends nothing but its own waiting.
     pub(super) async fn answer(&self, probe: Probe) -> Answer {
         let (slot, path) = match probe {

@@ -114,7 +114,7 @@ impl Upstream {
     /// Where to send a request with this method.
     ///
     /// What may not be sent twice goes over a connection of its own: a pooled one could turn out to
-    /// be closed only after the request is written, and nobody could tell whether it was carried out.
+    /// be closed only after the request is written, and it would be unknown whether it was carried out.
     pub(super) fn peer(&self, method: &Method) -> Box<HttpPeer> {
         let addresses = self.addresses.load();
         let index = self.chosen.load(Ordering::Relaxed) % addresses.len().max(1);

@@ -2,7 +2,7 @@
 //!
 //! Pingora 0.9.1 loses one upgrade in 200 that it proxies to a fast gateway (its issue 946) and has
 //! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
-//! goes on with a stand-in until it is dropped.
+//! continues with a placeholder session until it is dropped.
 
 use super::context::RequestContext;
 use crate::authn::{Credential, ambient};
@@ -135,7 +135,7 @@ async fn detach(session: &mut Session) -> Result<(Box<ClientStream>, Vec<u8>)> {
     let Some(answer) = session.response_written().cloned() else {
         return Error::e_explain(InternalError, "nothing was answered");
     };
-    // The stand-in reads the same head from memory and was answered alike.
+    // The placeholder reads the same head from memory and was answered alike.
     let (subrequest, handle) = Subrequest::new_from_session(&session.downstream_session);
     let mut stand_in = ServerSession::new_subrequest(subrequest);
     stand_in.read_request().await?;

@@ -59,7 +59,7 @@ impl Meter {
 
     fn at(self, rate: Rate, now: u64) -> Self {
         let back = u64::from(rate.per_minute.get());
-        // Where the rate was changed in between, nobody knows when: the slower one gives back too little
+        // If the rate was changed in between, it is unknown when: the slower one gives back too little
         // and never too much.
         let slower = if self.back == 0 { back } else { back.min(self.back) };
         let came_back = now.saturating_sub(self.at).saturating_mul(slower);

@@ -58,7 +58,7 @@ impl LocalApi {
         &self.socket
     }
 
-    /// What it says of an address, with a port or without; `None`: it knows of nobody there.
+    /// What it says of an address, with a port or without; `None`: it knows no node there.
     pub(super) async fn whois(&self, address: &str) -> Result<Option<Bytes>, LocalApiError> {
         match self.get(&format!("/localapi/v0/whois?addr={address}")).await? {
             (StatusCode::OK, body) => Ok(Some(body)),

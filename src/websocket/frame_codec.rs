@@ -293,7 +293,7 @@ impl Tracker {
                 self.held = u8::try_from(held + taken).unwrap_or(u8::MAX);
                 &[]
             }
-            // The endpoints check; there is nothing left to follow.
+            // The endpoints check it; there is nothing left to follow.
             Err(_) => {
                 self.lost = true;
                 &[]

@@ -1,5 +1,5 @@
 //! Places at the gateway for clients whose `connect` has yet to come: few, since the gateway counts
-//! them, and shared fairly, so that one caller's silence keeps nobody else out.
+//! them, and shared fairly, so that one caller's silence does not keep others out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ impl PendingLimit {
     }
 
     /// A place for this principal. Where there is none left, its own oldest connection that is still
-    /// silent makes room, or that of the principal who has the most; `None` if nobody is silent.
+    /// silent makes room, or that of the principal who has the most; `None` if none is silent.
     pub(super) fn take(self: &Arc<Self>, who: &Arc<str>) -> Option<PendingSlot> {
         let mut state = self.lock();
         if state.count(who) >= self.each {
@@ -88,7 +88,7 @@ impl PendingSlot {
         self.displaced.cancelled().await;
     }
 
-    /// The client's `connect` came. False: it came too late, the place is somebody else's.
+    /// The client's `connect` came. False: it came too late, the place is taken.
     #[must_use]
     pub(super) fn answered(&self) -> bool {
         let mut state = self.places.lock();

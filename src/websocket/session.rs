@@ -145,7 +145,7 @@ async fn handshake(
         Connect::parse(&text).map_err(|error| refused(Refusal::Socket(SocketFault::Connect(error.to_string()))))?;
     note(record, |socket| socket.asked = connect.requested_scopes().map(ToString::to_string));
 
-    // The client is watched while others are waited for: whoever hangs up is not connected for.
+    // The client is watched during the waits: for a client that hangs up, no connection to the gateway is made.
     let work = async {
         let (grant, exact) = authorized(&connect, upgrade, record, opened.is_some(), sockets).await?;
         // Proven: the place is free for the next.

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
 const PAIRED_FOR: Duration = Duration::from_secs(60);
 /// How long a pairing that was not had is not tried for again: each attempt leaves a request behind
-/// on the gateway, and the client's own attempt tells when somebody approved it.
+/// on the gateway, and the client's own attempt tells when it was approved.
 const UNPAIRED_FOR: Duration = Duration::from_secs(30);
 /// hello-ok holds a snapshot of the gateway's state.
 const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
@@ -368,7 +368,7 @@ impl UpstreamWebSocket {
 
     /// A socket of this gateway ended from its side: it may have restarted without its state.
     pub fn reprobe(&self) {
-        // Whoever holds the lock is looking at this very moment.
+        // The holder of the lock is looking at this moment.
         if let Ok(mut pairing) = self.pairing.try_lock() {
             *pairing = Pairing::Unknown;
         }

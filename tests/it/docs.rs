@@ -477,3 +477,28 @@ fn every_make_target_in_the_manuals_exists() {
     }
     assert!(named > 10, "{named}");
 }
+
+/// Words of ours that no operator knows from elsewhere; what is said with them has a usual word.
+const PRIVATE_WORDS: [&str; 8] =
+    ["mend", "mended", "whoever", "made good", "makes good", "rehearse", "rehearsal", "doubt"];
+
+#[test]
+fn what_people_read_uses_the_usual_words() {
+    let golden =
+        ["tests/config/invalid", "tests/config/unwise"].into_iter().flat_map(|folder| files(folder, ".stderr"));
+    let others =
+        ["config.example.toml", "packaging/config.toml", "packaging/config.schema.json", "src/admin/page.html"];
+    let alerts = files("packaging/prometheus", ".yml").into_iter().chain(files("packaging/grafana", ".json"));
+    let mut found = Vec::new();
+    for file in manuals().into_iter().chain(golden).chain(alerts).chain(others.map(|file| root().join(file))) {
+        let text = std::fs::read_to_string(&file).unwrap().to_lowercase();
+        let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let text = format!(" {} ", words.join(" "));
+        for word in PRIVATE_WORDS {
+            if text.contains(&format!(" {word} ")) {
+                found.push(format!("{}: {word}", file.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

@@ -23,7 +23,7 @@ pub(super) enum EditError {
     /// The file cannot be read, locked or written.
     #[error("{0}")]
     File(String),
-    /// The file is no TOML, so nobody can edit it but a person.
+    /// The file is not TOML, so only a person can edit it.
     #[error("{0}")]
     Syntax(String),
     /// No token has this name in the file.
@@ -40,7 +40,7 @@ pub(super) enum EditError {
 /// What an edited file must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EditRequirement {
-    /// Right: it may give somebody something.
+    /// Valid: it may grant something.
     Right,
     /// No worse than before. It takes something away, which must be possible while other things are wrong.
     NoWorse,

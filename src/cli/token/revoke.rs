@@ -109,8 +109,8 @@ fn missing(at: &RunningProcess, name: &str) -> Exit {
     }
 }
 
-/// Nobody can edit the file but a person. The process ends the token all the same, and the person must see
-/// to the file, which may list it.
+/// Only a person can edit the file. The process revokes the token all the same, and the person must check
+/// the file, which may list it.
 fn unreadable(at: &RunningProcess, name: &str, error: &str) -> Exit {
     let file = at.config().display();
     complain(format!("error: {error}\nnothing was written"));

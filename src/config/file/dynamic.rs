@@ -23,20 +23,20 @@ pub struct PolicyTable {
     pub session_key: Option<At<HeaderRule>>,
     /// Who may send `x-openclaw-message-channel`. Default `pass`.
     pub message_channel: Option<At<HeaderRule>>,
-    /// Which tools may be called by `POST /tools/invoke`: `{ allow = ["web_search", "memory_*"] }`. Default:
+    /// Which tools may be called with `POST /tools/invoke`: `{ allow = ["web_search", "memory_*"] }`. Default:
     /// any; for callers with a rule for agents or sessions, those that reach no other's (docs/isolation.md).
     pub tools: Option<At<ToolRule>>,
     /// The gateway's default agent: whose sessions keys without `agent:<id>:` are, for callers with a rule
     /// for agents or sessions. Default `main`.
     pub default_agent: Option<At<String>>,
-    /// Names by which this machine may be called by those who send no credential, besides its addresses,
-    /// `localhost`, its host name and its name in the tailnet. Other names could have been made to lead
-    /// here by anybody (DNS rebinding).
+    /// Host names by which callers without a credential may call this machine, in addition to its addresses,
+    /// `localhost`, its host name and its name in the tailnet. A web page could have
+    /// pointed any other name at this machine (DNS rebinding).
     pub hosts: Option<Vec<At<String>>>,
-    /// Headers beside `Authorization` in which clients may send their token, for clients that can set no
+    /// Headers in addition to `Authorization` in which clients may send their token, for clients that can set no
     /// other: `x-api-key`, `api-key`, or one of your own. Default: none.
     pub token_headers: Option<Vec<At<String>>>,
-    /// How many verified JWTs are remembered; 0 verifies every request anew. Default 4096.
+    /// How many verified JWTs are remembered; 0 verifies every request. Default 4096.
     pub jwt_cache: Option<At<i64>>,
     /// Limits for each principal. Default: no limit.
     pub limits: Option<At<PrincipalLimits>>,

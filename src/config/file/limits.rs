@@ -39,7 +39,7 @@ pub struct Limits {
     pub min_body_rate: Option<At<String>>,
     /// How long a client may refuse to read. Default `"60s"`.
     pub write_timeout: Option<At<String>>,
-    /// The most WebSocket clients at a time that have not proven themselves; when there are more, the
+    /// The most WebSocket clients at a time that have not authenticated yet; when there are more, the
     /// oldest of the address that has most goes. Default 256.
     pub max_unproven_websockets: Option<At<i64>>,
     /// The most of one address, IPv6 by its /64; 0: no limit. Not applied to loopback and unix sockets.

@@ -6,7 +6,7 @@ use crate::config::file::{At, File};
 use crate::config::{BodySizes, Limits, Pace, UnauthenticatedLimits};
 use std::time::Duration;
 
-/// Nobody needs more places than this.
+/// No deployment needs more places than this.
 const MANY: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
