@@ -335,7 +335,9 @@ impl Refusal {
             Self::ScopeExcess { .. } => "request less in x-openclaw-scopes, or ask the operator to grant the scope",
             Self::HeaderDenied { .. } => "omit the header, or ask the operator to allow it in the policy",
             Self::Isolation(fault) => fault.advice(),
-            Self::CrossOrigin => "send a bearer token, or ask the operator to add the page's origin to `[cors] origins`",
+            Self::CrossOrigin => {
+                "send a bearer token, or ask the operator to add the page's origin to `[cors] origins`"
+            }
             Self::Preflight(Denied::Origin(_)) => "ask the operator to add the page's origin to `[cors] origins`",
             Self::Preflight(Denied::Form(_)) => "call from a page in an ordinary browser",
             Self::HostNotAllowed { .. } => {
