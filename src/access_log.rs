@@ -8,7 +8,7 @@ use crate::logging;
 use crate::metrics::{Metrics, OpenStream, RequestEnd};
 use crate::policy::Grant;
 use crate::quota::Quotas;
-use crate::refusal::{LimitFault, Refusal};
+use crate::refusal::{Caller, LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
 use crate::telemetry::{LogBucket, RecentRefusal, Telemetry};
@@ -48,6 +48,8 @@ pub struct AccessRecord {
     pub granted: Option<Arc<ScopeSet>>,
     /// The scopes that were asked for.
     pub requested: Option<ScopeSet>,
+    /// The scopes that the policy grants the caller, where it was refused for its scopes.
+    pub held: Option<ScopeSet>,
     /// Why it was refused.
     pub refusal: Option<Refusal>,
     /// The change of the policy that would allow it.
@@ -110,6 +112,7 @@ impl AccessRecord {
             principal: None,
             granted: None,
             requested: None,
+            held: None,
             refusal: None,
             change: None,
             status: 0,
@@ -162,6 +165,13 @@ impl AccessRecord {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.principal.as_ref().map(|p| p.name())
+    }
+
+    /// Who it was taken for, as a refusal says it.
+    #[must_use]
+    pub fn caller(&self) -> Option<Caller<'_>> {
+        let principal = self.principal.as_ref()?;
+        Some(Caller { source: principal.identity().source(), name: principal.name(), holds: self.held.as_ref() })
     }
 
     /// By which identity source.

@@ -22,9 +22,10 @@ use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, Simulate
 use crate::headers::GatewayHeader;
 use crate::json_body::{Edits, Object};
 use crate::jwks::KeySlot;
+use crate::label::RouteLabel;
 use crate::refusal::Refusal;
 use crate::request_path::{Path, PathFault};
-use crate::route::{Route, RouteTable};
+use crate::route::{Route, RouteTable, builtin};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use cache::Cache;
 use grants::{Index, Reach, RequestFacts};
@@ -406,7 +407,7 @@ impl Policy {
         };
         if let Some(needed) = request.route.need.missing(&grant.effective) {
             let held = effective_rules.scope_limit.scopes.satisfies(&needed);
-            return Err(Refusal::ScopeMissing { needed, held });
+            return Err(not_served(request, needed, held));
         }
         let session = govern(&effective_rules, request, &mut grant)?;
         Isolation::new(proven, &effective_rules, &self.live, &grant).check(&request, session.as_ref(), &mut grant)?;
@@ -415,6 +416,12 @@ impl Policy {
             grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
+    }
+
+    /// The scopes that a principal holds for a request, before it is narrowed.
+    #[must_use]
+    pub fn held(&self, proven: &Proven, request: Request<'_>) -> ScopeSet {
+        (*proven.permissions.effective_rules(request.at(), &self.live).scope_limit.scopes).clone()
     }
 
     /// A principal's name as the gateway is told it. An issuer chooses its subjects' names freely, so
@@ -427,6 +434,16 @@ impl Policy {
             _ => upstream_headers::user(principal.name()),
         }
     }
+}
+
+/// Why a route is not open to a caller. A path that no route serves is mostly a mistyped one: nobody is to
+/// be given `operator.admin` for it.
+fn not_served(request: Request<'_>, needed: Scope, held: bool) -> Refusal {
+    if request.route.label == RouteLabel::Unlisted && needed.as_str() == ADMIN && !held {
+        let path: String = request.path.as_str().split('?').next().unwrap_or_default().chars().take(64).collect();
+        return Refusal::RouteUnknown { likely: builtin::likely(&path), path };
+    }
+    Refusal::ScopeMissing { needed, held }
 }
 
 /// The names of principals that no issuer names.

@@ -1,5 +1,6 @@
 //! Every way of saying no: status, public code, metric label, and what to do about it (law 13).
 
+mod caller;
 mod code;
 mod isolation;
 mod jwt;
@@ -7,6 +8,7 @@ mod limit;
 mod socket;
 mod tailscale;
 
+pub use caller::Caller;
 pub use code::Code;
 pub use isolation::IsolationFault;
 pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
@@ -100,6 +102,14 @@ pub enum Refusal {
         needed: Scope,
         /// Whether the caller holds it and left it out of its own header.
         held: bool,
+    },
+    /// A path that no route serves, from a caller without the scope that such paths need. Most are mistyped.
+    #[error("unknown route {path}{}", likely.map(|l| format!("; did you mean {l}?")).unwrap_or_default())]
+    RouteUnknown {
+        /// The path, as far as it fits a message.
+        path: String,
+        /// A route that the client may have meant.
+        likely: Option<&'static str>,
     },
     /// The request asks for more than is granted (law 3).
     #[error("scope not granted: {excess}")]
@@ -227,6 +237,7 @@ impl Refusal {
             | Self::Preflight(Denied::Origin(_))
             | Self::HostNotAllowed { .. }
             | Self::ScopeMissing { .. }
+            | Self::RouteUnknown { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
             Self::JoinMisses { .. } | Self::Quota(_) | Self::AuthThrottle { .. } => 429,
@@ -263,6 +274,7 @@ impl Refusal {
             Self::Jwt(fault) => fault.code(),
             Self::Tailnet(fault) => fault.code(),
             Self::ScopeMissing { .. } => Code::MissingScope,
+            Self::RouteUnknown { .. } => Code::UnknownRoute,
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
             Self::Isolation(fault) => fault.code(),
@@ -328,6 +340,9 @@ impl Refusal {
             }
             Self::Jwt(fault) => fault.advice(),
             Self::Tailnet(fault) => fault.advice(),
+            Self::RouteUnknown { .. } => {
+                "check the path and the client's base URL (for OpenAI clients it ends with /v1); a route of a plugin needs a [[route]]"
+            }
             Self::ScopeMissing { held: true, .. } => "add the scope to x-openclaw-scopes, or omit that header",
             Self::ScopeMissing { held: false, .. } => {
                 "ask the operator to grant this scope to this caller in the policy"
@@ -399,6 +414,12 @@ impl Refusal {
         }
     }
 
+    /// Whether the scopes that the caller holds are why.
+    #[must_use]
+    pub fn is_about_scopes(&self) -> bool {
+        matches!(self, Self::ScopeMissing { held: false, .. } | Self::ScopeExcess { .. })
+    }
+
     /// Whether the credential was never issued: a guess, as far as can be told.
     #[must_use]
     pub fn is_failed_proof(&self) -> bool {
@@ -436,11 +457,11 @@ impl Refusal {
     }
 
     /// The JSON answer: the gateway's shape for 403 (contract §3), OpenAI's for the rest, so that
-    /// every client shows the message. `principal` is who the caller was taken for.
+    /// every client shows the message.
     #[must_use]
-    pub fn body(&self, principal: Option<&str>, request_id: &str) -> Vec<u8> {
+    pub fn body(&self, caller: Option<&Caller<'_>>, request_id: &str) -> Vec<u8> {
         let mut error = Map::new();
-        error.insert("message".into(), json!(self.to_string()));
+        error.insert("message".into(), json!(self.told_to(caller)));
         error.insert("type".into(), json!(self.kind()));
         error.insert("code".into(), json!(self.code().as_str()));
         match self {
@@ -456,8 +477,8 @@ impl Refusal {
             }
             _ => {}
         }
-        if let Some(name) = principal {
-            error.insert("principal".into(), json!(name));
+        if let Some(caller) = caller {
+            error.insert("principal".into(), json!(caller.name));
         }
         error.insert("hint".into(), json!(self.advice()));
         error.insert("request_id".into(), json!(request_id));

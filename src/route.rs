@@ -45,7 +45,7 @@ pub enum Need {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// `/health`, `/healthz`.
-    DynamicConfig,
+    Live,
     /// `/ready`, `/readyz`.
     Ready,
 }

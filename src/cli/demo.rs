@@ -113,7 +113,7 @@ async fn acts(gateway: SocketAddr, proxy: SocketAddr, secret: &str, reader: &str
     let mut passed = true;
     let mut act = |title: &str, expected: u16, got: u16, body: &str| {
         passed &= expected == got;
-        say(format!("{title}\n    -> {got}  {}\n", body.chars().take(150).collect::<String>()));
+        say(format!("{title}\n    -> {got}  {}\n", body.chars().take(260).collect::<String>()));
     };
     let models = |base: SocketAddr, token: &str| http.get(format!("http://{base}/v1/models")).bearer_auth(token).send();
 

@@ -112,7 +112,10 @@ fn check(
         now: Timestamp::now(),
     };
     let decided = ctx.policy.decide(proven, request);
-    ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(proven), refusal));
+    if let Err(refusal) = &decided {
+        ctx.record.change = Some(ctx.policy.remedy(Some(proven), refusal));
+        ctx.record.held = refusal.is_about_scopes().then(|| ctx.policy.held(proven, request));
+    }
     let grant = decided?;
     let changed = grant.body().map(|edits| Bytes::from(edits.clone().apply(body)));
     ctx.granted(grant);

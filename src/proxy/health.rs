@@ -70,7 +70,7 @@ impl Health {
     /// and a client that hangs up ends nothing but its own waiting.
     pub(super) async fn answer(&self, probe: Probe) -> Answer {
         let (slot, path) = match probe {
-            Probe::DynamicConfig => (&self.live, "/healthz"),
+            Probe::Live => (&self.live, "/healthz"),
             Probe::Ready => (&self.ready, "/readyz"),
         };
         let mut told = slot.told.subscribe();
@@ -114,8 +114,8 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
 /// What is left of an answer.
 pub(super) fn verdict(probe: Probe, status: u16) -> &'static str {
     match (probe, (200..300).contains(&status)) {
-        (Probe::DynamicConfig, true) => r#"{"ok":true,"status":"live"}"#,
-        (Probe::DynamicConfig, false) => r#"{"ok":false}"#,
+        (Probe::Live, true) => r#"{"ok":true,"status":"live"}"#,
+        (Probe::Live, false) => r#"{"ok":false}"#,
         (Probe::Ready, true) => r#"{"ready":true}"#,
         (Probe::Ready, false) => r#"{"ready":false}"#,
     }

@@ -25,7 +25,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// Answers with a refusal and remembers it.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut RequestContext, refusal: Refusal) -> Result<()> {
-    let body = refusal.body(ctx.record.name(), &ctx.record.request_id);
+    let body = refusal.body(ctx.record.caller().as_ref(), &ctx.record.request_id);
     let mut head = ResponseHeader::build(refusal.status(), Some(6))?;
     head.insert_header(CONTENT_TYPE, "application/json; charset=utf-8")?;
     head.insert_header(CONTENT_LENGTH, body.len())?;

@@ -107,7 +107,10 @@ pub(super) async fn admit(
         now: Timestamp::now(),
     };
     let decided = ctx.policy.decide(&proven, request);
-    ctx.record.change = decided.as_ref().err().map(|refusal| ctx.policy.remedy(Some(&proven), refusal));
+    if let Err(refusal) = &decided {
+        ctx.record.change = Some(ctx.policy.remedy(Some(&proven), refusal));
+        ctx.record.held = refusal.is_about_scopes().then(|| ctx.policy.held(&proven, request));
+    }
     let grant = decided?;
     ctx.undecided = grant.wants_body().then(|| proven.clone());
     ctx.granted(grant);

@@ -28,6 +28,7 @@ pub enum Code {
     TokenNotYetValid,
     TokenAddress,
     MissingScope,
+    UnknownRoute,
     ScopeNotGranted,
     HeaderNotAllowed,
     AgentNotAllowed,

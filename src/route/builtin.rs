@@ -154,13 +154,50 @@ fn built_in() -> Vec<Route> {
             scope(ADMIN),
         ),
     ];
-    for (path, probe) in [
-        ("/health", Probe::DynamicConfig),
-        ("/healthz", Probe::DynamicConfig),
-        ("/ready", Probe::Ready),
-        ("/readyz", Probe::Ready),
-    ] {
+    for (path, probe) in
+        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
+    {
         routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
     }
     routes
+}
+
+/// The API's paths that clients build from a base URL.
+const API: [&str; 5] = ["/v1/models", "/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/tools/invoke"];
+
+/// The route that a client meant whose base URL lacks `/v1`, has it twice or something in front of it, or
+/// whose path is mistyped. For messages alone: no request is ever sent elsewhere than it says.
+#[must_use]
+pub fn likely(path: &str) -> Option<&'static str> {
+    let path = path.trim_end_matches('/');
+    let part = |api: &&str| path.len() > 1 && (api.ends_with(path) || path.ends_with(*api));
+    if path.ends_with("/completions") {
+        return Some("/v1/chat/completions");
+    }
+    let near = || API.into_iter().map(|api| (strsim::levenshtein(path, api), api)).min().filter(|(far, _)| *far <= 3);
+    API.into_iter().find(part).or_else(|| near().map(|(_, api)| api))
+}
+
+#[cfg(test)]
+mod likely_tests {
+    use super::likely;
+
+    #[test]
+    fn a_mistyped_path_names_the_route_that_was_meant() {
+        for (path, meant) in [
+            ("/models", Some("/v1/models")),
+            ("/chat/completions", Some("/v1/chat/completions")),
+            ("/v1/completions", Some("/v1/chat/completions")),
+            ("/v1/v1/models", Some("/v1/models")),
+            ("/api/v1/responses", Some("/v1/responses")),
+            ("/v1/model", Some("/v1/models")),
+            ("/v1/embedding/", Some("/v1/embeddings")),
+            ("/", None),
+            ("", None),
+            ("/hooks/agent", None),
+            ("/api/v1/admin/rpc", None),
+        ] {
+            assert_eq!(likely(path), meant, "{path}");
+        }
+    }
 }

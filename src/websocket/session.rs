@@ -360,7 +360,7 @@ fn error_answer(id: &str, refusal: &Refusal, record: &AccessRecord) -> String {
     let unavailable = is_passing(refusal);
     let mut error = json!({
         "code": if unavailable { "UNAVAILABLE" } else { "INVALID_REQUEST" },
-        "message": refusal.to_string(),
+        "message": refusal.told_to(record.caller().as_ref()),
         "details": { "code": code, "reason": refusal.code().as_str(), "hint": refusal.advice(),
             "request_id": &*record.request_id },
     });

@@ -3,10 +3,10 @@
 use crate::support::{Shim, WsClient, people, stand_in};
 use jiff::Timestamp;
 use scopeshim::cors::Denied;
-use scopeshim::label::Label as _;
+use scopeshim::label::{Label as _, SourceLabel};
 use scopeshim::principal_limits::{Limit, LimitReached};
 use scopeshim::refusal::{
-    Code, IsolationFault, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault,
+    Caller, Code, IsolationFault, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault,
 };
 use scopeshim::request_path::PathFault;
 use scopeshim::scope::{Scope, ScopeSet};
@@ -116,6 +116,7 @@ fn samples() -> Vec<Refusal> {
         Refusal::TokenNotYetValid { name: name(), at: at.to_string() },
         Refusal::TokenAddress { name: name() },
         Refusal::ScopeMissing { needed: Scope::parse("operator.write").unwrap(), held: false },
+        Refusal::RouteUnknown { path: "/models".to_owned(), likely: Some("/v1/models") },
         Refusal::ScopeExcess { excess: ScopeSet::parse_lines([&b"operator.admin"[..]]).unwrap() },
         Refusal::HeaderDenied { header: "x-openclaw-model", why: "the policy refuses it" },
         Refusal::Isolation(IsolationFault::Agent { agent: "other".to_owned(), by: "the path" }),
@@ -233,7 +234,11 @@ fn the_answers_shown_in_the_manual_are_those_that_are_sent() {
         let retry_after = refusal.retry_after().map(|seconds| seconds.to_string());
         assert_eq!(headers.get("Retry-After").copied(), retry_after.as_deref(), "{code}");
         let shown: Value = serde_json::from_str(body).unwrap();
-        let sent = refusal.body(shown["error"]["principal"].as_str(), headers["x-request-id"]);
+        let holds = shown["error"]["message"].as_str().and_then(|m| m.split_once(" holds "));
+        let holds = holds.map(|(_, scopes)| ScopeSet::parse_lines([scopes.trim_end_matches(')').as_bytes()]).unwrap());
+        let name = shown["error"]["principal"].as_str();
+        let caller = name.map(|name| Caller { source: SourceLabel::Token, name, holds: holds.as_ref() });
+        let sent = refusal.body(caller.as_ref(), headers["x-request-id"]);
         assert_eq!(shown, serde_json::from_slice::<Value>(&sent).unwrap(), "{code}");
     }
 }

@@ -50,7 +50,8 @@ fn a_narrowed_header_names_what_is_missing() {
     let body = answer.json();
     assert_eq!(body["ok"], false);
     assert_eq!(body["error"]["type"], "forbidden");
-    assert_eq!(body["error"]["message"], "missing scope: operator.write");
+    let said = "missing scope: operator.write (scopeshim: the gateway's own secret)";
+    assert_eq!(body["error"]["message"], said);
     assert_eq!(body["error"]["details"]["missingScope"], "operator.write");
     assert_eq!(body["error"]["principal"], "gateway-secret");
 }
@@ -91,13 +92,19 @@ fn a_reader_reads_and_nothing_else() {
         ("POST /v1/embeddings", "operator.write"),
         ("POST /tools/invoke", "operator.write"),
         ("POST /sessions/agent%3Amain%3Amain/kill", "operator.admin"),
-        ("GET /api/anything", "operator.admin"),
-        ("GET /", "operator.admin"),
         ("DELETE /v1/chat/completions", "operator.write"),
     ] {
         let answer = client.ask(line, READER, &[], if line.starts_with("GET") { "" } else { "{}" });
         assert_eq!(answer.status, 403, "{line}");
-        assert_eq!(answer.json()["error"]["message"], format!("missing scope: {missing}"), "{line}");
+        let said = format!("missing scope: {missing} (scopeshim: token \"reader\" holds operator.read)");
+        assert_eq!(answer.json()["error"]["message"], said, "{line}");
+    }
+    for (line, likely) in [("/models", "; did you mean /v1/models?"), ("/", ""), ("/api/anything", "")] {
+        let answer = client.ask(&format!("GET {line}"), READER, &[], "");
+        assert_eq!((answer.status, answer.code()), (403, "unknown_route".to_owned()), "{line}");
+        let said = format!("unknown route {line}{likely} (scopeshim: token \"reader\")");
+        assert_eq!(answer.json()["error"]["message"], said, "{line}");
+        assert!(!answer.body.contains("operator.admin"), "a typo is no reason for operator.admin: {answer:?}");
     }
     assert_eq!(gateway.seen().len(), before, "nothing that was refused may reach the gateway");
 }

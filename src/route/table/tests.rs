@@ -171,7 +171,7 @@ fn any_need() -> impl Strategy<Value = Need> {
     const SCOPES: &[&str] = &[READ, WRITE, ADMIN, "operator.pairing", "operator.approvals", "node.exec"];
     prop_oneof![
         Just(Need::Public),
-        Just(Need::Health(Probe::DynamicConfig)),
+        Just(Need::Health(Probe::Live)),
         Just(Need::Authenticated),
         prop::sample::select(SCOPES).prop_map(scope),
         prop::collection::vec(prop::sample::select(SCOPES), 1..4)
