@@ -1,12 +1,15 @@
 """What slow and greedy strangers cost: the figures of docs/limits.md."""
 
 import contextlib
+import json
+import os
 import re
 import resource
 import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import threading
 import time
 
@@ -188,6 +191,17 @@ def test_streams_and_resting_connections_together(new_environment, say):
     for one in resting:
         one.close()
     say(f"{streams} streams and {rests} resting connections, none lost; {process.rss() / MIB:.0f} MiB")
+
+
+def test_one_address_takes_nothing_from_another(binary, tmp_path, say):
+    command = ["unshare", "--net", sys.executable, "-m", "tests.resilience.two_addresses", str(binary), str(tmp_path)]
+    if os.geteuid() != 0:
+        command[1:1] = ["--user", "--map-root-user"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["asked"] >= 10 and seen["slowest_ms"] < 5000, seen
+    say(f"a client beside {seen['connected']} greedy connections was served {seen['asked']} times, within {seen['slowest_ms']} ms")
 
 
 def test_slowhttptest(new_environment, cleanup, say):
