@@ -281,3 +281,4 @@ if __name__ == "__main__":
         where = gateway(wanted)
         print(wanted, where, node_for(where))
     print(pytest(), openai_js(), openai_python(), pyjwt(), jose(), playwright())
+    print(*(page_python(page) for page in PAGES_PYTHON), *(page_js(page) for page in PAGES_JS))
