@@ -55,7 +55,7 @@ pub enum Kind {
     Forged,
 }
 
-/// What kind of header this is in every mode; [`UpstreamCredentials::kind`] knows the mode's own names too.
+/// What kind of header this is in every mode; the policy's `UpstreamCredentials` knows the mode's own names too.
 pub(crate) fn kind(name: &str) -> Kind {
     match name {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,

@@ -1,6 +1,6 @@
 //! The live configuration: a changed file is prepared, checked and committed, or changes nothing (law 11).
 //!
-//! [`candidate`] prepares and checks, and is given nothing that it could change; `commit` alone changes
+//! `candidate` prepares and checks, and is given nothing that it could change; `commit` alone changes
 //! what is in force. What needs a restart does not hold the rest up: it is named and waits.
 //!
 //! A token that the refused file does not list stays valid while the process runs, since nothing can
