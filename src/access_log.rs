@@ -6,7 +6,7 @@ use crate::authn::Principal;
 use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
 use crate::metrics::{Metrics, OpenStream, RequestEnd};
-use crate::policy::Grant;
+use crate::policy::{Grant, Policy, Proven, Request};
 use crate::quota::Quotas;
 use crate::refusal::{Caller, LimitFault, Refusal};
 use crate::route::Route;
@@ -153,6 +153,12 @@ impl AccessRecord {
             self.principal = Some(principal.clone());
         }
         self.granted = Some(grant.shared_scopes());
+    }
+
+    /// Notes why the policy refuses a principal, and what would change that.
+    pub fn refused(&mut self, policy: &Policy, proven: &Proven, request: Request<'_>, refusal: &Refusal) {
+        self.change = Some(policy.remedy(Some(proven), refusal));
+        self.held = refusal.is_about_scopes().then(|| policy.held(proven, request));
     }
 
     /// Its path, without the query; empty until checked.

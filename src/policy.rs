@@ -5,22 +5,25 @@
 
 mod cache;
 pub mod explain;
+mod grant;
 pub mod grants;
 mod isolation;
 mod permissions;
 pub mod policy_test;
+mod request;
 mod upstream_headers;
 mod websocket;
 
+pub use grant::Grant;
 use isolation::Isolation;
 pub use permissions::Permissions;
+pub use request::Request;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
 
 use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
 use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, SimulatedCaller};
 use crate::headers::GatewayHeader;
-use crate::json_body::{Edits, Object};
 use crate::jwks::KeySlot;
 use crate::label::RouteLabel;
 use crate::refusal::Refusal;
@@ -28,7 +31,7 @@ use crate::request_path::{Path, PathFault};
 use crate::route::{Route, RouteTable, builtin};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use cache::Cache;
-use grants::{Index, Reach, RequestFacts};
+use grants::Index;
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use permissions::{EffectiveRules, Own, ScopeLimit};
@@ -65,142 +68,6 @@ pub struct Proven {
     pub principal: Arc<Principal>,
     /// What.
     pub permissions: Arc<Permissions>,
-}
-
-/// Leave to pass: who goes, and with which scopes. Nothing else can write the scopes header.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    principal: Option<Arc<Principal>>,
-    effective: Arc<ScopeSet>,
-    header: HeaderValue,
-    gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
-    user: Option<HeaderValue>,
-    limits: PrincipalLimits,
-    /// Whether it is a socket's whose client is a node.
-    node: bool,
-    /// The path that is sent, where it is another than came.
-    path: Option<Box<str>>,
-    /// What changes in the body.
-    body: Option<Edits>,
-    /// Whether it cannot be decided without the body.
-    wants_body: bool,
-    /// Whether the answer's id continues the session.
-    chained: bool,
-}
-
-impl Grant {
-    fn under(scope_limit: &ScopeLimit, principal: Option<&Arc<Principal>>) -> Self {
-        Self {
-            principal: principal.cloned(),
-            effective: scope_limit.scopes.clone(),
-            header: scope_limit.header.clone(),
-            gateway_headers: Vec::new(),
-            user: None,
-            limits: PrincipalLimits::default(),
-            node: false,
-            path: None,
-            body: None,
-            wants_body: false,
-            chained: false,
-        }
-    }
-
-    /// Who was proven; `None` on a public route.
-    #[must_use]
-    pub fn principal(&self) -> Option<&Arc<Principal>> {
-        self.principal.as_ref()
-    }
-
-    /// The scopes that are sent.
-    #[must_use]
-    pub fn effective(&self) -> &ScopeSet {
-        &self.effective
-    }
-
-    /// The scopes that are sent, to be kept.
-    #[must_use]
-    pub fn shared_scopes(&self) -> Arc<ScopeSet> {
-        self.effective.clone()
-    }
-
-    /// The scopes header's value.
-    #[must_use]
-    pub fn header(&self) -> &HeaderValue {
-        &self.header
-    }
-
-    /// The gateway's own headers that are sent, with their values.
-    #[must_use]
-    pub fn gateway_headers(&self) -> &[(GatewayHeader, HeaderValue)] {
-        &self.gateway_headers
-    }
-
-    /// The path that is sent, where it is another than came.
-    #[must_use]
-    pub fn path(&self) -> Option<&str> {
-        self.path.as_deref()
-    }
-
-    /// What changes in the body.
-    #[must_use]
-    pub fn body(&self) -> Option<&Edits> {
-        self.body.as_ref()
-    }
-
-    /// Whether the request must be decided again with its body before it is sent.
-    #[must_use]
-    pub fn wants_body(&self) -> bool {
-        self.wants_body
-    }
-
-    /// The session that a caller continues who names the answer's id.
-    #[must_use]
-    pub fn chained(&self) -> Option<&HeaderValue> {
-        let key = self.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::SessionKey);
-        key.filter(|_| self.chained).map(|(_, key)| key)
-    }
-
-    /// How much its principal may ask for.
-    #[must_use]
-    pub fn limits(&self) -> PrincipalLimits {
-        self.limits
-    }
-
-    /// Who the caller is to the gateway, where its mode has it told.
-    #[must_use]
-    pub fn gateway_user(&self) -> Option<&HeaderValue> {
-        self.user.as_ref()
-    }
-}
-
-/// What a decision is made on, besides the principal.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The path.
-    pub path: Path<'a>,
-    /// The route.
-    pub route: &'a Route,
-    /// The scopes asked for; `None` when the header is absent (law 3).
-    pub requested: Option<&'a ScopeSet>,
-    /// The governed headers that were sent.
-    pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
-    /// The body; `None`: it has not been read.
-    pub body: Option<&'a Object<'a>>,
-    /// The session of the caller's own response that the body continues.
-    pub continues: Option<&'a str>,
-    /// The peer; `None` on a unix socket.
-    pub peer: Option<IpAddr>,
-    /// The moment.
-    pub now: Timestamp,
-}
-
-impl Request<'_> {
-    fn at(&self) -> RequestFacts<'_> {
-        let reach = Reach::Request { method: self.method, path: self.path };
-        RequestFacts { reach, peer: self.peer, now: self.now }
-    }
 }
 
 impl Policy {

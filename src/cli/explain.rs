@@ -143,15 +143,10 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let text = args.body.as_deref().map(read).transpose()?.unwrap_or_default();
     let body = Object::read(text.as_bytes());
     let request = Request {
-        method: &args.method,
-        path,
-        route: &route,
         requested: asked.requested.as_ref(),
         gateway_headers: &asked.gateway_headers,
         body: body.as_ref().ok(),
-        continues: None,
-        peer,
-        now,
+        ..Request::plain(&args.method, path, &route, peer, now)
     };
     let head = head.and_then(|()| policy.readable(&who, request, body.as_ref()));
     Ok(policy.explain(head, &who, request))

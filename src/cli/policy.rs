@@ -2,7 +2,6 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::config::SimulatedCaller;
-use crate::json_body::Object;
 use crate::policy::policy_test;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
 use crate::refusal::Refusal;
@@ -169,17 +168,7 @@ fn table(
         for (shown, (method, path)) in requests {
             let Ok(path) = Target::validate(path.as_bytes()) else { continue };
             let route = policy.route(method, path);
-            let request = Request {
-                method,
-                path,
-                route: &route,
-                requested: None,
-                gateway_headers: &[],
-                body: Some(&Object::empty()),
-                continues: None,
-                peer,
-                now,
-            };
+            let request = Request::plain(method, path, &route, peer, now);
             let outcome = match policy.public_grant(&route) {
                 Some(_) => "public".to_owned(),
                 None => in_words(policy.simulate(who, peer, now).and_then(|proven| policy.decide(&proven, request))),

@@ -3,7 +3,6 @@
 use crate::config::{BootstrapConfig, Config, ListenAddress, ListenerIdentity};
 use crate::gateway_probe::{Findings, probe};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
-use crate::json_body::Object;
 use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven, Request};
 use crate::refusal::Refusal;
@@ -96,17 +95,7 @@ impl Chain {
     pub(super) fn may(&self, caller: &Caller, method: &Method, path: &str) -> bool {
         let Ok(path) = Path::validate(path.as_bytes()) else { return false };
         let route = self.policy.route(method, path);
-        let request = Request {
-            method,
-            path,
-            route: &route,
-            requested: None,
-            gateway_headers: &[],
-            body: Some(&Object::empty()),
-            continues: None,
-            peer: self.peer,
-            now: Timestamp::now(),
-        };
+        let request = Request::plain(method, path, &route, self.peer, Timestamp::now());
         self.policy.decide(&caller.proven, request).is_ok()
     }
 }

@@ -30,15 +30,10 @@ impl PolicyTest {
                     headers.into_iter().filter_map(|(which, value)| Some((which, value.clone()?))).collect();
                 let body = Object::read(self.body.as_deref().unwrap_or_default().as_bytes());
                 let request = Request {
-                    method,
-                    path,
-                    route,
                     requested,
                     gateway_headers: &governed,
                     body: body.as_ref().ok(),
-                    continues: None,
-                    peer: self.peer,
-                    now,
+                    ..Request::plain(method, path, route, self.peer, now)
                 };
                 policy.explain(policy.readable(&who, request, body.as_ref()), &who, request)
             }

@@ -101,22 +101,15 @@ fn check(
     let method = ctx.record.method.clone();
     let asked = ctx.asked.clone();
     let request = Request {
-        method: &method,
-        path,
-        route: &route,
         requested: asked.requested.as_ref(),
         gateway_headers: &asked.gateway_headers,
         body: Some(&object),
         continues: continues.as_deref(),
-        peer: ctx.place(),
-        now: Timestamp::now(),
+        ..Request::plain(&method, path, &route, ctx.place(), Timestamp::now())
     };
-    let decided = ctx.policy.decide(proven, request);
-    if let Err(refusal) = &decided {
-        ctx.record.change = Some(ctx.policy.remedy(Some(proven), refusal));
-        ctx.record.held = refusal.is_about_scopes().then(|| ctx.policy.held(proven, request));
-    }
-    let grant = decided?;
+    let grant = ctx.policy.decide(proven, request).inspect_err(|refusal| {
+        ctx.record.refused(&ctx.policy, proven, request, refusal);
+    })?;
     let changed = grant.body().map(|edits| Bytes::from(edits.clone().apply(body)));
     ctx.granted(grant);
     Ok(changed)

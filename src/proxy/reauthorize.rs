@@ -74,15 +74,10 @@ impl OpenRequest for ReauthorizationContext {
         let body = self.asked.model.as_ref().map(|m| serde_json::json!({ "model": m }).to_string()).unwrap_or_default();
         let body = Object::read(body.as_bytes()).unwrap_or(Object::empty());
         let request = Request {
-            method: &self.method,
-            path,
-            route: &route,
             requested: self.asked.requested.as_ref(),
             gateway_headers: &self.asked.gateway_headers,
             body: Some(&body),
-            continues: None,
-            peer: self.peer,
-            now,
+            ..Request::plain(&self.method, path, &route, self.peer, now)
         };
         let confirmed = policy.confirm(principal, self.peer, now).and_then(|proven| {
             self.until.store(until(&proven.principal), Ordering::Relaxed);

@@ -96,22 +96,14 @@ pub(super) async fn admit(
     ctx.asked = request_checks::asked(&head.headers)?;
     ctx.record.requested.clone_from(&ctx.asked.requested);
     let request = Request {
-        method: &head.method,
-        path,
-        route: &route,
         requested: ctx.asked.requested.as_ref(),
         gateway_headers: &ctx.asked.gateway_headers,
         body: None,
-        continues: None,
-        peer: ctx.place(),
-        now: Timestamp::now(),
+        ..Request::plain(&head.method, path, &route, ctx.place(), Timestamp::now())
     };
-    let decided = ctx.policy.decide(&proven, request);
-    if let Err(refusal) = &decided {
-        ctx.record.change = Some(ctx.policy.remedy(Some(&proven), refusal));
-        ctx.record.held = refusal.is_about_scopes().then(|| ctx.policy.held(&proven, request));
-    }
-    let grant = decided?;
+    let grant = ctx.policy.decide(&proven, request).inspect_err(|refusal| {
+        ctx.record.refused(&ctx.policy, &proven, request, refusal);
+    })?;
     ctx.undecided = grant.wants_body().then(|| proven.clone());
     ctx.granted(grant);
     ctx.enter(&head.headers)?;
