@@ -1,11 +1,8 @@
 """Once for each release of the gateway."""
 
+from tests.support import properties
+from tests.support.properties import pytest_generate_tests  # noqa: F401  pytest finds it here
+
 
 def pytest_addoption(parser):
-    parser.addoption("--gateways", default="2026.3.28 2026.6.11 2026.9.6", help="releases, separated by blanks (%(default)s)")
-    parser.addoption("--cases", default="20000", help="how many generated bodies for each release and property (%(default)s)")
-
-
-def pytest_generate_tests(metafunc):
-    if "release" in metafunc.fixturenames:
-        metafunc.parametrize("release", metafunc.config.getoption("gateways").split())
+    properties.options(parser, "20000")

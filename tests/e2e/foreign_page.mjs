@@ -1,13 +1,11 @@
 // A page of another origin in a headless browser. Reads {port, url, chromium, token, html} from standard input, prints
 // what the page showed and what its scripts were given. PLAYWRIGHT_FOLDER and OPENAI_FOLDER say where the packages are.
-import { createRequire } from "node:module";
 import { createServer } from "node:http";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { open } from "../support/chromium.mjs";
 
 const { port, url, chromium: executablePath, token, html } = JSON.parse(readFileSync(0, "utf8"));
-const { chromium } = createRequire(join(process.env.PLAYWRIGHT_FOLDER, "node_modules/"))("playwright-core");
 const sdk = join(process.env.OPENAI_FOLDER, "node_modules/openai");
 
 // The SDK's own files come from the registry's package. Not by interception: where requests are intercepted, Playwright
@@ -18,13 +16,7 @@ const server = createServer(({ url: path }, answer) => {
   answer.writeHead(200, { "content-type": file ? "text/javascript" : "text/html" }).end(file ? readFileSync(file) : served);
 });
 await new Promise((listening) => server.listen(port, "127.0.0.1", listening));
-const profile = mkdtempSync(join(tmpdir(), "scopeshim-chromium-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const { context, close } = await open(executablePath);
 const seen = { console: [] };
 try {
   const page = await context.newPage();
@@ -73,8 +65,7 @@ try {
     };
   }, { url, token });
 } finally {
-  await context.close();
+  await close();
   server.close();
-  rmSync(profile, { recursive: true, force: true });
 }
 console.log(JSON.stringify(seen));

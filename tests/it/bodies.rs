@@ -1,40 +1,16 @@
 //! This proxy's reading of bodies against JSON.parse of Node. `make bodies` runs these: they need Node.
 
+use crate::support::Oracle;
 use base64::Engine as _;
 use proptest::prelude::*;
 use scopeshim::json_body::{Edits, Object};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
-/// Node, in a process of its own that ends when this one does.
-struct Node {
-    _child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-static NODE: LazyLock<Mutex<Node>> = LazyLock::new(|| {
-    let node = std::env::var_os("SCOPESHIM_BODIES_NODE")
-        .unwrap_or_else(|| panic!("SCOPESHIM_BODIES_NODE is not set: run `make bodies`"));
-    let mut child = Command::new(node)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bodies/judge.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let questions = child.stdin.take().unwrap();
-    let answers = BufReader::new(child.stdout.take().unwrap());
-    Mutex::new(Node { _child: child, questions, answers })
-});
+static NODE: LazyLock<Oracle> = LazyLock::new(|| Oracle::start("bodies"));
 
 fn node(body: &[u8]) -> Value {
-    let mut node = NODE.lock().unwrap_or_else(PoisonError::into_inner);
-    writeln!(node.questions, "{}", base64::engine::general_purpose::STANDARD.encode(body)).unwrap();
-    let mut answer = String::new();
-    node.answers.read_line(&mut answer).unwrap();
-    serde_json::from_str(&answer).unwrap()
+    NODE.ask(&base64::engine::general_purpose::STANDARD.encode(body))
 }
 
 const NAMES: [&str; 8] = ["model", "user", "previous_response_id", "sessionKey", "agentId", "tool", "name", "other"];

@@ -1,36 +1,16 @@
 //! This proxy's reading of paths against the gateway's own code. `make paths` runs these: they need a
 //! release of the gateway and Node.
 
+use crate::support::Oracle;
 use proptest::prelude::*;
 use scopeshim::request_path::Path;
 use scopeshim::route::{Fit, Need, PathRule, Pattern, Route, RouteTable};
 use scopeshim::scope::Scope;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
-/// The gateway's code, in a process of its own that ends when this one does.
-struct Gateway {
-    _child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-static GATEWAY: LazyLock<Mutex<Gateway>> = LazyLock::new(|| {
-    let set = |name| std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `make paths`"));
-    let mut child = Command::new(set("SCOPESHIM_PATHS_NODE"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paths/judge.mjs"))
-        .arg(set("SCOPESHIM_PATHS_DIST"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let questions = child.stdin.take().unwrap();
-    let answers = BufReader::new(child.stdout.take().unwrap());
-    Mutex::new(Gateway { _child: child, questions, answers })
-});
+static GATEWAY: LazyLock<Oracle> = LazyLock::new(|| Oracle::start("paths"));
 
 /// What the gateway makes of a path, with these routes registered by plugins.
 fn gateway(path: &str, routes: &[String]) -> Value {
@@ -38,12 +18,8 @@ fn gateway(path: &str, routes: &[String]) -> Value {
         Some(prefix) if !prefix.is_empty() => json!({ "path": prefix, "match": "prefix" }),
         _ => json!({ "path": route, "match": "exact" }),
     };
-    let mut gateway = GATEWAY.lock().unwrap_or_else(PoisonError::into_inner);
     let question = json!({ "path": path, "routes": routes.iter().map(plugin).collect::<Vec<_>>() });
-    writeln!(gateway.questions, "{question}").unwrap();
-    let mut answer = String::new();
-    gateway.answers.read_line(&mut answer).unwrap();
-    serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{path}: {e}: {answer:?}"))
+    GATEWAY.ask(&question.to_string())
 }
 
 fn texts(value: &Value) -> Vec<&str> {

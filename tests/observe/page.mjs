@@ -1,15 +1,12 @@
 // Drives a real browser over the status page. Reads {url, browser, driver, profile, shots} from standard
 // input; obeys lines of JSON and answers each with one: {look: NAME} looks at the page.
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
+import { launch } from '../support/chromium.mjs';
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const next = async () => { const { value, done } = await lines.next(); return done ? null : JSON.parse(value); };
 const asked = await next();
-const { chromium } = createRequire(asked.driver + '/')('playwright-core');
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
-const context = await chromium.launchPersistentContext(asked.profile, { executablePath: asked.browser, headless: true, args: flags });
+const context = await launch(asked.driver, asked.browser, asked.profile);
 const page = context.pages()[0] ?? await context.newPage();
 const faults = [], foreign = [];
 page.on('pageerror', e => faults.push(String(e)));

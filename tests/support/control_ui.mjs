@@ -1,21 +1,9 @@
 // The gateway's own web page in a headless browser: node control_ui.mjs URL TOKEN CHROMIUM
 // Prints what was seen as JSON. PLAYWRIGHT_FOLDER is where playwright-core is installed.
-import { createRequire } from "node:module";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { open } from "./chromium.mjs";
 
 const [url, token, executablePath] = process.argv.slice(2);
-const require = createRequire(join(process.env.PLAYWRIGHT_FOLDER, "node_modules/"));
-const { chromium } = require("playwright-core");
-
-const profile = mkdtempSync(join(tmpdir(), "scopeshim-chromium-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const { context, close } = await open(executablePath);
 const seen = { sent: [], answers: {}, hello: null, refused: null, status: null, failed: [], text: "" };
 try {
   const page = await context.newPage();
@@ -70,8 +58,7 @@ try {
   }
   seen.text = (await page.locator("body").innerText().catch(() => "")).slice(0, 600);
 } finally {
-  await context.close();
-  rmSync(profile, { recursive: true, force: true });
+  await close();
 }
 seen.sent = [...new Set(seen.sent)];
 console.log(JSON.stringify(seen));
