@@ -282,11 +282,11 @@ fn endpoints(fixed: &BootstrapConfig) -> Result<Vec<(Listener, AdminEndpoint)>, 
     Ok(endpoints)
 }
 
-async fn drain(connections: &Connections, patience: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
+async fn drain(connections: &Connections, timeout: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
     let begun = tokio::time::Instant::now();
-    let deadline = begun + patience;
+    let deadline = begun + timeout;
     loop {
-        connections.end_resting(begun.elapsed() >= FIRST_REQUEST.min(patience));
+        connections.end_resting(begun.elapsed() >= FIRST_REQUEST.min(timeout));
         let (open, busy) = connections.count();
         if open == 0 {
             return Stopped::Drained;

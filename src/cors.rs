@@ -142,7 +142,7 @@ impl Page {
         lines
     }
 
-    /// Whether the operator named the page's origin: such a page is trusted to act for whoever has it open.
+    /// Whether the operator named the page's origin: such a page is trusted to act for everyone who has it open.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         matches!(self, Self::Listed(_))

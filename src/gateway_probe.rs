@@ -38,7 +38,7 @@ pub struct GatewayMonitor {
 }
 
 impl GatewayMonitor {
-    /// A gateway nothing is known of yet. `doubt` is notified by every request that meets a gateway that is away or
+    /// A gateway nothing is known of yet. `reprobe` is notified by every request that meets a gateway that is away or
     /// refuses this proxy's credential.
     #[must_use]
     pub fn new(address: GatewayAddress, policy: Arc<ArcSwap<Policy>>, reprobe: Arc<Notify>) -> Self {
@@ -57,7 +57,7 @@ impl GatewayMonitor {
         self.findings.load_full()
     }
 
-    /// Finds out at once, again after every doubt, and says what changed; for ever, unless the
+    /// Finds out at once, again whenever it is asked to, and says what changed; for ever, unless the
     /// configuration wants no canaries.
     pub async fn watch(&self) {
         if !self.address.canaries {

@@ -107,7 +107,7 @@ pub enum Fault {
     Broken(String),
 }
 
-/// Asks and reads the whole answer, all of it within `patience`.
+/// Asks and reads the whole answer, all of it within `timeout`.
 ///
 /// # Errors
 /// [`Fault`]; whether the request was carried out is then unknown, unless it is [`Fault::Connect`].

@@ -150,7 +150,7 @@ impl StateDir {
     }
 
     /// Says where the process that runs by this configuration is asked: its file may name another place
-    /// by then, or be read in other surroundings.
+    /// by then, or be read in another environment.
     ///
     /// # Errors
     /// The system's.

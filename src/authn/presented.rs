@@ -46,7 +46,7 @@ impl<'a> Presented<'a> {
         self.issuers_header
     }
 
-    /// Whether a browser may have sent it by itself, in the name of whoever has a page open: it remembers a
+    /// Whether a browser may have sent it by itself, in the name of the person who has a page open: it remembers a
     /// user and a password, and sends them with what any page asks of this address.
     #[must_use]
     pub fn is_ambient(&self) -> bool {

@@ -38,7 +38,7 @@ pub enum SecretFileFault {
     TooLarge,
 }
 
-/// The process's own surroundings.
+/// The process's own environment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 

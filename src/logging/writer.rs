@@ -91,8 +91,8 @@ impl Writer {
     }
 
     /// Waits until everything is written, or the reader has taken too long. False: some is left.
-    pub fn flush(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         let mut queue = self.lock();
         loop {
             if queue.lines.is_empty() && !queue.writing {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 /// How long an answer is good for.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long the gateway has to give one.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the gateway said: its status, or why there is none.
 type Answer = Result<u16, Refusal>;
@@ -100,7 +100,7 @@ async fn ask(upstream: &Upstream, path: &str) -> Answer {
     let server = Server::Tcp(upstream.host().to_owned(), upstream.port());
     // No authority, and the word that there is none.
     let question = ClientRequest::get(path, vec![(SCOPES, HeaderValue::from_static(""))]);
-    match http_client::ask_over(stream, &server, question, PATIENCE).await {
+    match http_client::ask_over(stream, &server, question, TIMEOUT).await {
         Ok(answer) if (200..600).contains(&answer.status) => {
             upstream.answered(false);
             Ok(answer.status)

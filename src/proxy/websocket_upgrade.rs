@@ -137,11 +137,11 @@ async fn detach(session: &mut Session) -> Result<(Box<ClientStream>, Vec<u8>)> {
     };
     // The placeholder reads the same head from memory and was answered alike.
     let (subrequest, handle) = Subrequest::new_from_session(&session.downstream_session);
-    let mut stand_in = ServerSession::new_subrequest(subrequest);
-    stand_in.read_request().await?;
-    stand_in.write_response_header(Box::new(answer)).await?;
+    let mut subrequest_session = ServerSession::new_subrequest(subrequest);
+    subrequest_session.read_request().await?;
+    subrequest_session.write_response_header(Box::new(answer)).await?;
     drop(handle);
-    let taken = std::mem::replace(&mut *session.downstream_session, stand_in);
+    let taken = std::mem::replace(&mut *session.downstream_session, subrequest_session);
     let ServerSession::H1(taken) = taken else {
         return Error::e_explain(InternalError, "an upgrade in another protocol than HTTP/1");
     };

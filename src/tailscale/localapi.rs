@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// For a whole answer: tailscaled answers from memory, in a millisecond or two.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest answer read, in bytes; one about a node with many capabilities has a few thousand.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -25,7 +25,7 @@ pub(super) struct LocalApi {
 pub(super) enum LocalApiError {
     #[error("its socket cannot be opened: {0}")]
     Connect(String),
-    #[error("it did not answer within {PATIENCE:?}")]
+    #[error("it did not answer within {TIMEOUT:?}")]
     Slow,
     #[error("it broke off: {0}")]
     Broken(String),
@@ -81,7 +81,7 @@ impl LocalApi {
     }
 
     async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), LocalApiError> {
-        tokio::time::timeout(PATIENCE, self.exchange(path)).await.map_err(|_| LocalApiError::Slow)?
+        tokio::time::timeout(TIMEOUT, self.exchange(path)).await.map_err(|_| LocalApiError::Slow)?
     }
 
     async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), LocalApiError> {

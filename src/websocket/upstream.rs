@@ -30,7 +30,7 @@ const EARLY: usize = 8;
 const EARLY_EACH: usize = 4;
 /// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
 /// (contract §9).
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
 const PAIRED_FOR: Duration = Duration::from_secs(60);
 /// How long a pairing that was not had is not tried for again: each attempt leaves a request behind
@@ -284,7 +284,7 @@ impl UpstreamWebSocket {
             }
             Err(Failure::Refused(Refusal::Socket(SocketFault::PairingRequired)))
         };
-        tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))
+        tokio::time::timeout(TIMEOUT, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))
     }
 
     /// Connects with a client's own signed frame, which is not changed. `opened` is the socket whose
@@ -302,7 +302,7 @@ impl UpstreamWebSocket {
                 (Reply::Error { text, .. }, _) => Err(Failure::Answered(text)),
             }
         };
-        let hello = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))?;
+        let hello = tokio::time::timeout(TIMEOUT, work).await.unwrap_or(Err(Refusal::GatewayTimeout.into()))?;
         let (socket, rest) = wire.into_parts();
         Ok(Connected { socket, hello, rest })
     }

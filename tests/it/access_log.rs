@@ -1,7 +1,7 @@
 //! The log: written beside the requests, bounded, and whole at the end.
 
 use crate::admin::ask;
-use crate::support::{READER, Shim, eventually, people, stand_in};
+use crate::support::{READER, Shim, eventually, fake_gateway, people};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn summed_up(shim: &Shim, what: &str) -> usize {
 
 #[test]
 fn a_reader_of_the_log_that_stops_reading_holds_up_no_request() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     shim.block_log(true);
     let mut client = shim.client();
@@ -52,7 +52,7 @@ fn a_reader_of_the_log_that_stops_reading_holds_up_no_request() {
 
 #[test]
 fn a_stop_with_a_blocked_reader_is_still_a_stop() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     shim.block_log(true);
     let mut client = shim.client();
@@ -68,7 +68,7 @@ fn a_stop_with_a_blocked_reader_is_still_a_stop() {
 
 #[test]
 fn a_stop_writes_every_line_there_is() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let mut client = shim.client();
     for _ in 0..200 {
@@ -83,7 +83,7 @@ fn a_stop_writes_every_line_there_is() {
 
 #[test]
 fn what_is_written_of_a_kill_is_all_but_the_last_moment() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     shim.client().ask("GET /v1/models", READER, &["x-request-id: before"], "");
     // Nothing follows that could push it out.
@@ -94,7 +94,7 @@ fn what_is_written_of_a_kill_is_all_but_the_last_moment() {
 
 #[test]
 fn a_flood_of_strangers_writes_twenty_lines_a_second_and_their_number() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let begun = Instant::now();
     let mut client = shim.client();

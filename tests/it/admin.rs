@@ -1,6 +1,6 @@
 //! The admin doors: metrics, health, status, and what a refusal teaches afterwards.
 
-use crate::support::{READER, SECRET, Shim, eventually, people, scopeshim, stand_in};
+use crate::support::{READER, SECRET, Shim, eventually, fake_gateway, people, scopeshim};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn status(shim: &Shim) -> Value {
 
 #[test]
 fn what_happened_is_counted_and_nothing_a_client_chose_is_a_label() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     let series = |text: &str| text.lines().filter(|l| !l.starts_with('#')).count();
@@ -67,7 +67,7 @@ fn what_happened_is_counted_and_nothing_a_client_chose_is_a_label() {
 
 #[test]
 fn open_streams_are_seen_while_they_are_open() {
-    let (_gateway, address) = stand_in(Duration::from_secs(30));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(30));
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], r#"{"stream":true}"#);
@@ -80,7 +80,7 @@ fn open_streams_are_seen_while_they_are_open() {
 
 #[test]
 fn the_status_says_why_somebody_was_refused_and_what_would_allow_it() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     shim.client().ask("POST /v1/chat/completions", READER, &[], "{}");
     // Noted when the request is over, which may be a moment after its answer.
@@ -102,7 +102,7 @@ fn the_status_says_why_somebody_was_refused_and_what_would_allow_it() {
 
 #[test]
 fn hostile_values_do_no_harm_where_people_read_them() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     shim.client().ask("GET /<script>alert(1)</script>", READER, &[], "");
     shim.client().ask("GET /a%0ab%1b[31m", READER, &[], "");
@@ -119,7 +119,7 @@ fn hostile_values_do_no_harm_where_people_read_them() {
 
 #[test]
 fn the_port_reads_and_the_socket_changes() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let shim = Shim::start(address, &format!("{}\n[admin]\naddress = \"{port}\"\n", people()));
     let mut client = crate::support::Client::connect(port);
@@ -137,7 +137,7 @@ fn the_port_reads_and_the_socket_changes() {
 
 #[test]
 fn who_watches_from_elsewhere_sees_numbers_and_health_alone() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let shim = Shim::start(address, &format!("{}\n[admin]\nmetrics_address = \"{port}\"\n", people()));
     shim.client().ask("GET /v1/models", READER, &[], "");
@@ -152,7 +152,7 @@ fn who_watches_from_elsewhere_sees_numbers_and_health_alone() {
 
 #[test]
 fn the_level_is_changed_while_it_runs() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("[log]\nlevel = \"info\"\n{}", people()));
     shim.client().ask("GET /v1/models", READER, &[], "");
     eventually("a line is written", || shim.access().len() == 1);

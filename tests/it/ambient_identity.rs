@@ -1,6 +1,6 @@
 //! Identity that rests on a place and not on a credential, and who might borrow it.
 
-use crate::support::{READER, Release, Shim, Tailscaled, WsClient, WsGateway, eventually, people, stand_in};
+use crate::support::{READER, Release, Shim, Tailscaled, WsClient, WsGateway, eventually, fake_gateway, people};
 use serde_json::json;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const REBOUND: &[&[&str]] = &[
 
 #[test]
 fn a_page_whose_name_was_made_to_lead_here_is_not_anonymous() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{}\n{ANYBODY_HERE}", people()));
     for headers in REBOUND {
         for (request, body) in
@@ -48,7 +48,7 @@ fn a_page_whose_name_was_made_to_lead_here_is_nobody_of_the_tailnet() {
         ("tailnet", &[][..]),
         ("tailscale-serve", &["X-Forwarded-For: 100.64.0.7", "Tailscale-User-Login: alice@example.org"][..]),
     ] {
-        let (gateway, address) = stand_in(Duration::ZERO);
+        let (gateway, address) = fake_gateway(Duration::ZERO);
         let tables = format!("[tailscale]\nsocket = \"{}\"\n{}\n{grant}", tailscaled.socket(), people());
         let shim = Shim::with_identity(address, identity, &tables);
         for headers in REBOUND {
@@ -68,7 +68,7 @@ fn a_page_whose_name_was_made_to_lead_here_is_nobody_of_the_tailnet() {
 
 #[test]
 fn a_listed_name_is_as_good_as_an_address() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables =
         "[policy]\nhosts = [\"Gateway.home.arpa\"]\n[websocket]\norigins = [\"https://ui.example.org:8443\"]\n";
     let shim = Shim::start(address, &format!("{tables}{}\n{ANYBODY_HERE}", people()));
@@ -108,7 +108,7 @@ fn a_websocket_takes_no_page_of_a_name_that_is_not_this_machines_own() {
 
 #[test]
 fn what_a_tunnel_on_this_machine_passes_on_is_not_from_this_machine() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let people = people().replace("name = \"writer\"", "name = \"writer\"\ncidrs = [\"127.0.0.0/8\"]");
     let grant = "[[grant]]\nto = { token = \"reader\" }\nscopes = [\"operator.write\"]\ncidrs = [\"127.0.0.1/32\"]\n";
     let shim = Shim::start(address, &format!("{people}\n{ANYBODY_HERE}\n{grant}"));
@@ -150,7 +150,7 @@ fn a_socket_that_a_tunnel_on_this_machine_passes_on_is_not_from_this_machine() {
 
 #[test]
 fn everybody_is_let_in_from_behind_a_tunnel_where_every_address_is() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let everybody = "[anonymous]\nscopes = [\"operator.read\"]\ncidrs = [\"0.0.0.0/0\", \"::/0\"]\n";
     let shim = Shim::start(address, &format!("{}\n{everybody}", people()));
     assert_eq!(shim.client().ask("GET /v1/models", "", &["X-Forwarded-For: 203.0.113.9"], "").status, 200);

@@ -1,13 +1,13 @@
 //! Wrong credentials: slowed down and turned away, with the right ones unharmed.
 
-use crate::support::{Came, READER, Release, Shim, WsClient, WsGateway, people, stand_in};
+use crate::support::{Came, READER, Release, Shim, WsClient, WsGateway, fake_gateway, people};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
 fn guesses_are_throttled_and_a_good_caller_from_the_same_address_is_not() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let done = AtomicBool::new(false);
     let begun = Instant::now();
@@ -56,7 +56,7 @@ fn guesses_are_throttled_and_a_good_caller_from_the_same_address_is_not() {
 
 #[test]
 fn answers_to_guesses_come_ever_later() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     let begun = Instant::now();
@@ -68,7 +68,7 @@ fn answers_to_guesses_come_ever_later() {
 
 #[test]
 fn a_caller_without_a_credential_or_with_an_expired_one_is_no_guesser() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let old = "token-of-yesterday-0123456789abcdef";
     let tables = format!(
         "{}\n[[token]]\nname = \"old\"\nsha256 = \"{}\"\nexpires = 2020-01-01T00:00:00Z\nscopes = [\"operator.read\"]\n",

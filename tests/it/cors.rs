@@ -1,6 +1,6 @@
 //! Web pages of other origins: what a browser is told before and after it lets them ask.
 
-use crate::support::{Capture, READER, Scripted, Shim, WRITER, people, stand_in};
+use crate::support::{Capture, READER, Scripted, Shim, WRITER, fake_gateway, people};
 use std::time::Duration;
 
 const PANEL: &str = "Origin: https://panel.example.org";
@@ -15,7 +15,7 @@ const ASKED: &[&str] = &[
 ];
 
 fn shim(cors: &str) -> (std::sync::Arc<scopeshim::fake_gateway::FakeGateway>, Shim) {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     (gateway, Shim::start(address, &format!("{}\n{cors}", people())))
 }
 
@@ -68,7 +68,7 @@ fn a_page_that_is_not_listed_is_refused_and_the_log_says_which() {
 #[test]
 fn a_refusal_can_be_read_by_the_page_that_caused_it() {
     let limits = people().replacen("scopes = [", "limits = { requests_per_minute = 1 }\nscopes = [", 1);
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{limits}\n{CORS}"));
     let mut client = shim.client();
     let ask = |client: &mut crate::support::Client, line: &str, token: &str, headers: &[&str]| {
@@ -112,7 +112,7 @@ fn any_page_may_ask_with_a_token_and_never_with_credentials_of_the_browser() {
 fn a_listed_page_may_act_for_a_caller_without_a_credential_and_any_other_may_not() {
     let anonymous = "[anonymous]\nscopes = [\"operator.read\"]\n";
     let status = |cors: &str, origin: &str| {
-        let (_gateway, address) = stand_in(Duration::ZERO);
+        let (_gateway, address) = fake_gateway(Duration::ZERO);
         let shim = Shim::start(address, &format!("{}\n{anonymous}{cors}", people()));
         let headers = [origin, "Sec-Fetch-Site: cross-site"];
         let answer = shim.client().ask("GET /v1/models", "", &headers, "");

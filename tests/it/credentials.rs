@@ -1,6 +1,6 @@
 //! Where a client can put its token: read there, and never passed on.
 
-use crate::support::{Capture, READER, Release, Shim, WRITER, WsClient, WsGateway, people, stand_in};
+use crate::support::{Capture, READER, Release, Shim, WRITER, WsClient, WsGateway, fake_gateway, people};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
@@ -51,7 +51,7 @@ fn a_token_counts_wherever_it_is_and_reaches_the_gateway_nowhere() {
 
 #[test]
 fn two_credentials_that_disagree_are_400() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{KEYS}{}", people()));
     let key = format!("x-api-key: {WRITER}");
     for lines in [
@@ -69,7 +69,7 @@ fn two_credentials_that_disagree_are_400() {
 
 #[test]
 fn a_header_that_is_not_listed_proves_nothing_and_disturbs_nobody() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let key = format!("x-api-key: {WRITER}");
     assert_eq!(shim.client().ask("GET /v1/models", "", &[&key], "").code(), "credential_missing");
@@ -79,7 +79,7 @@ fn a_header_that_is_not_listed_proves_nothing_and_disturbs_nobody() {
 
 #[test]
 fn a_wrong_password_is_a_wrong_token() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let anonymous = "[anonymous]\nscopes = [\"operator.read\"]\n";
     let shim = Shim::start(address, &format!("{}\n{anonymous}", people()));
     let answer = shim.client().ask("GET /v1/models", "", &[&basic("u", "wrong")], "");
@@ -92,7 +92,7 @@ fn a_wrong_password_is_a_wrong_token() {
 
 #[test]
 fn no_page_of_another_origin_borrows_a_password_that_a_browser_remembers() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let cors = "[cors]\norigins = [\"https://panel.example.org\"]\n";
     let shim = Shim::start(address, &format!("{}\n{cors}", people()));
     let password = basic("u", WRITER);

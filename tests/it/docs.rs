@@ -1,6 +1,6 @@
 //! The manuals and the code say the same: refusals, references, names of tests, links.
 
-use crate::support::{Shim, WsClient, people, stand_in};
+use crate::support::{Shim, WsClient, fake_gateway, people};
 use jiff::Timestamp;
 use scopeshim::cors::Denied;
 use scopeshim::label::{Label as _, SourceLabel};
@@ -245,7 +245,7 @@ fn the_answers_shown_in_the_manual_are_those_that_are_sent() {
 
 #[test]
 fn the_websocket_answer_in_the_manual_is_the_one_a_client_gets() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let examples = examples("websocket");
     assert_eq!(examples.len(), 1);

@@ -1,6 +1,6 @@
 //! `doctor`: each break in the chain is found at its stage.
 
-use crate::support::{READER, SECRET, Shim, people, scopeshim, stand_in};
+use crate::support::{READER, SECRET, Shim, fake_gateway, people, scopeshim};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -37,8 +37,8 @@ fn codes(report: &Value) -> Vec<String> {
 
 #[test]
 fn a_chain_that_works_is_healthy() {
-    let (gateway, address) = stand_in(Duration::from_millis(20));
-    // The stand-in serves no sockets.
+    let (gateway, address) = fake_gateway(Duration::from_millis(20));
+    // The fake gateway serves no sockets.
     let shim = Shim::start(address, &format!("{}\n[websocket]\nenabled = false\n", people()));
     let config = pinned(&shim);
     let (code, report) = doctor(&config, "", &["--chat"]);
@@ -69,7 +69,7 @@ fn a_chain_that_works_is_healthy() {
 
 #[test]
 fn each_break_is_found_at_its_stage() {
-    let (_, address) = stand_in(Duration::ZERO);
+    let (_, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let config = pinned(&shim);
 

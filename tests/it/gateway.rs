@@ -1,6 +1,6 @@
 //! A gateway that is away, slow, or breaks off.
 
-use crate::support::{APART, Capture, READER, SECRET, Shim, people, stand_in};
+use crate::support::{APART, Capture, READER, SECRET, Shim, fake_gateway, people};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn a_slow_answer_is_not_cut() {
 
 #[test]
 fn health_needs_no_credential_and_tells_no_details() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     for (path, body) in [

@@ -1,6 +1,6 @@
 //! What the gateway is, as found out and said.
 
-use crate::support::{Capture, SECRET, Shim, eventually, people, scopeshim, stand_in};
+use crate::support::{Capture, SECRET, Shim, eventually, fake_gateway, people, scopeshim};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn line(shim: &Shim, fits: impl Fn(&Value) -> bool) -> Option<Value> {
 
 #[test]
 fn a_gateway_is_asked_once_and_what_it_does_is_said() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::asking(address, TOKEN, &people());
     eventually("it is known", || line(&shim, |l| l["message"] == "the gateway is known").is_some());
     let known = line(&shim, |l| l["message"] == "the gateway is known").unwrap();
@@ -49,7 +49,7 @@ fn a_gateway_that_ignores_narrowed_scopes_is_warned_of() {
 
 #[test]
 fn a_wrong_secret_is_said_with_its_mend() {
-    let (_, address) = stand_in(Duration::ZERO);
+    let (_, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::asking(address, "kind = \"password\", env = \"PATH\"", &people());
     eventually("the warning", || line(&shim, |l| l["code"] == "gateway-credential").is_some());
     let warning = line(&shim, |l| l["code"] == "gateway-credential").unwrap();

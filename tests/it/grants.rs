@@ -1,7 +1,7 @@
 //! Grants: to whom, when, and what becomes of the gateway's own headers. And that `explain` says what
 //! truly happens.
 
-use crate::support::{Capture, READER, SECRET, Shim, WRITER, people, scopeshim, stand_in};
+use crate::support::{Capture, READER, SECRET, Shim, WRITER, fake_gateway, people, scopeshim};
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -65,7 +65,7 @@ fn the_gateway_s_own_headers_are_governed_by_grant() {
 
 #[test]
 fn the_first_grant_that_speaks_of_an_excess_decides() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let grants = "[[grant]]\nto = { token = \"reader\" }\nexcess = \"narrow\"\n[[grant]]\nto = { token = \"reader\" }\nexcess = \"refuse\"\n";
     let shim = Shim::start(address, &format!("{}\n{grants}", people()));
     let all = &["x-openclaw-scopes: operator.admin, operator.approvals"][..];

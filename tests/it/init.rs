@@ -1,6 +1,6 @@
 //! `init`: from an `openclaw.json` to a proxy that works.
 
-use crate::support::{SECRET, Shim, scopeshim, stand_in};
+use crate::support::{SECRET, Shim, fake_gateway, scopeshim};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn the_token(out: &str) -> String {
 
 #[test]
 fn what_it_writes_works_unedited() {
-    let (_, gateway) = stand_in(Duration::ZERO);
+    let (_, gateway) = fake_gateway(Duration::ZERO);
     let dir = place(&format!(
         "{{ meta: {{ lastTouchedVersion: '2026.3.28' }}, gateway: {{ port: {}, auth: {{ mode: 'token', token: '{SECRET}' }} }} }}",
         gateway.port()

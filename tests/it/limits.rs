@@ -1,7 +1,7 @@
 //! Law 15: every byte, second and place is bounded, and whoever meets a bound is told so.
 
 use crate::support::{
-    Capture, Client, READER, Release, SECRET, Shim, WRITER, WsClient, WsGateway, eventually, people, stand_in,
+    Capture, Client, READER, Release, SECRET, Shim, WRITER, WsClient, WsGateway, eventually, fake_gateway, people,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -88,7 +88,7 @@ fn a_head_in_many_pieces_is_one_head() {
 
 #[test]
 fn a_head_that_does_not_end_is_told_so_in_time() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = limited(address, "head_timeout = \"1s\"");
     let mut kept = shim.client();
     assert_eq!(kept.ask("GET /v1/models", READER, &[], "").status, 200);
@@ -108,7 +108,7 @@ fn a_head_that_does_not_end_is_told_so_in_time() {
 
 #[test]
 fn what_is_no_http_is_told_so_at_once() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let begun = Instant::now();
     let mut client = shim.client();
@@ -120,7 +120,7 @@ fn what_is_no_http_is_told_so_at_once() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_head_that_trickles_costs_what_its_bytes_cost() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let send = |length: usize| {
         let text = format!("GET /v1/models HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(length));
@@ -169,7 +169,7 @@ fn a_body_too_large_is_refused_before_it_is_sent_on() {
 
 #[test]
 fn a_body_whose_size_nobody_announced_is_cut_at_the_limit() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = limited(address, "max_body = { chat_completions = \"64KiB\" }");
     let mut client = shim.client();
     let lines = [&*format!("Authorization: Bearer {SECRET}"), "Transfer-Encoding: chunked"];
@@ -296,7 +296,7 @@ fn the_rest_of_a_refused_body_is_no_new_request() {
 
 #[test]
 fn above_the_limit_of_connections_the_answer_comes_at_once() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = limited(address, "max_connections = 2");
     let mut resting = shim.client();
     assert_eq!(resting.ask("GET /v1/models", READER, &[], "").status, 200);
@@ -323,7 +323,7 @@ fn above_the_limit_of_connections_the_answer_comes_at_once() {
 
 #[test]
 fn one_address_cannot_have_all_the_places() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = limited(address, "max_local_connections = 3");
     let _held = [shim.client(), shim.client(), shim.client()];
     let answer = shim.client().ask("GET /v1/models", READER, &[], "");
@@ -333,7 +333,7 @@ fn one_address_cannot_have_all_the_places() {
 
 #[test]
 fn nobody_hangs_on_a_connection_for_ever() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = limited(address, "max_requests_per_connection = 3\nkeepalive = \"1s\"");
     let mut client = shim.client();
     let last: Vec<_> = (0..3)
@@ -374,7 +374,7 @@ fn endless() -> (std::thread::JoinHandle<()>, SocketAddr) {
 
 #[test]
 fn a_health_flood_is_one_question_a_second_for_the_gateway() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let begun = Instant::now();
     let mut clients: Vec<_> = (0..10).map(|_| shim.client()).collect();
@@ -440,7 +440,7 @@ fn an_unproven_socket_has_its_time_and_no_more() {
 
 #[test]
 fn every_admin_door_answers_whatever_the_others_hold() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (reading, watching) = (port(), port());
     let admin = format!("[admin]\naddress = \"{reading}\"\nmetrics_address = \"{watching}\"\n");
@@ -470,7 +470,7 @@ fn every_admin_door_answers_whatever_the_others_hold() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_process_with_few_descriptors_takes_fewer_clients_and_keeps_some_for_itself() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut first = Shim::start(address, &people());
     let dir = first.take_dir();
     drop(first);
@@ -484,7 +484,7 @@ fn a_process_with_few_descriptors_takes_fewer_clients_and_keeps_some_for_itself(
 
 #[test]
 fn the_older_keys_still_mean_what_they_meant() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{}\n[server]\nmax_connections = 1\n", people()));
     let _held = shim.client();
     assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 503);

@@ -1,4 +1,4 @@
-//! The real binary, in front of a stand-in gateway or of a socket that keeps every byte.
+//! The real binary, in front of a fake gateway or of a socket that keeps every byte.
 //!
 //! One binary, so that Pingora is linked once. Where to put a new test: by what it is about, in the
 //! module of that name; a bug that was fixed gets a test named after it.

@@ -2,7 +2,7 @@
 
 use crate::admin::ask;
 use crate::support::{
-    READER, Release, SECRET, Shim, WRITER, WsClient, WsGateway, eventually, people, scopeshim, sha256, stand_in,
+    READER, Release, SECRET, Shim, WRITER, WsClient, WsGateway, eventually, fake_gateway, people, scopeshim, sha256,
 };
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -42,7 +42,7 @@ fn stream(shim: &Shim, token: &str) -> (u16, crate::support::Client) {
 
 #[test]
 fn over_its_rate_a_principal_is_told_when_to_come_back_and_the_gateway_is_not_asked() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &limited("requests_per_minute = 6, burst = 3"));
     let mut client = shim.client();
     for left in [2, 1, 0] {
@@ -70,7 +70,7 @@ fn over_its_rate_a_principal_is_told_when_to_come_back_and_the_gateway_is_not_as
 
 #[test]
 fn what_the_policy_refuses_costs_nothing_of_the_rate() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &limited("requests_per_minute = 1, burst = 1"));
     let mut client = shim.client();
     for _ in 0..5 {
@@ -81,7 +81,7 @@ fn what_the_policy_refuses_costs_nothing_of_the_rate() {
 
 #[test]
 fn a_reload_neither_fills_a_bucket_nor_forgets_a_stream() {
-    let (_gateway, address) = stand_in(Duration::from_secs(30));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(30));
     let limits = "requests_per_minute = 2, burst = 2, concurrent_streams = 1";
     let shim = Shim::start(address, &writer(limits));
     let (status, open) = stream(&shim, WRITER);
@@ -101,7 +101,7 @@ fn a_reload_neither_fills_a_bucket_nor_forgets_a_stream() {
 
 #[test]
 fn a_stream_counts_until_it_ends_however_it_ends() {
-    let (gateway, address) = stand_in(Duration::from_secs(30));
+    let (gateway, address) = fake_gateway(Duration::from_secs(30));
     let shim = Shim::start(address, &writer("concurrent_streams = 2"));
     let (_, first) = stream(&shim, WRITER);
     let (_, second) = stream(&shim, WRITER);
@@ -137,7 +137,7 @@ fn a_request_the_gateway_fails_gives_its_place_back() {
 
 #[test]
 fn requests_at_a_time_are_counted_and_streams_among_them() {
-    let (_gateway, address) = stand_in(Duration::from_secs(30));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(30));
     let shim = Shim::start(address, &writer("concurrent_requests = 1"));
     let (status, open) = stream(&shim, WRITER);
     assert_eq!(status, 200);
@@ -183,7 +183,7 @@ fn sockets_are_counted_from_their_proof_to_their_end() {
 
 #[test]
 fn a_token_s_own_limits_win_over_grants_and_of_grants_the_strictest_counts() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let grant = |limits: &str| format!("\n[[grant]]\nto = {{ token = \"*\" }}\nlimits = {{ {limits} }}\n");
     let tables = format!(
         "[policy]\nlimits = {{ requests_per_minute = 9 }}\n\n{}{}{}",
@@ -214,7 +214,7 @@ fn a_token_s_own_limits_win_over_grants_and_of_grants_the_strictest_counts() {
 
 #[test]
 fn a_rotated_token_has_one_account_with_the_one_it_replaces() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let old = "token-of-the-reader-of-old-0123456789";
     let tables = limited("requests_per_minute = 2").replacen(
         "limits = {",
@@ -231,7 +231,7 @@ fn a_rotated_token_has_one_account_with_the_one_it_replaces() {
 
 #[test]
 fn what_is_used_is_seen_in_the_status_and_the_metrics() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables = format!("[policy]\nlimits = {{ concurrent_requests = 7 }}\n\n{}", limited("requests_per_minute = 3"));
     let shim = Shim::start(address, &tables);
     let mut client = shim.client();
@@ -261,7 +261,7 @@ fn what_is_used_is_seen_in_the_status_and_the_metrics() {
 
 #[test]
 fn nobody_is_limited_unless_a_table_says_so() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     for _ in 0..300 {

@@ -1,6 +1,6 @@
 //! Law 11: a changed file comes into force at once, or changes nothing.
 
-use crate::support::{READER, SECRET, Shim, WRITER, eventually, people, scopeshim, stand_in};
+use crate::support::{READER, SECRET, Shim, WRITER, eventually, fake_gateway, people, scopeshim};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ fn without_reader(text: &str) -> String {
 
 #[test]
 fn an_edit_is_in_force_at_once_however_it_is_saved() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     assert_eq!(status(&shim, READER), 200);
@@ -54,7 +54,7 @@ fn an_edit_is_in_force_at_once_however_it_is_saved() {
 
 #[test]
 fn a_bad_file_changes_nothing_and_says_why() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     for bad in [
@@ -77,7 +77,7 @@ fn a_bad_file_changes_nothing_and_says_why() {
 
 #[test]
 fn what_needs_a_restart_is_named_and_holds_nothing_else_up() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let changed = without_reader(&text(&shim)).replace("retry_for = \"2s\"", "retry_for = \"5s\"");
     replace(&shim, &changed);
@@ -89,7 +89,7 @@ fn what_needs_a_restart_is_named_and_holds_nothing_else_up() {
 
 #[test]
 fn the_gateway_s_secret_is_read_again() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     assert_eq!(status(&shim, READER), 200);
     let secret = shim.dir.path().join("gateway.token");
@@ -106,7 +106,7 @@ fn the_gateway_s_secret_is_read_again() {
 
 #[test]
 fn a_deleted_file_and_a_lost_permission_change_nothing() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     std::fs::remove_file(shim.config()).unwrap();
@@ -124,7 +124,7 @@ fn a_deleted_file_and_a_lost_permission_change_nothing() {
 
 #[test]
 fn a_restart_with_a_broken_file_starts_from_the_last_good_one() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let good = text(&shim);
     assert_eq!(status(&shim, READER), 200);
@@ -142,7 +142,7 @@ fn a_restart_with_a_broken_file_starts_from_the_last_good_one() {
 
 #[test]
 fn open_streams_are_judged_again() {
-    let (_gateway, address) = stand_in(Duration::from_secs(3));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(3));
     let shim = Shim::start(address, &people());
     let open = |token: &str| {
         let mut client = shim.client();
@@ -163,7 +163,7 @@ fn open_streams_are_judged_again() {
 
 #[test]
 fn a_stream_ends_when_its_token_expires() {
-    let (_gateway, address) = stand_in(Duration::from_secs(20));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(20));
     let soon = jiff::Timestamp::now() + Duration::from_secs(2);
     let shim =
         Shim::start(address, &people().replace("name = \"writer\"", &format!("name = \"writer\"\nexpires = {soon}")));
@@ -177,7 +177,7 @@ fn a_stream_ends_when_its_token_expires() {
 
 #[test]
 fn a_stream_ends_when_a_new_policy_lets_its_token_expire_sooner() {
-    let (_gateway, address) = stand_in(Duration::from_secs(20));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(20));
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {WRITER}")], STREAM);
@@ -199,7 +199,7 @@ fn ask_for_reload(shim: &Shim) -> String {
 /// contradict each other in two ways; no answer may mix them, and none may fail.
 #[test]
 fn a_thousand_reloads_under_load_fail_no_request() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let one = text(&shim);
     let two = one.replace("scopes = [\"operator.read\"]", "scopes = [\"operator.read\", \"operator.approvals\"]");

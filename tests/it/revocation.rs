@@ -1,6 +1,6 @@
 //! What was revoked is gone: when the command says so, through every reload, and across a restart.
 
-use crate::support::{READER, SECRET, Shim, WRITER, eventually, people, scopeshim, stand_in, write_private};
+use crate::support::{READER, SECRET, Shim, WRITER, eventually, fake_gateway, people, scopeshim, write_private};
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn in_status(shim: &Shim, pointer: &str) -> serde_json::Value {
 
 #[test]
 fn a_revocation_is_in_force_when_the_command_returns() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let (code, said) = revoke(&shim, &[]);
     assert_eq!((code, status(&shim, READER)), (0, 401), "{said}");
@@ -55,7 +55,7 @@ fn a_revocation_is_in_force_when_the_command_returns() {
 
 #[test]
 fn a_revocation_is_in_force_although_a_restart_only_key_is_pending() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     std::fs::write(shim.config(), text(&shim).replace("[server]", "[server]\nthreads = 3")).unwrap();
     let (code, said) = revoke(&shim, &[]);
@@ -65,7 +65,7 @@ fn a_revocation_is_in_force_although_a_restart_only_key_is_pending() {
 
 #[test]
 fn a_revocation_that_the_policy_s_own_test_forbids_fails_loudly_and_is_possible_by_force() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{}{EXPECTS_READER}", people()));
     let before = text(&shim);
     let (code, said) = revoke(&shim, &[]);
@@ -83,7 +83,7 @@ fn a_revocation_that_the_policy_s_own_test_forbids_fails_loudly_and_is_possible_
 
 #[test]
 fn a_token_revoked_while_the_file_is_refused_for_another_reason_is_gone_at_once_and_for_good() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     let broken = format!("{good}\n[gatewya]\nurl = 3\n");
@@ -106,7 +106,7 @@ fn a_token_revoked_while_the_file_is_refused_for_another_reason_is_gone_at_once_
 
 #[test]
 fn a_token_revoked_by_hand_in_a_refused_file_is_named_and_not_lent_by_the_last_good_one() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     let refusals = [
@@ -145,7 +145,7 @@ fn restart_by_state(mut shim: Shim) -> Shim {
 
 #[test]
 fn a_file_cut_short_locks_nobody_out() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let good = text(&shim);
     for cut in [String::new(), good[..good.find("[gateway]").unwrap() - 12].to_owned(), good.replace(']', "")] {
@@ -157,7 +157,7 @@ fn a_file_cut_short_locks_nobody_out() {
 
 #[test]
 fn a_token_that_the_refused_file_no_longer_lists_can_be_revoked_by_command() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     assert_eq!(reload(&shim, &(without_reader(&good) + EXPECTS_READER)).0, 78);
@@ -175,7 +175,7 @@ fn a_token_that_the_refused_file_no_longer_lists_can_be_revoked_by_command() {
 
 #[test]
 fn an_edit_without_a_process_counts_from_the_next_start_and_says_so() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     shim.signal(nix::sys::signal::Signal::SIGTERM);
     shim.wait(Duration::from_secs(5)).unwrap();
@@ -190,7 +190,7 @@ fn an_edit_without_a_process_counts_from_the_next_start_and_says_so() {
 
 #[test]
 fn an_edit_that_nobody_confirms_is_no_success() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     // Somebody answers, and hangs up.
     let path = shim.dir.path().join("mute.sock");
@@ -210,7 +210,7 @@ fn an_edit_that_nobody_confirms_is_no_success() {
 
 #[test]
 fn the_process_is_found_although_the_file_names_another_socket() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let moved = format!("{}\n[admin]\nsocket = \"{}\"\n", text(&shim), shim.dir.path().join("other.sock").display());
     std::fs::write(shim.config(), moved).unwrap();
@@ -221,7 +221,7 @@ fn the_process_is_found_although_the_file_names_another_socket() {
 
 #[test]
 fn an_edit_is_judged_by_the_policy_s_own_tests_before_it_is_written() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let failing = "\n[[test]]\nname = \"nobody is a phone\"\nas = { token = \"phone\" }\nrequest = \"GET /v1/models\"\nexpect = \"deny\"\n";
     let shim = Shim::start(address, &format!("{}{failing}", people()));
     let before = text(&shim);
@@ -232,7 +232,7 @@ fn an_edit_is_judged_by_the_policy_s_own_tests_before_it_is_written() {
 
 #[test]
 fn live_tables_come_into_force_and_the_key_that_waits_is_named_everywhere() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let good = text(&shim);
     let (code, said) = reload(&shim, &without_reader(&good).replace("[server]", "[server]\nthreads = 3"));

@@ -1,6 +1,6 @@
 //! Laws 3 to 5: absent means default, present means intent, and the edge enforces.
 
-use crate::support::{READER, SECRET, Shim, WRITER, people, stand_in};
+use crate::support::{READER, SECRET, Shim, WRITER, fake_gateway, people};
 use std::time::Duration;
 
 const CHAT: &str = r#"{"model":"openclaw","messages":[]}"#;
@@ -9,7 +9,7 @@ const CHAT: &str = r#"{"model":"openclaw","messages":[]}"#;
 /// the read route and on the write route, whatever the gateway would say.
 #[test]
 fn the_header_table_holds() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let table: &[(&[&str], u16, u16)] = &[
         (&[], 200, 200),
@@ -43,7 +43,7 @@ fn the_header_table_holds() {
 
 #[test]
 fn a_narrowed_header_names_what_is_missing() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let answer = shim.client().ask("POST /v1/chat/completions", SECRET, &["x-openclaw-scopes: operator.read"], CHAT);
     assert_eq!(answer.status, 403);
@@ -58,7 +58,7 @@ fn a_narrowed_header_names_what_is_missing() {
 
 #[test]
 fn more_than_granted_is_refused_by_name() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let answer = shim.client().ask("GET /v1/models", READER, &["x-openclaw-scopes: operator.read,operator.admin"], "");
     assert_eq!(answer.status, 403);
@@ -69,7 +69,7 @@ fn more_than_granted_is_refused_by_name() {
 
 #[test]
 fn narrow_instead_of_refuse_intersects() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("[policy]\nexcess = \"narrow\"\n{}", people()));
     let mut client = shim.client();
     assert_eq!(client.ask("GET /v1/models", READER, &["x-openclaw-scopes: operator.admin"], "").status, 200);
@@ -79,7 +79,7 @@ fn narrow_instead_of_refuse_intersects() {
 
 #[test]
 fn a_reader_reads_and_nothing_else() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     assert_eq!(client.ask("GET /v1/models", READER, &[], "").status, 200);
@@ -111,7 +111,7 @@ fn a_reader_reads_and_nothing_else() {
 
 #[test]
 fn nobody_unproven_passes() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     for (headers, code) in [
         (&[][..], "credential_missing"),
@@ -136,7 +136,7 @@ fn nobody_unproven_passes() {
 
 #[test]
 fn the_gateway_s_secret_is_no_credential_unless_the_config_says_so() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     for tables in [
         people().replace("[gateway_secret]\n", ""),
         people().replace("[gateway_secret]", "[gateway_secret]\naccept = false"),
@@ -149,7 +149,7 @@ fn the_gateway_s_secret_is_no_credential_unless_the_config_says_so() {
 
 #[test]
 fn an_expired_token_and_one_from_elsewhere_are_told_so() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables = people()
         .replace("name = \"reader\"", "name = \"reader\"\nexpires = 2020-01-01T00:00:00Z")
         .replace("name = \"writer\"", "name = \"writer\"\ncidrs = [\"10.0.0.0/8\"]");
@@ -162,7 +162,7 @@ fn an_expired_token_and_one_from_elsewhere_are_told_so() {
 
 #[test]
 fn anonymous_is_let_in_only_where_the_policy_says_so_and_never_for_a_foreign_page() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{}\n[anonymous]\nscopes = [\"operator.read\"]\n", people()));
     let mut client = shim.client();
     assert_eq!(client.ask("GET /v1/models", "", &[], "").status, 200);
@@ -175,7 +175,7 @@ fn anonymous_is_let_in_only_where_the_policy_says_so_and_never_for_a_foreign_pag
 
 #[test]
 fn the_model_header_needs_admin_as_the_gateway_has_it() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     let model = &["x-openclaw-model: other/model", "x-openclaw-message-channel: webchat"][..];
@@ -190,7 +190,7 @@ fn the_model_header_needs_admin_as_the_gateway_has_it() {
 
 #[test]
 fn a_policy_s_routes_and_public_ones() {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let routes = "[[route]]\nprefix = \"/plugin/\"\nmethods = [\"GET\"]\nneeds = \"operator.read\"\n\n[[route]]\npath = \"/open\"\npublic = true\n";
     let shim = Shim::start(address, &format!("{}\n{routes}", people()));
     let mut client = shim.client();

@@ -2,7 +2,7 @@
 
 use crate::support::signer::{HMAC_SECRET, Signer, claims};
 use crate::support::{
-    ISS, READER, Release, SECRET, Shim, WsClient, WsGateway, eventually, people, scopeshim, stand_in, write_private,
+    ISS, READER, Release, SECRET, Shim, WsClient, WsGateway, eventually, fake_gateway, people, scopeshim, write_private,
 };
 use nix::sys::signal::Signal;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ fn heard(socket: &UnixDatagram, part: &str) -> bool {
 
 #[test]
 fn ready_is_said_once_it_serves_and_the_rest_when_it_happens() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let files = Shim::start(address, &people());
     let text = std::fs::read_to_string(files.config()).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -63,7 +63,7 @@ fn ready_is_said_once_it_serves_and_the_rest_when_it_happens() {
 
 #[test]
 fn a_drain_refuses_further_requests_and_finishes_the_open_ones() {
-    let (_gateway, address) = stand_in(Duration::from_millis(400));
+    let (_gateway, address) = fake_gateway(Duration::from_millis(400));
     let shim = Shim::start(address, &people());
     let mut streaming = shim.client();
     streaming.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], r#"{"stream":true}"#);
@@ -91,7 +91,7 @@ fn a_drain_refuses_further_requests_and_finishes_the_open_ones() {
 
 #[test]
 fn who_connected_before_the_stop_is_served_once_and_who_says_nothing_holds_nobody_up() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     let _silent = shim.client();
     let (mut slow, mut half) = (shim.client(), shim.client());
@@ -119,7 +119,7 @@ fn a_socket_of_the_service_manager_is_taken_over() {
         println!("skipped: {tool} is missing");
         return;
     }
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = std::fs::read_to_string(shim.config()).unwrap().replace("127.0.0.1:0", &port.to_string());
@@ -150,7 +150,7 @@ fn a_socket_of_the_service_manager_is_taken_over() {
 
 #[test]
 fn secrets_come_as_credentials_of_the_service_manager() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let credentials = dir.path().join("credentials");
     std::fs::create_dir(&credentials).unwrap();
@@ -176,7 +176,7 @@ fn secrets_come_as_credentials_of_the_service_manager() {
 
 #[test]
 fn a_config_map_of_kubernetes_comes_into_force_when_it_is_swapped() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let (map, secrets) = (dir.path().join("config"), dir.path().join("secrets"));
     let text = format!(

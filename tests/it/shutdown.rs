@@ -1,12 +1,12 @@
 //! Start, stop, and clients that overstay.
 
-use crate::support::{READER, SECRET, Shim, eventually, people, scopeshim, stand_in};
+use crate::support::{READER, SECRET, Shim, eventually, fake_gateway, people, scopeshim};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
 #[test]
 fn an_idle_process_is_gone_in_under_a_second() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut shim = Shim::start(address, &people());
         let mut resting = shim.client();
@@ -20,7 +20,7 @@ fn an_idle_process_is_gone_in_under_a_second() {
 
 #[test]
 fn an_open_stream_is_given_its_time() {
-    let (_gateway, address) = stand_in(Duration::from_millis(300));
+    let (_gateway, address) = fake_gateway(Duration::from_millis(300));
     let mut shim = Shim::start(address, &people());
     let mut client = shim.client();
     client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], r#"{"stream":true}"#);
@@ -37,7 +37,7 @@ fn an_open_stream_is_given_its_time() {
 
 #[test]
 fn a_second_signal_ends_the_drain() {
-    let (_gateway, address) = stand_in(Duration::from_secs(30));
+    let (_gateway, address) = fake_gateway(Duration::from_secs(30));
     let mut shim = Shim::start(address, &people());
     let mut client = shim.client();
     client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], r#"{"stream":true}"#);
@@ -50,7 +50,7 @@ fn a_second_signal_ends_the_drain() {
 
 #[test]
 fn a_hangup_signal_does_not_end_the_process() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let mut shim = Shim::start(address, &people());
     shim.signal(Signal::SIGHUP);
     assert!(shim.wait(Duration::from_millis(200)).is_none());
@@ -59,7 +59,7 @@ fn a_hangup_signal_does_not_end_the_process() {
 
 #[test]
 fn a_head_that_drips_and_a_rest_too_long_are_ended() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables = format!("{}\n[server]\nhead_timeout = \"1s\"\nkeepalive = \"1s\"\n", people());
     let shim = Shim::start(address, &tables);
     let mut silent = shim.client();
@@ -84,7 +84,7 @@ fn a_head_that_drips_and_a_rest_too_long_are_ended() {
 
 #[test]
 fn a_unix_socket_serves_and_is_removed_at_the_end() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("proxy.sock");
     let listen = format!("[[listen]]\naddress = \"unix:{}\"\nmode = \"0600\"\n", path.display());
@@ -105,7 +105,7 @@ fn a_unix_socket_serves_and_is_removed_at_the_end() {
 
 #[test]
 fn no_secret_is_ever_written() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("{}\n[log]\nlevel = \"trace\"\n", people()));
     let mut client = shim.client();
     client.ask("GET /v1/models", READER, &[], "");
@@ -123,7 +123,7 @@ fn no_secret_is_ever_written() {
 #[test]
 fn a_taken_port_ends_the_start_with_69() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let (_gateway, gateway) = stand_in(Duration::ZERO);
+    let (_gateway, gateway) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(gateway, &people());
     let text = std::fs::read_to_string(shim.config()).unwrap();
     let text = text.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string());

@@ -1,13 +1,13 @@
 //! Law 9: a stream is a promise.
 
-use crate::support::{SECRET, Shim, eventually, people, stand_in};
+use crate::support::{SECRET, Shim, eventually, fake_gateway, people};
 use std::time::{Duration, Instant};
 
 const STREAM: &str = r#"{"model":"openclaw","stream":true,"messages":[]}"#;
 
 #[test]
 fn each_event_comes_as_it_is_made() {
-    let (_gateway, address) = stand_in(Duration::from_millis(200));
+    let (_gateway, address) = fake_gateway(Duration::from_millis(200));
     let shim = Shim::start(address, &people());
     for path in ["POST /v1/chat/completions", "POST /v1/responses"] {
         let mut client = shim.client();
@@ -32,7 +32,7 @@ fn each_event_comes_as_it_is_made() {
 
 #[test]
 fn a_hang_up_reaches_the_gateway_at_once() {
-    let (gateway, address) = stand_in(Duration::from_secs(20));
+    let (gateway, address) = fake_gateway(Duration::from_secs(20));
     let shim = Shim::start(address, &people());
     let mut client = shim.client();
     client.request("POST /v1/chat/completions", &[&format!("Authorization: Bearer {SECRET}")], STREAM);
@@ -40,7 +40,7 @@ fn a_hang_up_reaches_the_gateway_at_once() {
     client.chunk();
     assert_eq!(gateway.open_streams(), 1);
     drop(client);
-    // The stand-in notices when it next writes or when its connection goes; ours must go now.
+    // The fake gateway notices when it next writes or when its connection goes; ours must go now.
     let line = || shim.access().into_iter().find(|l| l["stream"] == true);
     eventually("the stream's end is logged", || line().is_some());
     let lasted = line().unwrap()["duration_s"].as_f64().unwrap();
@@ -49,7 +49,7 @@ fn a_hang_up_reaches_the_gateway_at_once() {
 
 #[test]
 fn two_hundred_streams_at_a_time_lose_nothing() {
-    let (_gateway, address) = stand_in(Duration::from_millis(20));
+    let (_gateway, address) = fake_gateway(Duration::from_millis(20));
     let shim = Shim::start(address, &people());
     let address = shim.address();
     let threads: Vec<_> = (0..200)

@@ -39,12 +39,12 @@ pub const READER: &str = "token-of-the-reader-0123456789abcdef";
 /// A token with operator.read and operator.write.
 pub const WRITER: &str = "token-of-the-writer-0123456789abcdef";
 
-/// The runtime on which stand-ins live.
+/// The runtime on which fakes live.
 pub static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
-/// A stand-in gateway with this pace.
-pub fn stand_in(pause: Duration) -> (Arc<FakeGateway>, SocketAddr) {
+/// A fake gateway with this pace.
+pub fn fake_gateway(pause: Duration) -> (Arc<FakeGateway>, SocketAddr) {
     let gateway = FakeGateway::new(SECRET, pause);
     let address = RUNTIME.block_on(gateway.start()).unwrap();
     (gateway, address)

@@ -1,8 +1,8 @@
-//! Who the tailnet says is calling. A stand-in for tailscaled gives the odd answers that a real one
+//! Who the tailnet says is calling. A fake of tailscaled gives the odd answers that a real one
 //! cannot be made to give; `make e2e-tailnet` runs the rest on real ones.
 
 use crate::admin::ask;
-use crate::support::{READER, SECRET, Shim, Tailscaled, eventually, people, stand_in};
+use crate::support::{READER, SECRET, Shim, Tailscaled, eventually, fake_gateway, people};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn alice() -> Value {
 
 /// A proxy whose one listener has this identity, and the tailscaled it asks.
 fn shim(identity: &str, tailscaled: &Tailscaled, tables: &str) -> Shim {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables = format!("[tailscale]\nsocket = \"{}\"\n{tables}\n{}\n{GRANTS}", tailscaled.socket(), people());
     Shim::with_identity(address, identity, &tables)
 }

@@ -1,6 +1,6 @@
 //! TLS on the listener, with real openssl and curl.
 
-use crate::support::{READER, Shim, eventually, people, scopeshim, stand_in, write_private};
+use crate::support::{READER, Shim, eventually, fake_gateway, people, scopeshim, write_private};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -69,7 +69,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn clients_are_served_and_a_new_certificate_is_shown_without_a_restart() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let (first, first_key) = certificate(dir.path(), "first");
     let (second, second_key) = certificate(dir.path(), "second");
@@ -93,7 +93,7 @@ fn clients_are_served_and_a_new_certificate_is_shown_without_a_restart() {
 
 #[test]
 fn the_doctor_says_that_it_needs_a_listener_in_the_clear() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(dir.path(), "one");
     let shim = secured(address, &cert, &key, "");
@@ -104,7 +104,7 @@ fn the_doctor_says_that_it_needs_a_listener_in_the_clear() {
 
 #[test]
 fn who_speaks_no_tls_or_nothing_is_ended_and_holds_nobody_up() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(dir.path(), "one");
     let shim = secured(address, &cert, &key, "");

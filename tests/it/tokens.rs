@@ -1,6 +1,6 @@
 //! The life of a named token: edits that keep the file, overlap on rotation, revocation.
 
-use crate::support::{READER, Shim, WRITER, eventually, people, scopeshim, stand_in};
+use crate::support::{READER, Shim, WRITER, eventually, fake_gateway, people, scopeshim};
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn status(shim: &Shim, token: &str) -> u16 {
 
 #[test]
 fn a_token_is_made_rotated_and_revoked_while_the_proxy_runs() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &format!("# a comment to keep\n{}", people()));
     let (code, secret, _) = token(&shim, &["new", "phone", "--scope", "operator.read", "--write"], "");
     assert_eq!(code, 0);
@@ -62,7 +62,7 @@ fn a_token_is_made_rotated_and_revoked_while_the_proxy_runs() {
 
 #[test]
 fn two_edits_at_a_time_lose_nothing() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let names: Vec<String> = (0..12).map(|i| format!("client-{i}")).collect();
     std::thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn two_edits_at_a_time_lose_nothing() {
 
 #[test]
 fn an_edit_that_would_break_the_file_is_not_written() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     let broken = std::fs::read_to_string(shim.config()).unwrap() + "\n[gatway]\n";
     std::fs::write(shim.config(), &broken).unwrap();

@@ -400,7 +400,7 @@ fn the_device_is_made_known_once_with_all_its_scopes() {
 #[test]
 fn the_web_page_is_shown_to_whom_policy_says() {
     for (ui, page, config) in [("off", 401, 401), ("authenticated", 401, 401), ("open", 200, 401)] {
-        let (_gateway, address) = crate::support::stand_in(Duration::ZERO);
+        let (_gateway, address) = crate::support::fake_gateway(Duration::ZERO);
         let shim = Shim::start(address, &format!("{}\n[websocket]\nui = \"{ui}\"\n", people()));
         assert_eq!(shim.client().ask("GET /", "", &[], "").status, page, "{ui}");
         assert_eq!(shim.client().ask("GET /assets/index.js", "", &[], "").status, page, "{ui}");

@@ -35,7 +35,7 @@ pub(super) enum WriteError {
     System(PathBuf, std::io::Error),
 }
 
-/// The surroundings as they will be once the secret is written.
+/// The environment as it will be once the secret is written.
 struct Written<'a>(Option<&'a Secret>);
 
 impl Environment for Written<'_> {

@@ -1,7 +1,7 @@
 //! Every algorithm from every kind of key source.
 
 use crate::support::signer::{ED25519, HMAC_SECRET, P256, P384, RSA, Signer, claims, jwks};
-use crate::support::{ISS, Issuer, Shim, stand_in};
+use crate::support::{ISS, Issuer, Shim, fake_gateway};
 use std::time::Duration;
 
 const ASYMMETRIC: [(&std::sync::LazyLock<Signer>, &str); 9] = [
@@ -22,7 +22,7 @@ fn table(name: &str, iss: &str, keys: &str, more: &str) -> String {
 
 #[test]
 fn every_asymmetric_algorithm_is_accepted_from_a_jwks_address_and_by_discovery() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&RSA, &P256, &P384, &ED25519]);
     let other = Issuer::start(&[&RSA, &P256, &P384, &ED25519]);
     let shim = Shim::start(address, &(issuer.table("") + &other.table_discovered("found", "")));
@@ -36,7 +36,7 @@ fn every_asymmetric_algorithm_is_accepted_from_a_jwks_address_and_by_discovery()
 
 #[test]
 fn every_asymmetric_algorithm_is_accepted_from_files() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let set = jwks(&[&RSA, &P256, &P384, &ED25519]);
     let (rsa, p256, p384, ed) = (RSA.pem(), P256.pem(), P384.pem(), ED25519.pem());
     let files =
@@ -61,7 +61,7 @@ fn every_asymmetric_algorithm_is_accepted_from_files() {
 
 #[test]
 fn hmac_algorithms_are_accepted_from_a_secret_file_as_the_table_names_them() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let tables = table("one", "https://one", "{ secret_file = \"s\" }", "")
         + &table("all", "https://all", "{ secret_file = \"s\" }", "algorithms = [\"HS256\", \"HS384\", \"HS512\"]");
     let shim = Shim::start_with_files(address, &[("s", HMAC_SECRET)], &tables);

@@ -1,14 +1,14 @@
 //! From claims to the scopes header, the principal's name, and the answers that explain a refusal.
 
 use crate::support::signer::{P256, claims, claims_with, jwks};
-use crate::support::{ISS, Judge, Shim, people, stand_in};
+use crate::support::{ISS, Judge, Shim, fake_gateway, people};
 use scopeshim::fake_gateway::FakeGateway;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 fn start(more: &str) -> (Arc<FakeGateway>, Shim) {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let table = format!(
         "[[issuer]]\nname = \"test\"\nissuer = \"{ISS}\"\naudiences = [\"openclaw\"]\nkeys = {{ jwks_file = \"j\" }}\n{more}\n"
     );

@@ -1,7 +1,7 @@
 //! Where a token is read from, and what happens to more than one.
 
 use crate::support::signer::{P256, RSA, Signer, claims_with, jwks};
-use crate::support::{ISS, Issuer, Shim, WRITER, people, stand_in};
+use crate::support::{ISS, Issuer, Shim, WRITER, fake_gateway, people};
 use scopeshim::fake_gateway::FakeGateway;
 use serde_json::json;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const ANYBODY: &str = "[anonymous]\nscopes = [\"operator.read\"]\n";
 
 fn start() -> (Arc<FakeGateway>, Issuer, Shim) {
-    let (gateway, address) = stand_in(Duration::ZERO);
+    let (gateway, address) = fake_gateway(Duration::ZERO);
     let edge = Issuer::start(&[&RSA]);
     let table = format!(
         "[[issuer]]\nname = \"cloudflare\"\npreset = \"cloudflare-access\"\nissuer = \"{}\"\naudiences = [\"openclaw\"]\n\n[[issuer]]\nname = \"test\"\nissuer = \"{ISS}\"\naudiences = [\"openclaw\"]\nkeys = {{ jwks_file = \"j\" }}\n\n",

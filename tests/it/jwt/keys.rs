@@ -2,7 +2,7 @@
 //! often because somebody wishes it.
 
 use crate::support::signer::{P256, RSA, Signer, claims_with, jwks};
-use crate::support::{FailureMode, Issuer, READER, Shim, eventually, people, stand_in};
+use crate::support::{FailureMode, Issuer, READER, Shim, eventually, fake_gateway, people};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn made_up(issuer: &Issuer, n: usize) -> String {
 
 #[test]
 fn keys_are_there_before_the_first_request() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     issuer.delay(Duration::from_millis(700));
     let begun = Instant::now();
@@ -42,7 +42,7 @@ fn keys_are_there_before_the_first_request() {
 
 #[test]
 fn an_issuer_that_comes_a_moment_later_is_waited_for() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     issuer.mood(FailureMode::Away);
     let tables = issuer.table("");
@@ -58,7 +58,7 @@ fn an_issuer_that_comes_a_moment_later_is_waited_for() {
 
 #[test]
 fn a_rotation_costs_no_request() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     let shim = Shim::start(address, &issuer.table(""));
     let old = fresh(&P256, &issuer);
@@ -85,7 +85,7 @@ fn a_rotation_costs_no_request() {
 
 #[test]
 fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     let shim = Shim::start(address, &issuer.table(""));
     issuer.mood(FailureMode::Away);
@@ -122,7 +122,7 @@ fn made_up_keys_push_no_fetch_below_the_floor_and_an_outage_changes_nothing() {
 
 #[test]
 fn a_start_while_the_issuer_is_away_uses_the_keys_of_the_last_run() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     let shim = Shim::start(address, &issuer.table(""));
     let token = fresh(&P256, &issuer);
@@ -148,7 +148,7 @@ fn a_start_while_the_issuer_is_away_uses_the_keys_of_the_last_run() {
 
 #[test]
 fn an_issuer_that_answers_badly_is_503_until_it_answers_well() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let good = Issuer::start(&[&P256]);
     let huge = jwks(&[&P256]).replacen('{', &format!("{{\"x\":\"{}\",", "x".repeat(20 * 1024 * 1024)), 1);
     let moods = [
@@ -209,7 +209,7 @@ fn an_issuer_that_answers_badly_is_503_until_it_answers_well() {
 
 #[test]
 fn a_set_of_keys_keeps_what_it_can_use_and_leaves_the_rest() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let issuer = Issuer::start(&[&P256]);
     let set = json!({"keys": [
         {"kty": "brand-new", "kid": "x", "crv": "Q-1"},
@@ -230,7 +230,7 @@ fn a_set_of_keys_keeps_what_it_can_use_and_leaves_the_rest() {
 /// Every way to refuse a file that also changes where the issuer's keys come from.
 #[test]
 fn a_refused_reload_leaves_the_issuer_in_force_its_keys_and_their_refresher() {
-    let (_gateway, address) = stand_in(Duration::ZERO);
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
     let refusals: [fn(&str) -> String; 4] = [
         |text| {
             format!(

@@ -1,4 +1,4 @@
-//! A stand-in for tailscaled's LocalAPI, for answers that a real one cannot be made to give.
+//! A fake of tailscaled's LocalAPI, for answers that a real one cannot be made to give.
 
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
