@@ -354,7 +354,7 @@ fn govern(
             (_, None) => None,
             (HeaderRule::Pass | HeaderRule::Prefix, Some(value)) => Some(value.clone()),
             (HeaderRule::Allow(values), Some(value)) if values.contains(value) => Some(value.clone()),
-            (HeaderRule::Admin, Some(value)) if grant.effective.satisfies(&Scope::known(ADMIN)) => Some(value.clone()),
+            (HeaderRule::Admin, Some(value)) if grant.effective.satisfies(Scope::admin()) => Some(value.clone()),
             (HeaderRule::Admin, Some(_)) => return denied("it needs operator.admin"),
             (HeaderRule::Allow(_), Some(_)) => return denied("its value is not among those allowed"),
             (HeaderRule::Refuse, Some(_)) => return denied("the policy refuses it"),

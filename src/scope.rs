@@ -4,7 +4,7 @@
 //! case-sensitive. An unknown name is legal and implies nothing.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// `operator.admin`: satisfies every `operator.*` scope, also ones not yet invented.
 pub const ADMIN: &str = "operator.admin";
@@ -86,6 +86,13 @@ impl Scope {
     #[must_use]
     pub fn known(name: &'static str) -> Self {
         Self(Arc::from(name))
+    }
+
+    /// [`ADMIN`].
+    #[must_use]
+    pub fn admin() -> &'static Self {
+        static IT: LazyLock<Scope> = LazyLock::new(|| Scope::known(ADMIN));
+        &IT
     }
 
     /// The name as written.

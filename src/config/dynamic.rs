@@ -72,7 +72,7 @@ impl DynamicConfig {
             tailnet_capability: None,
             grants: Vec::new(),
             routes: Vec::new(),
-            unlisted_routes: Need::Scope(Scope::known(crate::scope::ADMIN)),
+            unlisted_routes: Need::Scope(Scope::admin().clone()),
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
             default_agent: AgentId::main(),

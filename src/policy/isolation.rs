@@ -13,11 +13,12 @@ use crate::headers::GatewayHeader;
 use crate::json_body::{BodyFault, Edits, Object};
 use crate::label::{Label as _, RouteLabel};
 use crate::refusal::{IsolationFault, Refusal};
-use crate::scope::{ADMIN, Scope};
+use crate::scope::Scope;
 use crate::session_key::is_incognito;
 use crate::session_space::{AgentId, Sent, Space, is_somebodys};
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::cell::OnceCell;
 
 /// What stands for itself in a path's segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -46,7 +47,9 @@ pub(super) struct Isolation<'a> {
     sessions: Sessions<'a>,
     rules: &'a EffectiveRules,
     default_agent: &'a AgentId,
-    space: Space,
+    proven: &'a Proven,
+    /// Made only for requests that name or need a session: most callers have no rule, and name none.
+    space: OnceCell<Space>,
     admin: bool,
 }
 
@@ -58,8 +61,8 @@ const BY_MODEL: &str = "`model` in the body";
 type Checked<T> = Result<T, Refusal>;
 
 impl<'a> Isolation<'a> {
-    pub(super) fn new(proven: &Proven, rules: &'a EffectiveRules, config: &'a DynamicConfig, grant: &Grant) -> Self {
-        let admin = grant.effective.satisfies(&Scope::known(ADMIN));
+    pub(super) fn new(proven: &'a Proven, rules: &'a EffectiveRules, config: &'a DynamicConfig, grant: &Grant) -> Self {
+        let admin = grant.effective.satisfies(Scope::admin());
         let ids = |values: &[HeaderValue]| {
             Agents::Listed(values.iter().filter_map(|v| AgentId::parse(v.to_str().ok()?)).collect())
         };
@@ -78,10 +81,16 @@ impl<'a> Isolation<'a> {
             HeaderRule::Admin if !admin => Sessions::Unnamed,
             HeaderRule::Admin | HeaderRule::Pass => Sessions::Any,
         };
-        let principal = &proven.principal;
-        let issuer = principal.verified().map(|v| &*v.issuer);
-        let space = Space::new(principal.identity().source().as_str(), issuer, principal.name());
-        Self { agents, sessions, rules, default_agent: &config.default_agent, space, admin }
+        Self { agents, sessions, rules, default_agent: &config.default_agent, proven, space: OnceCell::new(), admin }
+    }
+
+    /// The caller's own space of session keys.
+    fn space(&self) -> &Space {
+        self.space.get_or_init(|| {
+            let principal = &self.proven.principal;
+            let issuer = principal.verified().map(|v| &*v.issuer);
+            Space::new(principal.identity().source().as_str(), issuer, principal.name())
+        })
     }
 
     /// Whether what a session or an agent is named by matters for this caller.
@@ -138,7 +147,7 @@ impl<'a> Isolation<'a> {
         };
         if is_incognito(key) {
             if !self.admin {
-                let needed = Scope::known(ADMIN);
+                let needed = Scope::admin().clone();
                 let held = self.rules.scope_limit.scopes.satisfies(&needed);
                 return Err(Refusal::ScopeMissing { needed, held });
             }
@@ -146,7 +155,7 @@ impl<'a> Isolation<'a> {
                 return Err(denied("an incognito session has no place in a space of its own"));
             }
         }
-        let own = self.space.owns(key);
+        let own = self.space().owns(key);
         if is_somebodys(key) && !own && (!self.admin || self.has_space()) {
             return Err(denied("it is somebody else's"));
         }
@@ -161,7 +170,7 @@ impl<'a> Isolation<'a> {
         };
         match (&self.sessions, &sent) {
             (Sessions::Unnamed, _) if !own => Err(denied("this caller may name none")),
-            (Sessions::Own | Sessions::Unnamed, _) => Ok(Some((self.space.map(&sent, &agent), agent))),
+            (Sessions::Own | Sessions::Unnamed, _) => Ok(Some((self.space().map(&sent, &agent), agent))),
             (Sessions::Listed(values), _) if !self.lists(values, &sent, &agent) => {
                 Err(denied("it is not among those allowed"))
             }
@@ -296,7 +305,7 @@ impl<'a> Isolation<'a> {
     /// The session of a call that names none: that of the caller's own response which it continues, or a
     /// new one.
     fn unnamed_session(&self, request: &Request<'_>, named: Option<AgentId>) -> Checked<(String, AgentId)> {
-        if let Some(key) = request.continues.filter(|key| self.space.owns(key))
+        if let Some(key) = request.continues.filter(|key| self.space().owns(key))
             && let Ok(Some(Sent::OfAgent(agent, _))) = Sent::parse(key)
             && named.as_ref().is_none_or(|named| *named == agent)
             && self.agent(Some(agent.clone()), BY_HEADER).is_ok()
@@ -304,7 +313,7 @@ impl<'a> Isolation<'a> {
             return Ok((key.to_owned(), agent));
         }
         let agent = self.agent(named, BY_HEADER)?;
-        Ok((self.space.fresh(&agent), agent))
+        Ok((self.space().fresh(&agent), agent))
     }
 }
 

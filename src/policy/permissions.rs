@@ -5,7 +5,7 @@ use crate::config::{DynamicConfig, Excess, GrantRule, HeaderRule, HeaderRules, P
 use crate::glob::Glob;
 use crate::headers::GatewayHeader;
 use crate::request_path::Path;
-use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::scope::{Scope, ScopeSet};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ impl EffectiveRules {
 
     /// Of what this principal has a rule that can be kept on single requests only.
     pub(super) fn bound(&self) -> Option<&'static str> {
-        let admin = self.scope_limit.scopes.satisfies(&Scope::known(ADMIN));
+        let admin = self.scope_limit.scopes.satisfies(Scope::admin());
         let header = GatewayHeader::ALL.into_iter().find(|header| {
             // Spelled out or not, `admin` is what the gateway itself says of the model.
             let default = *header == GatewayHeader::Model && self.stated(*header) == Some(&HeaderRule::Admin);

@@ -10,7 +10,7 @@ use super::permissions::{EffectiveRules, ScopeLimit};
 use super::{Grant, Policy, Proven, narrowed};
 use crate::config::{OwnDevice, WebSocketRules};
 use crate::refusal::{Refusal, SocketFault};
-use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::scope::{Scope, ScopeSet};
 use crate::session_key;
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -143,7 +143,7 @@ impl Policy {
         effective_rules: &EffectiveRules,
         socket: &SocketRequest<'_>,
     ) -> Result<Grant, Refusal> {
-        let admin = Scope::known(ADMIN);
+        let admin = Scope::admin().clone();
         if socket.session.is_some_and(session_key::is_incognito) && !scopes.satisfies(&admin) {
             let held = effective_rules.scope_limit.scopes.satisfies(&admin);
             return Err(Refusal::ScopeMissing { needed: admin, held });

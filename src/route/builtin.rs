@@ -13,7 +13,7 @@ static JOIN: LazyLock<Arc<Route>> = LazyLock::new(|| {
         label: RouteLabel::Join,
         methods: Vec::new(),
         pattern: Pattern::Join,
-        need: Need::Scope(Scope::known(ADMIN)),
+        need: Need::Scope(Scope::admin().clone()),
     })
 });
 
@@ -22,7 +22,7 @@ static ADMIN_RPC: LazyLock<Arc<Route>> = LazyLock::new(|| {
         label: RouteLabel::AdminRpc,
         methods: Vec::new(),
         pattern: Pattern::Exact(Arc::from("/api/v1/admin/rpc")),
-        need: Need::Scope(Scope::known(ADMIN)),
+        need: Need::Scope(Scope::admin().clone()),
     })
 });
 

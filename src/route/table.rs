@@ -5,7 +5,7 @@ use super::rule::acts_as_it_came;
 use super::{Need, PathRule, Pattern, Route, Ui};
 use crate::label::RouteLabel;
 use crate::request_path::Path;
-use crate::scope::{ADMIN, READ, Scope};
+use crate::scope::{READ, Scope};
 use http::Method;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl RouteTable {
             found = Arc::new(Route { need: found.need.and(&builtin::join().need), ..Route::clone(builtin::join()) });
         }
         if path.names_incognito_session() {
-            let need = found.need.and(&Need::Scope(Scope::known(ADMIN)));
+            let need = found.need.and(&Need::Scope(Scope::admin().clone()));
             if need != found.need {
                 found = Arc::new(Route { need, ..Route::clone(&found) });
             }

@@ -12,7 +12,7 @@ use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
 use crate::config::{Anonymous, DynamicConfig, Excess, GatewayAuth, GrantRule, Subject};
 use crate::route::Need;
-use crate::scope::{ADMIN, Scope, ScopeSet};
+use crate::scope::{Scope, ScopeSet};
 use crate::session_space::AgentId;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -33,7 +33,7 @@ pub(super) fn live(
         .unlisted_routes
         .as_ref()
         .and_then(|s| need(s, OPENING, problems))
-        .unwrap_or(Need::Scope(Scope::known(ADMIN)));
+        .unwrap_or(Need::Scope(Scope::admin().clone()));
     let excess = choice(
         policy.excess.as_ref(),
         Excess::Refuse,
@@ -155,7 +155,7 @@ fn anonymous(table: &At<file::Anonymous>, problems: &mut Problems) -> Anonymous 
             ipnet::IpNet::V6(ipnet::Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
         ],
     };
-    if granted.contains(&Scope::known(ADMIN)) {
+    if granted.contains(Scope::admin()) {
         problems.warn(
             "anonymous-admin",
             table.span(),

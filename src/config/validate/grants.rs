@@ -9,7 +9,7 @@ use crate::config::{ClaimPath, Conditions, Excess, GrantRule, Issuer, Subject, T
 use crate::glob::Glob;
 use crate::request_path::Path;
 use crate::route::PathRule;
-use crate::scope::{ADMIN, Scope};
+use crate::scope::Scope;
 use http::Method;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
             "leave `gateway_user` out",
         );
     }
-    if let (true, Some(rule)) = (known.model_is_admins && !granted.contains(&Scope::known(ADMIN)), &table.model) {
+    if let (true, Some(rule)) = (known.model_is_admins && !granted.contains(Scope::admin()), &table.model) {
         headers::lint_model(headers.model.as_ref(), rule.span(), problems);
     }
     let limits = super::principal_limits::limits(table.limits.as_ref(), problems);
@@ -75,7 +75,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
         problems.warn("empty-grant", at.span(), "this grant grants nothing", "add `scopes = [\"operator.read\"]`");
     }
     let to = subject(&table.to, known, problems)?;
-    if matches!(to, Subject::Anonymous) && granted.contains(&Scope::known(ADMIN)) {
+    if matches!(to, Subject::Anonymous) && granted.contains(Scope::admin()) {
         problems.warn(
             "anonymous-admin",
             at.span(),

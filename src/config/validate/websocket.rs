@@ -5,7 +5,7 @@ use crate::config::diagnostic::Problems;
 use crate::config::file::{At, WebSocket};
 use crate::config::{OwnDevice, WebSocketRules};
 use crate::route::Ui;
-use crate::scope::{ADMIN, Scope};
+use crate::scope::Scope;
 
 pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRules {
     let own_device = [("normalise", OwnDevice::Normalise), ("pass", OwnDevice::Pass)];
@@ -23,7 +23,7 @@ pub(super) fn rules(table: &WebSocket, problems: &mut Problems) -> WebSocketRule
 fn nodes(table: &WebSocket, problems: &mut Problems) -> Option<Scope> {
     let on = table.nodes.as_ref().is_some_and(|n| *n.get());
     let needed = match &table.nodes_need {
-        None => Some(Scope::known(ADMIN)),
+        None => Some(Scope::admin().clone()),
         Some(name) => match Scope::parse(name.get()) {
             Ok(scope) => Some(scope),
             Err(fault) => {

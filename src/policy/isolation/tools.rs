@@ -127,7 +127,7 @@ impl Isolation<'_> {
     fn own_call(&self, named: Option<AgentId>) -> Checked<Option<(String, AgentId)>> {
         let agent = self.agent(named, BY_AGENT)?;
         match self.sessions {
-            Sessions::Own | Sessions::Unnamed => Ok(Some((self.space.key(&agent, "main"), agent))),
+            Sessions::Own | Sessions::Unnamed => Ok(Some((self.space().key(&agent, "main"), agent))),
             Sessions::Listed(values) => {
                 let first = values.first().and_then(|v| v.to_str().ok()).unwrap_or_default();
                 Ok(self.session(first, Some(&agent), BY_KEY)?.or_else(|| Some((first.to_owned(), agent))))

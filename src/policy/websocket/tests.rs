@@ -275,7 +275,7 @@ proptest! {
             prop_assert!(!node || live.websocket.nodes.as_ref().is_some_and(|needed| scope_limit.satisfies(needed)));
             let session = connect.session();
             let incognito = session.is_some_and(session_key::is_incognito);
-            prop_assert!(!incognito || names(&frame).satisfies(&Scope::known(ADMIN)));
+            prop_assert!(!incognito || names(&frame).satisfies(Scope::admin()));
             let frame: Value = serde_json::from_str(&frame).unwrap();
             prop_assert_eq!(&frame["params"]["auth"], &json!({ "token": SECRET }));
         }

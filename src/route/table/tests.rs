@@ -1,5 +1,6 @@
 use super::*;
 use crate::route::Probe;
+use crate::scope::ADMIN;
 use crate::scope::{ScopeSet, WRITE};
 use proptest::prelude::*;
 
