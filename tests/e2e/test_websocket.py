@@ -340,8 +340,12 @@ def test_large_frames(env, row):
     with session(env.through, auth=owner(env, env.through)) as sock:
         ok, said = sock.call("sessions.list", {"padding": "x" * (20 << 20)})
         assert not ok and "padding" in str(said), f"20 MiB: {str(said)[:200]}"
-        sock.send({"type": "req", "id": "x", "method": "sessions.list", "params": {"padding": "x" * (26 << 20)}})
-        code = sock.closed_within(20)
+        try:
+            sock.send({"type": "req", "id": "x", "method": "sessions.list", "params": {"padding": "x" * (26 << 20)}})
+            code = sock.closed_within(20)
+        except (BrokenPipeError, ConnectionResetError):
+            # The gateway closes as soon as it has read the length: what is still being sent meets a closed connection.
+            code = 0
         assert code in (1009, 0), f"26 MiB: {code}"
     row.through = f"20 MiB answered, 26 MiB closed with {code}"
 
