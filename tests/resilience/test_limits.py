@@ -118,15 +118,18 @@ def test_10000_unfinished_heads(new_environment, say):
     count = min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 384) // 2 - 50)
     env = new_environment(more="\n[limits]\nmax_connections = 12000")
     process = env.start(env={"MIMALLOC_PURGE_DELAY": "0"})
-    asked(env, 20)
+    calm = asked(env, 300)
     before = process.rss()
     with held([connect(env.port, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200) for _ in range(count)]):
         procs.steady(process.rss, 10, "memory")
         times = asked(env, 300)
         grown = process.rss() - before
     assert grown <= 200 * MIB, f"+{grown / MIB:.0f} MiB"
-    assert p99(times) < 50, f"p99 {p99(times):.0f} ms"
-    say(f"{count}: +{grown / MIB:.0f} MiB, a good client's p99 {p99(times):.1f} ms")
+    # Compared within one run, and by medians: what else the machine does is in both.
+    usual, meanwhile = statistics.median(calm), statistics.median(times)
+    assert meanwhile < 2 * usual + 1, f"a good client's median went from {usual:.1f} to {meanwhile:.1f} ms"
+    say(f"{count}: +{grown / MIB:.0f} MiB, a good client's median {usual:.1f} -> {meanwhile:.1f} ms, "
+        f"p99 {p99(calm):.1f} -> {p99(times):.1f} ms")
 
 
 def test_health_bodies_and_a_health_flood(new_environment, say):
