@@ -258,11 +258,11 @@ mod tests {
     #[test]
     fn only_local_names_are_answered_on_the_port() {
         let named = |host: &str| is_named_locally(&[(HOST, host.parse().unwrap())].into_iter().collect());
-        for good in ["127.0.0.1:18791", "localhost:18791", "localhost", "[::1]:18791", "127.0.0.1", "LOCALHOST"] {
+        for good in ["127.0.0.1:18781", "localhost:18781", "localhost", "[::1]:18781", "127.0.0.1", "LOCALHOST"] {
             assert!(named(good), "{good}");
         }
         for bad in
-            ["evil.example:18791", "192.168.1.1:18791", "localhost.evil.example", "", "localhost:x", "[127.0.0.1]"]
+            ["evil.example:18781", "192.168.1.1:18781", "localhost.evil.example", "", "localhost:x", "[127.0.0.1]"]
         {
             assert!(!named(bad), "{bad}");
         }

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_host_is_there_once_and_well_formed() {
         let ok = |lines: &[(&'static str, &str)], version| host(&map(lines), version).is_ok();
-        assert!(ok(&[("host", "gw:18790")], Version::HTTP_11));
+        assert!(ok(&[("host", "gw:18780")], Version::HTTP_11));
         assert!(ok(&[], Version::HTTP_10));
         assert!(!ok(&[], Version::HTTP_11));
         for version in [Version::HTTP_10, Version::HTTP_11] {

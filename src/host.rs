@@ -88,10 +88,10 @@ mod tests {
     fn names_addresses_and_ports_are_read() {
         for (value, name, port) in [
             ("gw", "gw", None),
-            ("gw.example.org:18790", "gw.example.org", Some(18790)),
+            ("gw.example.org:18780", "gw.example.org", Some(18780)),
             ("gw.example.org.", "gw.example.org.", None),
             ("open_claw-1:1", "open_claw-1", Some(1)),
-            ("127.0.0.1:18790", "127.0.0.1", Some(18790)),
+            ("127.0.0.1:18780", "127.0.0.1", Some(18780)),
             ("[::1]", "::1", None),
             ("[fd7a:115c::1]:65535", "fd7a:115c::1", Some(65535)),
         ] {

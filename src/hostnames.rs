@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_machine_is_known_by_its_own_names_and_those_listed() {
         let names = HostNames::named("Box.lan");
-        for host in ["box", "box.lan:18790", "box.local", "panel.example.org"] {
+        for host in ["box", "box.lan:18780", "box.local", "panel.example.org"] {
             assert!(own(&names, host), "{host}");
         }
         assert!(!own(&names, "box.tail1.ts.net"));

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_page_of_another_origin_is_seen() {
-        assert!(!is_cross_origin(&map(&[("host", "127.0.0.1:18790")])));
+        assert!(!is_cross_origin(&map(&[("host", "127.0.0.1:18780")])));
         assert!(!is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://a:1")])));
         assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "http://b:1")])));
         assert!(is_cross_origin(&map(&[("host", "a:1"), ("origin", "null")])));

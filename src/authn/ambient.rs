@@ -122,14 +122,14 @@ mod tests {
     fn only_names_that_no_stranger_can_point_here_are_own() {
         let names = ["box", "box.local", "box.tail1.ts.net"];
         for host in [
-            "127.0.0.1:18790",
+            "127.0.0.1:18780",
             "127.0.0.1",
             "192.168.1.2:1",
-            "[::1]:18790",
+            "[::1]:18780",
             "[fd00::1]",
             "localhost",
-            "LOCALHOST:18790",
-            "box:18790",
+            "LOCALHOST:18780",
+            "box:18780",
             "Box.Local",
             "box.tail1.ts.net:443",
             "box.tail1.ts.net.",
@@ -138,7 +138,7 @@ mod tests {
         }
         for host in [
             "evil.example",
-            "evil.example:18790",
+            "evil.example:18780",
             "other.local",
             "evil.tail1.ts.net",
             "localhost.evil.example",

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The port to listen on, on 127.0.0.1; 0 lets the system choose
-    #[arg(long, default_value_t = 18790)]
+    #[arg(long, default_value_t = 18780)]
     port: u16,
     /// Stop when the demonstration has ended
     #[arg(long)]

@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Where clients will connect: host:port, or unix:/path/to/socket
-    #[arg(long, default_value = "127.0.0.1:18790", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:18780", value_name = "ADDRESS")]
     listen: String,
     /// Name of the first token
     #[arg(long, default_value = "first-client", value_name = "NAME")]

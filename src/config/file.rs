@@ -93,7 +93,7 @@ pub struct WebSocket {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// `host:port` (`127.0.0.1:18790`, `[::1]:18790`) or `unix:/path/to/socket`.
+    /// `host:port` (`127.0.0.1:18780`, `[::1]:18780`) or `unix:/path/to/socket`.
     pub address: At<String>,
     /// The mode of a unix socket, as octal text. Default `"0660"`.
     pub mode: Option<At<String>>,

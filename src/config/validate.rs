@@ -46,7 +46,7 @@ fn fixed(file: &File, around: &dyn Environment, problems: &mut Problems) -> Opti
             "no-listener",
             None,
             "missing `[[listen]]`",
-            "add `[[listen]]` with `address = \"127.0.0.1:18790\"`",
+            "add `[[listen]]` with `address = \"127.0.0.1:18780\"`",
         );
     }
     let listeners: Vec<Listen> = file.listen.iter().filter_map(|l| listener(l, problems)).collect();
@@ -102,7 +102,7 @@ fn listen_address(listen: &At<file::Listen>, problems: &mut Problems) -> Option<
             "listen-address",
             address.span(),
             format!("`{}` is not an address to listen on", address.get()),
-            "write `host:port`, for example `127.0.0.1:18790`, or `unix:/path/to/socket`",
+            "write `host:port`, for example `127.0.0.1:18780`, or `unix:/path/to/socket`",
         );
     }
     resolved.map(ListenAddress::Tcp)
@@ -124,7 +124,7 @@ fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Environment, proble
                 "admin-address",
                 at.span(),
                 format!("`{}` is not a loopback address", at.get()),
-                "for example `127.0.0.1:18791`; from elsewhere, reach it by a tunnel",
+                "for example `127.0.0.1:18781`; from elsewhere, reach it by a tunnel",
             );
         }
         address
@@ -136,7 +136,7 @@ fn admin(table: &file::Admin, state_dir: &Path, around: &dyn Environment, proble
                 "metrics-address",
                 at.span(),
                 format!("`{}` is not an address to listen on", at.get()),
-                "for example `0.0.0.0:18791`",
+                "for example `0.0.0.0:18781`",
             );
         }
         address

@@ -53,7 +53,7 @@ fn tls_alone() -> Advice {
         Side::Machine,
         "every listener uses TLS, which this check does not support".to_owned(),
         "the rest of the chain cannot be tested",
-        "add one on loopback: `[[listen]] address = \"127.0.0.1:18799\"`, and restart this proxy",
+        "add one on loopback: `[[listen]] address = \"127.0.0.1:18784\"`, and restart this proxy",
     )
 }
 

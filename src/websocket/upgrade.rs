@@ -143,25 +143,25 @@ mod tests {
         let of = |origin: &str, host: &str| page(&map(&[("origin", origin), ("host", host)]), &allowed, own(host));
         assert_eq!(page(&map(&[("host", "a")]), &allowed, false), Page::None);
         for (origin, host) in [
-            ("http://127.0.0.1:18790", "127.0.0.1:18790"),
-            ("http://localhost:18790", "LOCALHOST:18790"),
-            ("http://[::1]:18790", "[::1]:18790"),
-            ("http://192.168.1.2:18790", "192.168.1.2:18790"),
+            ("http://127.0.0.1:18780", "127.0.0.1:18780"),
+            ("http://localhost:18780", "LOCALHOST:18780"),
+            ("http://[::1]:18780", "[::1]:18780"),
+            ("http://192.168.1.2:18780", "192.168.1.2:18780"),
             ("https://box.tail1.ts.net", "box.tail1.ts.net"),
             ("https://UI.example.org", "evil.example"),
         ] {
             assert_eq!(of(origin, host), Page::Allowed, "{origin} {host}");
         }
         for (origin, host) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:18790"),
-            ("http://evil.example:18790", "evil.example:18790"),
-            ("http://evil.local:18790", "evil.local:18790"),
+            ("http://127.0.0.1:3000", "127.0.0.1:18780"),
+            ("http://evil.example:18780", "evil.example:18780"),
+            ("http://evil.local:18780", "evil.local:18780"),
             ("https://evil.tail2.ts.net", "evil.tail2.ts.net"),
-            ("null", "127.0.0.1:18790"),
+            ("null", "127.0.0.1:18780"),
             ("file://", ""),
             ("", ""),
             ("http://", ""),
-            ("http://127.0.0.1:18790/x", "127.0.0.1:18790"),
+            ("http://127.0.0.1:18780/x", "127.0.0.1:18780"),
         ] {
             assert_eq!(of(origin, host), Page::Foreign, "{origin} {host}");
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support import install, procs
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "clients"
-ADDRESS = "127.0.0.1:18790"
+ADDRESS = "127.0.0.1:18780"
 TOKEN = "YOUR-TOKEN"
 FENCE = re.compile(r"<!-- (tried|refused)(?:: ([a-z]+)(?: from ([0-9.]+))?)? -->\n```(\w+)\n(.*?)\n```", re.DOTALL)
 

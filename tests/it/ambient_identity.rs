@@ -9,7 +9,7 @@ const ANYBODY_HERE: &str = "[anonymous]\nscopes = [\"operator.admin\"]\n";
 /// What a page of `evil.example` sends once its name leads to this machine.
 const REBOUND: &[&[&str]] = &[
     &["Host: evil.example", "Origin: http://evil.example"],
-    &["Host: evil.example:18790", "Origin: http://evil.example:18790", "Sec-Fetch-Site: same-origin"],
+    &["Host: evil.example:18780", "Origin: http://evil.example:18780", "Sec-Fetch-Site: same-origin"],
     // A navigation, or a GET of the page's own origin, carries no Origin at all.
     &["Host: evil.example"],
     &["Host: evil.local", "Origin: http://evil.local"],
@@ -30,7 +30,7 @@ fn a_page_whose_name_was_made_to_lead_here_is_not_anonymous() {
         }
     }
     assert!(gateway.seen().is_empty());
-    for host in ["Host: 127.0.0.1:18790", "Host: [::1]:18790", "Host: localhost", "Host: 192.168.1.2"] {
+    for host in ["Host: 127.0.0.1:18780", "Host: [::1]:18780", "Host: localhost", "Host: 192.168.1.2"] {
         assert_eq!(shim.client().ask("GET /v1/models", "", &[host], "").status, 200, "{host}");
     }
     // A page that has a token is told nothing by its name.
@@ -73,7 +73,7 @@ fn a_listed_name_is_as_good_as_an_address() {
         "[policy]\nhosts = [\"Gateway.home.arpa\"]\n[websocket]\norigins = [\"https://ui.example.org:8443\"]\n";
     let shim = Shim::start(address, &format!("{tables}{}\n{ANYBODY_HERE}", people()));
     for (host, status) in [
-        ("Host: gateway.home.arpa:18790", 200),
+        ("Host: gateway.home.arpa:18780", 200),
         ("Host: ui.example.org", 200),
         ("Host: home.arpa", 403),
         ("Host: x.gateway.home.arpa", 403),

@@ -48,7 +48,7 @@ fn a_host_that_is_missing_or_malformed_is_answered_400() {
         assert!(closes(&mut client), "{host:?}");
     }
     assert!(capture.seen().is_empty(), "{:?}", capture.seen());
-    for host in ["gw", "gw:18790", "gw.example.org.", "open_claw:80", "127.0.0.1:1", "[::1]:18790", "[fd7a::1]"] {
+    for host in ["gw", "gw:18780", "gw.example.org.", "open_claw:80", "127.0.0.1:1", "[::1]:18780", "[fd7a::1]"] {
         let mut client = shim.client();
         client.send(format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {SECRET}\r\n\r\n"));
         assert_eq!(client.answer().status, 200, "{host}");

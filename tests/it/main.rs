@@ -33,6 +33,7 @@ mod layers;
 mod limits;
 mod limits_documented;
 mod paths;
+mod ports;
 mod rate_limits;
 mod reload;
 mod restart;

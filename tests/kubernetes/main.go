@@ -97,7 +97,7 @@ func (b built) judge() {
 	for _, port := range shim.Ports {
 		ports[port.Name] = port.ContainerPort
 	}
-	need(ports["api"] == 18790 && ports["watch"] == 18791, "%s: ports %v", b.name, ports)
+	need(ports["api"] == 18780 && ports["watch"] == 18781, "%s: ports %v", b.name, ports)
 	for what, probe := range map[string]*core.Probe{"startup": shim.StartupProbe, "liveness": shim.LivenessProbe, "readiness": shim.ReadinessProbe} {
 		ok := probe != nil && probe.HTTPGet != nil && ports[probe.HTTPGet.Port.StrVal] != 0
 		need(ok, "%s: the %s probe", b.name, what)

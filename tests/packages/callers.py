@@ -14,7 +14,7 @@ TOKEN, EVERY = sys.argv[1], int(sys.argv[2]) / 1000
 
 
 def one():
-    connection = http.client.HTTPConnection("127.0.0.1", 18790, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", 18780, timeout=20)
     try:
         connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()

@@ -75,7 +75,7 @@ class Machine:
         """Status and body of a request to the proxy in there."""
         end = "\n%{http_code}"
         done = procs.run([*self._net(), "curl", "--silent", "--show-error", "--max-time", "20", "--write-out", end, *curl,
-                          f"http://127.0.0.1:18790{path}"], dict(os.environ), 30)
+                          f"http://127.0.0.1:18780{path}"], dict(os.environ), 30)
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body or done.stderr
 

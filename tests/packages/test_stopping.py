@@ -31,7 +31,7 @@ def _stop(machine):
 def _stream(machine, dist):
     """A chat that has begun to stream."""
     name = f"stream-{time.monotonic_ns()}.log"
-    url = "http://127.0.0.1:18790/v1/chat/completions"
+    url = "http://127.0.0.1:18780/v1/chat/completions"
     child = machine.beside("curl", "--silent", "--show-error", "--no-buffer", *bearer(dist.secret), "--data", "{}", url, log=name)
     procs.until(lambda: '"n":1' in child.tail(), 10, "the second event")
     return child

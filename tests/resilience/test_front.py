@@ -29,7 +29,7 @@ def nginx(env, folder, port):
     """nginx by the manual's lines; only places are put into them."""
     lines = re.search(r"```nginx\n(.*?)```", MANUAL.read_text(), re.S)[1]
     for old, new in {"listen 443": f"listen 127.0.0.1:{port}", "openclaw.example.org": "localhost",
-                     "/etc/ssl/openclaw": str(folder), "127.0.0.1:18790": f"127.0.0.1:{env.port}"}.items():
+                     "/etc/ssl/openclaw": str(folder), "127.0.0.1:18780": f"127.0.0.1:{env.port}"}.items():
         assert lines.count(old) == (2 if old == "/etc/ssl/openclaw" else 1), f"the manual's lines have changed: {old}"
         lines = lines.replace(old, new)
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
