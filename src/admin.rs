@@ -207,6 +207,7 @@ impl Admin {
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
             limits: self.admin_state.telemetry.quotas().series(&policy),
             tailnet_silent: self.admin_state.tailnet.trouble().is_some(),
+            gateway_suspended: self.admin_state.gateway.findings().is_suspended(),
         };
         answer(200, "text/plain; version=0.0.4; charset=utf-8", self.admin_state.telemetry.metrics().render(&state))
     }

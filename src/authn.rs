@@ -5,6 +5,7 @@
 
 pub mod ambient;
 mod claims;
+mod client_credential;
 mod issuer;
 pub mod jwt;
 pub mod presented;
@@ -12,11 +13,12 @@ mod principal;
 mod simulate;
 pub mod tailscale;
 
+pub use client_credential::ClientCredential;
 pub use issuer::Verified;
 pub use presented::Presented;
 pub use principal::{Identity, Principal};
 
-use crate::config::{DynamicConfig, Token};
+use crate::config::{DynamicConfig, GatewayAuth, Token};
 use crate::headers::fold;
 use crate::jwks::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
@@ -37,6 +39,8 @@ use tailscale::WhoisResult;
 pub struct Authenticator {
     tokens: HashMap<TokenHash, NamedToken, BuildHasherDefault<Prefix>>,
     gateway_secret: Option<(TokenHash, Arc<Principal>)>,
+    /// What proves this proxy to the gateway, whether clients may send it or not.
+    own_secrets: Vec<TokenHash>,
     anonymous: Option<(Vec<IpNet>, Arc<Principal>)>,
     issuers: Vec<Trusted>,
     /// Headers beside `Authorization` in which clients may send tokens.
@@ -80,6 +84,7 @@ impl Authenticator {
             gateway_secret: accepted.map(|hash| {
                 (hash, Arc::new(principal("gateway-secret", Identity::GatewaySecret, Evidence::Hash(hash))))
             }),
+            own_secrets: own_secrets(&live.gateway_auth),
             anonymous: live
                 .anonymous
                 .as_ref()
@@ -287,6 +292,15 @@ impl Authenticator {
             _ => Err(Refusal::CredentialMissing),
         }
     }
+}
+
+fn own_secrets(auth: &GatewayAuth) -> Vec<TokenHash> {
+    let required = match auth {
+        GatewayAuth::TrustedProxy(told) => told.required_headers.as_slice(),
+        GatewayAuth::Token(_) | GatewayAuth::Password(_) | GatewayAuth::None => &[],
+    };
+    let required = required.iter().map(|(_, value)| TokenHash::of(value.as_bytes()));
+    auth.secret().map(Secret::hash).into_iter().chain(required).collect()
 }
 
 impl NamedToken {

@@ -76,7 +76,8 @@ impl GatewayMonitor {
                 say(&self.address, &found);
                 said = found.clone();
             }
-            let answers = matches!(found.state, ProbeState::Answers(_));
+            // What is suspended now is not soon.
+            let answers = matches!(found.state, ProbeState::Answers(_)) && !found.is_suspended();
             self.findings.store(Arc::new(found));
             if answers {
                 pause = RETRY.0;

@@ -24,11 +24,25 @@ pub enum GatewayHeader {
     SessionKey,
     /// `x-openclaw-message-channel`.
     MessageChannel,
+    /// `x-openclaw-account-id`.
+    AccountId,
+    /// `x-openclaw-message-to`.
+    MessageTo,
+    /// `x-openclaw-thread-id`.
+    ThreadId,
 }
 
 impl GatewayHeader {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AgentId, Self::Model, Self::SessionKey, Self::MessageChannel];
+    pub const ALL: [Self; 7] = [
+        Self::AgentId,
+        Self::Model,
+        Self::SessionKey,
+        Self::MessageChannel,
+        Self::AccountId,
+        Self::MessageTo,
+        Self::ThreadId,
+    ];
 
     /// The header's name.
     #[must_use]
@@ -38,7 +52,24 @@ impl GatewayHeader {
             Self::Model => "x-openclaw-model",
             Self::SessionKey => "x-openclaw-session-key",
             Self::MessageChannel => "x-openclaw-message-channel",
+            Self::AccountId => "x-openclaw-account-id",
+            Self::MessageTo => "x-openclaw-message-to",
+            Self::ThreadId => "x-openclaw-thread-id",
         }
+    }
+
+    /// Another name under which the gateway reads the same. It is read here alike, and sent under the first.
+    #[must_use]
+    pub const fn alias(self) -> Option<&'static str> {
+        match self {
+            Self::AgentId => Some("x-openclaw-agent"),
+            _ => None,
+        }
+    }
+
+    /// Both names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name()).chain(self.alias())
     }
 }
 
@@ -61,7 +92,7 @@ pub(crate) fn kind(name: &str) -> Kind {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
         _ => {}
     }
-    if let Some(gateway_headers) = GatewayHeader::ALL.into_iter().find(|g| g.name() == name) {
+    if let Some(gateway_headers) = GatewayHeader::ALL.into_iter().find(|g| g.names().any(|n| n == name)) {
         return Kind::GatewayHeader(gateway_headers);
     }
     let folded = fold(name);
@@ -309,7 +340,9 @@ mod tests {
         assert_eq!(kind("x-openclaw-scopes"), Kind::Ours);
         assert_eq!(kind("authorization"), Kind::Ours);
         for gateway_headers in GatewayHeader::ALL {
-            assert_eq!(kind(gateway_headers.name()), Kind::GatewayHeader(gateway_headers));
+            for name in gateway_headers.names() {
+                assert_eq!(kind(name), Kind::GatewayHeader(gateway_headers));
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod app;
 pub mod auth_throttle;
 pub mod authn;
 pub mod cli;
+pub mod client_credential_limit;
 pub mod config;
 pub mod cors;
 pub mod descriptors;

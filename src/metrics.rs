@@ -48,6 +48,7 @@ pub struct Metrics {
     next_expiry: IntGauge,
     whois: IntCounterVec,
     tailnet_silent: IntGauge,
+    gateway_suspended: IntGauge,
     limit_allowed: IntGaugeVec,
     limit_used: IntGaugeVec,
     limit_refused: IntCounterVec,
@@ -102,6 +103,8 @@ pub struct Gauges {
     pub limits: Vec<Series>,
     /// Whether tailscaled does not answer although a listener needs it.
     pub tailnet_silent: bool,
+    /// Whether the gateway refuses all work for a while.
+    pub gateway_suspended: bool,
 }
 
 impl Metrics {
@@ -235,6 +238,10 @@ impl Metrics {
             tailnet_silent: gauge(
                 "tailnet_unavailable",
                 "1 while tailscaled does not answer although a listener needs it.",
+            )?,
+            gateway_suspended: gauge(
+                "gateway_suspended",
+                "1 while the gateway is suspended or about to restart and refuses all work (503 gateway_unavailable).",
             )?,
             limit_allowed: gauges(
                 "principal_limit",
@@ -384,6 +391,7 @@ impl Metrics {
         }
         self.lines_lost.inc_by(logging::lines_lost().saturating_sub(self.lines_lost.get()));
         gauge(&self.tailnet_silent, i64::from(state.tailnet_silent));
+        gauge(&self.gateway_suspended, i64::from(state.gateway_suspended));
         let mut out = Vec::with_capacity(64 * 1024);
         let mut families = self.registry.gather();
         #[cfg(target_os = "linux")]

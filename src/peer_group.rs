@@ -1,6 +1,7 @@
 //! Who counts as one where places are shared out by address.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client's address, as far as it tells one client from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +32,17 @@ impl PeerGroup {
     #[must_use]
     pub fn is_local(self) -> bool {
         matches!(self, Self::Unix | Self::Loopback)
+    }
+}
+
+impl fmt::Display for PeerGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix => f.write_str("unix socket"),
+            Self::Loopback => f.write_str("this machine"),
+            Self::V4(ip) => write!(f, "{ip}"),
+            Self::V6(net) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*net) << 64)),
+        }
     }
 }
 

@@ -21,14 +21,14 @@ pub use request::Request;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
 
-use crate::authn::{Authenticator, Credential, Identity, Principal, tailscale};
-use crate::config::{DynamicConfig, Excess, HeaderRule, PrincipalLimits, SimulatedCaller};
+use crate::authn::{Authenticator, ClientCredential, Credential, Identity, Principal, tailscale, within};
+use crate::config::{DynamicConfig, Excess, GatewayAuth, HeaderRule, PrincipalLimits, SimulatedCaller};
 use crate::headers::GatewayHeader;
 use crate::jwks::KeySlot;
 use crate::label::RouteLabel;
 use crate::refusal::Refusal;
 use crate::request_path::{Path, PathFault};
-use crate::route::{Route, RouteTable, builtin};
+use crate::route::{Need, Route, RouteTable, builtin};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use cache::Cache;
 use grants::Index;
@@ -88,6 +88,10 @@ impl Policy {
             |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
         let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
+        let limits = limits.chain(live.routes.iter().filter_map(|r| match &r.need {
+            Need::ClientCredential(rule) => Some(rule.limits),
+            _ => None,
+        }));
         Self {
             generation,
             authenticator: Authenticator::new(&live, slots),
@@ -252,10 +256,28 @@ impl Policy {
             .unwrap_or_default()
     }
 
-    /// Permission for an unauthenticated caller on a public route: no scope at all.
-    #[must_use]
-    pub fn public_grant(&self, route: &Route) -> Option<Grant> {
-        route.need.is_public().then(|| Grant::under(&self.nothing, None))
+    /// Permission for a caller whom nobody authenticates here: no scope at all, and with it the credential of
+    /// its own that the route passes on. `None`: the route wants a principal.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of one who may not come from there, or whose credential is for this proxy.
+    pub fn unauthenticated(
+        &self,
+        route: &Route,
+        own: &ClientCredential,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Grant>, Refusal> {
+        let Need::ClientCredential(rule) = &route.need else {
+            return Ok(route.need.is_public().then(|| Grant::under(&self.nothing, None)));
+        };
+        if !rule.cidrs.is_empty() && !peer.is_some_and(|peer| within(&rule.cidrs, peer)) {
+            return Err(Refusal::RouteAddress);
+        }
+        if self.authenticator.is_for_this_proxy(own) {
+            return Err(Refusal::CredentialForProxy);
+        }
+        let grant = Grant::under(&self.nothing, None);
+        Ok(Some(Grant { client_credential: Some(own.clone()), limits: rule.limits.or(self.live.limits), ..grant }))
     }
 
     /// May this principal do this?
@@ -283,6 +305,15 @@ impl Policy {
             grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
         Ok(grant)
+    }
+
+    /// Whether a request sets a model that the gateway may refuse: from 2026.6 on it takes one from
+    /// `operator.admin` alone, in the modes in which it knows its callers' scopes.
+    #[must_use]
+    pub fn sets_model_without_admin(&self, grant: &Grant) -> bool {
+        matches!(self.live.gateway_auth, GatewayAuth::None | GatewayAuth::TrustedProxy(_))
+            && grant.gateway_headers().iter().any(|(header, _)| *header == GatewayHeader::Model)
+            && !grant.effective().satisfies(Scope::admin())
     }
 
     /// The scopes that a principal holds for a request, before it is narrowed.

@@ -14,6 +14,7 @@ mod websocket_upgrade;
 
 pub use context::CONNECTION;
 
+use crate::client_credential_limit::{ClientCredentialLimit, Tried};
 use crate::config::Limits;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
@@ -60,6 +61,7 @@ pub struct Proxy {
     telemetry: Arc<Telemetry>,
     sockets: Arc<Sockets>,
     joins: Arc<JoinCodeLimit>,
+    tried: Arc<ClientCredentialLimit>,
     response_sessions: ResponseSessions,
     held: Arc<HeldBytes>,
     health: Health,
@@ -78,10 +80,11 @@ impl Proxy {
         limits: Limits,
     ) -> Self {
         let joins = Arc::default();
+        let tried = Arc::default();
         let health = Health::new(upstream.clone(), telemetry.clone());
         let response_sessions = ResponseSessions::default();
         let held = Arc::default();
-        Self { policy, upstream, sources, telemetry, sockets, joins, response_sessions, held, health, limits }
+        Self { policy, upstream, sources, telemetry, sockets, joins, tried, response_sessions, held, health, limits }
     }
 }
 
@@ -114,7 +117,8 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-        match request_filter::admit(session, ctx, &self.sources, &self.sockets, &self.joins, &self.limits.body).await {
+        let misses = (&self.joins, &self.tried);
+        match request_filter::admit(session, ctx, &self.sources, &self.sockets, misses, &self.limits.body).await {
             Ok(Admitted::Request) => {
                 match buffered_body::decide(session, ctx, &self.response_sessions, &self.held).await {
                     Ok(()) => Ok(false),
@@ -229,9 +233,20 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         let proven = ctx.grant().is_some_and(|g| g.principal().is_some());
-        self.upstream.answered(proven && response.status == StatusCode::UNAUTHORIZED);
+        // It does not take our credential, or refuses all work: the probes find out which.
+        let doubt = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE);
+        self.upstream.answered(proven && doubt);
         if response.status != StatusCode::NOT_FOUND {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
+        }
+        if let Some(tried) = ctx.tried.take() {
+            tried.answered(response.status);
+        }
+        if response.status == StatusCode::FORBIDDEN
+            && ctx.grant().is_some_and(|g| ctx.policy.sets_model_without_admin(g))
+        {
+            ctx.stopped = Some(Refusal::Isolation(IsolationFault::ModelNotTaken));
+            return Error::e_explain(pingora::ErrorType::InternalError, "the gateway takes no model from this caller");
         }
         if !ctx.answer_begins(response) {
             return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
@@ -314,6 +329,7 @@ impl ProxyHttp for Proxy {
         if let Some(refusal) = refusal.filter(|r| *r != Refusal::Limit(LimitFault::SlowReader)) {
             if refusal.gateway_saw_nothing() {
                 ctx.join.take().into_iter().for_each(Join::is_no_miss);
+                ctx.tried.take().into_iter().for_each(Tried::never_arrived);
             }
             let status = refusal.status();
             if local_reply::refuse(session, ctx, refusal).await.is_ok() {

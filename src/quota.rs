@@ -11,9 +11,11 @@ pub use usage::{Series, Usage};
 
 use crate::authn::{Identity, Principal};
 use crate::label::SourceLabel;
+use crate::peer_group::PeerGroup;
 use crate::principal_limits::{Limit, LimitReached, PrincipalLimits, Rate};
 use meter::{Meter, RemainingRate};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -170,6 +172,27 @@ impl Quotas {
             let token = matches!(principal.identity(), Identity::Token(_)).then(|| principal.shared_name());
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             *refused.entry((principal.identity().source(), token, reached.limit)).or_default() += 1;
+        }
+        entered
+    }
+
+    /// The same of a caller who is known by address alone.
+    ///
+    /// # Errors
+    /// The limit that was reached.
+    pub fn enter_address(
+        &self,
+        address: Option<IpAddr>,
+        limits: PrincipalLimits,
+        what: LimitedUse,
+    ) -> Result<Permit, LimitReached> {
+        let now = self.now();
+        let name = Arc::from(PeerGroup::of(address).to_string());
+        let account = self.account(Key { source: SourceLabel::None, issuer: None, name }, now);
+        let entered = enter(&account, limits, what, now);
+        if let Err(reached) = &entered {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused.entry((SourceLabel::None, None, reached.limit)).or_default() += 1;
         }
         entered
     }

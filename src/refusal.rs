@@ -128,6 +128,14 @@ pub enum Refusal {
     /// Something that is not the caller's own.
     #[error("{0}")]
     Isolation(IsolationFault),
+    /// A caller of a route that passes its own credential on, from an address that it is not for.
+    #[error("this route may not be called from this address")]
+    RouteAddress,
+    /// A credential of this proxy, on a route that passes the client's own on.
+    #[error(
+        "this route passes the client's own credential to the gateway, and the one that was sent is for this proxy"
+    )]
+    CredentialForProxy,
     /// A page of another origin, where a browser identifies the caller without the page's doing.
     #[error("requests from other web origins need a credential of their own")]
     CrossOrigin,
@@ -233,6 +241,8 @@ impl Refusal {
             | Self::TokenExpired { .. }
             | Self::TokenNotYetValid { .. } => 401,
             Self::TokenAddress { .. }
+            | Self::RouteAddress
+            | Self::CredentialForProxy
             | Self::CrossOrigin
             | Self::Preflight(Denied::Origin(_))
             | Self::HostNotAllowed { .. }
@@ -278,6 +288,8 @@ impl Refusal {
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
             Self::HeaderDenied { .. } => Code::HeaderNotAllowed,
             Self::Isolation(fault) => fault.code(),
+            Self::RouteAddress => Code::RouteAddress,
+            Self::CredentialForProxy => Code::CredentialForProxy,
             Self::CrossOrigin => Code::CrossOrigin,
             Self::Preflight(Denied::Origin(_)) => Code::CorsOriginNotAllowed,
             Self::Preflight(Denied::Form(_)) => Code::InvalidPreflight,
@@ -350,6 +362,10 @@ impl Refusal {
             Self::ScopeExcess { .. } => "request less in x-openclaw-scopes, or ask the operator to grant the scope",
             Self::HeaderDenied { .. } => "omit the header, or ask the operator to allow it in the policy",
             Self::Isolation(fault) => fault.advice(),
+            Self::RouteAddress => "call from an allowed address, or ask the operator to change the route's `cidrs`",
+            Self::CredentialForProxy => {
+                "send the credential of the gateway's own route, such as `hooks.token`, and keep this proxy's for its other routes"
+            }
             Self::CrossOrigin => {
                 "send a bearer token, or ask the operator to add the page's origin to `[cors] origins`"
             }

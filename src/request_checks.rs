@@ -87,7 +87,7 @@ const NEVER: &[&str] = &["TRACE", "TRACK", "CONNECT", "PRI"];
 /// # Errors
 /// [`Refusal::Method`].
 pub fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
-    let served = match route.need {
+    let served = match &route.need {
         Need::Health(_) => matches!(*method, Method::GET | Method::HEAD),
         _ => METHODS.contains(method) || route.methods.contains(method),
     };
@@ -107,7 +107,7 @@ pub fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 fn gateway_headers(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValue)>, Refusal> {
     let mut all = Vec::new();
     for which in GatewayHeader::ALL {
-        let mut values = headers.get_all(which.name()).iter();
+        let mut values = which.names().flat_map(|name| headers.get_all(name));
         match (values.next(), values.next()) {
             (None, _) => {}
             (Some(value), None) => all.push((which, value.clone())),

@@ -8,9 +8,11 @@ pub use rule::{Fit, PathRule};
 pub use table::RouteTable;
 
 use crate::label::RouteLabel;
+use crate::principal_limits::PrincipalLimits;
 use crate::request_path::is_join;
 use crate::scope::{Scope, ScopeSet};
 use http::Method;
+use ipnet::IpNet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub enum Ui {
 /// What a route asks of its caller, the least first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
+    /// A credential of the client's own, which the gateway verifies: it is passed on, and nothing of ours.
+    ClientCredential(Arc<ClientRoute>),
     /// No authentication is needed, and no credential and no scope is sent.
     Public,
     /// A health probe: as [`Need::Public`], and the answer is cut down to its verdict.
@@ -41,13 +45,24 @@ pub enum Need {
     Scopes(ScopeSet),
 }
 
-/// The two health questions a gateway answers.
+/// What a route asks of callers whom only the gateway can authenticate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientRoute {
+    /// Where they may come from; empty: from anywhere.
+    pub cidrs: Vec<IpNet>,
+    /// How much each address may ask for.
+    pub limits: PrincipalLimits,
+}
+
+/// The health questions a gateway answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// `/health`, `/healthz`.
     Live,
     /// `/ready`, `/readyz`.
     Ready,
+    /// `/startup`, `/startupz`, from 2026.9.
+    Startup,
 }
 
 impl Need {
@@ -55,21 +70,24 @@ impl Need {
     #[must_use]
     pub fn missing(&self, held: &ScopeSet) -> Option<Scope> {
         match self {
-            Self::Public | Self::Health(_) | Self::Authenticated => None,
+            Self::ClientCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => None,
             Self::Scope(scope) => (!held.satisfies(scope)).then(|| scope.clone()),
             Self::Scopes(all) => all.iter().find(|s| !held.satisfies(s)).cloned(),
         }
     }
 
-    /// Whether no authentication is needed.
+    /// Whether nobody is authenticated here.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        matches!(self, Self::Public | Self::Health(_))
+        matches!(self, Self::ClientCredential(_) | Self::Public | Self::Health(_))
     }
 
     /// Whether every caller that meets this need also meets the other.
     #[must_use]
     pub fn is_at_least(&self, other: &Self) -> bool {
+        if let (Self::ClientCredential(own), Self::ClientCredential(other)) = (self, other) {
+            return own == other;
+        }
         self.rank() >= other.rank() && other.missing(&self.scopes()).is_none()
     }
 
@@ -80,6 +98,9 @@ impl Need {
             self.clone()
         } else if other.is_at_least(self) {
             other.clone()
+        } else if self.is_public() || other.is_public() {
+            // Two rules for callers nobody authenticates, for readings of one path: nobody meets both.
+            Self::Scope(Scope::admin().clone())
         } else {
             Self::Scopes(self.scopes().union(&other.scopes()))
         }
@@ -87,16 +108,17 @@ impl Need {
 
     fn rank(&self) -> u8 {
         match self {
-            Self::Public => 0,
-            Self::Health(_) => 1,
-            Self::Authenticated => 2,
-            Self::Scope(_) | Self::Scopes(_) => 3,
+            Self::ClientCredential(_) => 0,
+            Self::Public => 1,
+            Self::Health(_) => 2,
+            Self::Authenticated => 3,
+            Self::Scope(_) | Self::Scopes(_) => 4,
         }
     }
 
     fn scopes(&self) -> ScopeSet {
         match self {
-            Self::Public | Self::Health(_) | Self::Authenticated => ScopeSet::empty(),
+            Self::ClientCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => ScopeSet::empty(),
             Self::Scope(scope) => std::iter::once(scope.clone()).collect(),
             Self::Scopes(all) => all.clone(),
         }
@@ -106,6 +128,7 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ClientCredential(_) => f.write_str("nothing here: the gateway verifies the client's own credential"),
             Self::Public => f.write_str("nothing: it is public"),
             Self::Health(_) => f.write_str("nothing: it is a health probe"),
             Self::Authenticated => f.write_str("any authenticated caller"),

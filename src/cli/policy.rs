@@ -1,6 +1,7 @@
 //! `policy diff` and `policy test`.
 
 use super::{ConfigFile, Exit, check, complain, say};
+use crate::authn::ClientCredential;
 use crate::config::SimulatedCaller;
 use crate::policy::policy_test;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
@@ -169,9 +170,13 @@ fn table(
             let Ok(path) = Target::validate(path.as_bytes()) else { continue };
             let route = policy.route(method, path);
             let request = Request::plain(method, path, &route, peer, now);
-            let outcome = match policy.public_grant(&route) {
-                Some(_) => "public".to_owned(),
-                None => in_words(policy.simulate(who, peer, now).and_then(|proven| policy.decide(&proven, request))),
+            let outcome = match policy.unauthenticated(&route, &ClientCredential::default(), peer) {
+                Ok(Some(grant)) if grant.client_credential().is_some() => "the client's own credential".to_owned(),
+                Ok(Some(_)) => "public".to_owned(),
+                Err(refusal) => in_words(Err(refusal)),
+                Ok(None) => {
+                    in_words(policy.simulate(who, peer, now).and_then(|proven| policy.decide(&proven, request)))
+                }
             };
             table.insert((name.clone(), shown.clone()), outcome);
         }

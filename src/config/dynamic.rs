@@ -3,6 +3,7 @@
 use super::{GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
 use crate::cors::Origins;
 use crate::glob::Glob;
+use crate::headers::GatewayHeader;
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
@@ -243,6 +244,41 @@ pub struct HeaderRules {
     pub session_key: Option<HeaderRule>,
     /// `x-openclaw-message-channel`.
     pub message_channel: Option<HeaderRule>,
+    /// `x-openclaw-account-id`.
+    pub account_id: Option<HeaderRule>,
+    /// `x-openclaw-message-to`.
+    pub message_to: Option<HeaderRule>,
+    /// `x-openclaw-thread-id`.
+    pub thread_id: Option<HeaderRule>,
     /// The tools that may be called directly; `None`: nothing is said of them.
     pub tools: Option<Arc<[Glob]>>,
+}
+
+impl HeaderRules {
+    /// The rule for one of them, where there is one.
+    #[must_use]
+    pub fn get(&self, header: GatewayHeader) -> Option<&HeaderRule> {
+        match header {
+            GatewayHeader::AgentId => self.agent_id.as_ref(),
+            GatewayHeader::Model => self.model.as_ref(),
+            GatewayHeader::SessionKey => self.session_key.as_ref(),
+            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
+            GatewayHeader::AccountId => self.account_id.as_ref(),
+            GatewayHeader::MessageTo => self.message_to.as_ref(),
+            GatewayHeader::ThreadId => self.thread_id.as_ref(),
+        }
+    }
+
+    /// Where the rule for one of them stands.
+    pub fn slot(&mut self, header: GatewayHeader) -> &mut Option<HeaderRule> {
+        match header {
+            GatewayHeader::AgentId => &mut self.agent_id,
+            GatewayHeader::Model => &mut self.model,
+            GatewayHeader::SessionKey => &mut self.session_key,
+            GatewayHeader::MessageChannel => &mut self.message_channel,
+            GatewayHeader::AccountId => &mut self.account_id,
+            GatewayHeader::MessageTo => &mut self.message_to,
+            GatewayHeader::ThreadId => &mut self.thread_id,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! [`File`] to [`Config`]: every value checked, every problem noted.
 
+mod client_routes;
 mod cors;
 mod dynamic;
 mod gateway;

@@ -21,7 +21,7 @@ fn capabilities(chain: &Chain) -> Result<&Capabilities, Outcome> {
 /// Does it answer?
 pub(super) fn reachable(chain: &Chain) -> Outcome {
     let said = format!("{}, mode {}", chain.fixed.gateway.authority(), chain.gateway.mode);
-    Outcome::of(said, advice(chain, &["gateway-unreachable", "gateway-broken"]))
+    Outcome::of(said, advice(chain, &["gateway-unreachable", "gateway-suspended", "gateway-broken"]))
 }
 
 /// Does it take this proxy's credential?

@@ -95,6 +95,10 @@ fn enabled(answer: &ClientResponse) -> Option<bool> {
 
 /// What the answer to a good credential with operator.read says of the credential.
 fn classify(capabilities: &mut Capabilities, answer: &ClientResponse) {
+    if answer.status == 503 && answer.text_at("/error/code").as_deref() == Some("gateway_unavailable") {
+        capabilities.suspended = true;
+        return;
+    }
     let attribution = answer.text_at("/error/type").as_deref() == Some("proxy_attribution_required");
     (capabilities.credential_accepted, capabilities.attribution_refused) = match answer.status {
         401 => (Some(false), Some(false)),
@@ -192,5 +196,8 @@ mod tests {
         assert_eq!(judged(&answer(404, "application/json", "{}")).credential_accepted, Some(true));
         assert!(judged(&answer(429, "application/json", "{}")).locked_out);
         assert_eq!(judged(&answer(500, "text/plain", "")).broken, Some(500));
+        let suspended = judged(&answer(503, "application/json", r#"{"error":{"code":"gateway_unavailable"}}"#));
+        assert!(suspended.suspended && suspended.broken.is_none());
+        assert_eq!(judged(&answer(503, "application/json", "{}")).broken, Some(503));
     }
 }

@@ -45,6 +45,8 @@ pub struct Capabilities {
     pub refuses_forwarded: Option<bool>,
     /// Whether it has locked this proxy out for failed attempts.
     pub locked_out: bool,
+    /// Whether it refuses all work for a while: suspended, or about to restart.
+    pub suspended: bool,
     /// The status with which it failed.
     pub broken: Option<u16>,
 }
@@ -120,6 +122,12 @@ impl Advice {
 }
 
 impl Findings {
+    /// Whether the gateway refuses all work for a while.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        matches!(&self.state, ProbeState::Answers(capabilities) if capabilities.suspended)
+    }
+
     /// Whether something does not work as it is.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
@@ -134,6 +142,7 @@ impl Findings {
             ProbeState::Unreachable(cause) => vec![unreachable(cause)],
             ProbeState::Answers(capabilities) => [
                 self.credential(capabilities),
+                suspended(capabilities),
                 broken(capabilities),
                 endpoints(capabilities),
                 self.narrowing(capabilities),
@@ -250,6 +259,20 @@ fn unreachable(cause: &str) -> Advice {
     )
 }
 
+fn suspended(capabilities: &Capabilities) -> Option<Advice> {
+    capabilities.suspended.then(|| {
+        Advice::new(
+            "gateway-suspended",
+            Severity::Error,
+            Side::Gateway,
+            "the gateway is suspended or about to restart: it refuses all work, and its /healthz says that it is alive",
+            "chats and every other request that needs work are answered 503 `gateway_unavailable`",
+            "wait for the restart; if nothing restarts it, whoever called `gateway.suspend.prepare` did not call \
+             `gateway.suspend.resume`: call it, or restart the gateway",
+        )
+    })
+}
+
 fn broken(capabilities: &Capabilities) -> Option<Advice> {
     let status = capabilities.broken?;
     Some(Advice::new(
@@ -300,6 +323,8 @@ mod tests {
             codes("trusted-proxy", Capabilities { attribution_refused: Some(true), ..Capabilities::default() }),
             ["gateway-attribution"]
         );
+        let suspended = Capabilities { suspended: true, ..Capabilities::default() };
+        assert_eq!(codes("token", suspended), ["gateway-suspended"]);
         assert_eq!(codes("token", Capabilities { locked_out: true, ..refused }), ["gateway-locked-out"]);
     }
 }

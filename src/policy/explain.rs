@@ -3,7 +3,7 @@
 use super::grants::RequestFacts;
 use super::upstream_headers;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
-use crate::authn::Identity;
+use crate::authn::{ClientCredential, Identity};
 use crate::config::PrincipalLimits;
 use crate::json_body::{BodyFault, Object};
 use crate::label::{Label as _, SourceLabel};
@@ -96,7 +96,8 @@ impl Policy {
         who: &Result<Proven, Refusal>,
         request: Request<'_>,
     ) -> Explanation {
-        let decided = head.and_then(|()| match self.public_grant(request.route) {
+        let unauthenticated = || self.unauthenticated(request.route, &ClientCredential::default(), request.peer);
+        let decided = head.and_then(|()| match unauthenticated()? {
             Some(grant) => Ok(grant),
             None => who.clone().and_then(|proven| self.decide(&proven, request)),
         });

@@ -1,7 +1,7 @@
 //! The permission to pass. Only the modules of the policy can make one.
 
 use super::permissions::ScopeLimit;
-use crate::authn::Principal;
+use crate::authn::{ClientCredential, Principal};
 use crate::config::PrincipalLimits;
 use crate::headers::GatewayHeader;
 use crate::json_body::Edits;
@@ -28,6 +28,8 @@ pub struct Grant {
     pub(super) wants_body: bool,
     /// Whether the answer's id continues the session.
     pub(super) chained: bool,
+    /// The client's own credential, where the route passes it on.
+    pub(super) client_credential: Option<ClientCredential>,
 }
 
 impl Grant {
@@ -44,6 +46,7 @@ impl Grant {
             body: None,
             wants_body: false,
             chained: false,
+            client_credential: None,
         }
     }
 
@@ -100,6 +103,12 @@ impl Grant {
     pub fn chained(&self) -> Option<&HeaderValue> {
         let key = self.gateway_headers.iter().find(|(which, _)| *which == GatewayHeader::SessionKey);
         key.filter(|_| self.chained).map(|(_, key)| key)
+    }
+
+    /// The client's own credential, where the route passes it on.
+    #[must_use]
+    pub fn client_credential(&self) -> Option<&ClientCredential> {
+        self.client_credential.as_ref()
     }
 
     /// How much its principal may ask for.

@@ -70,12 +70,12 @@ impl EffectiveRules {
         let mut scopes = own.scopes.clone();
         let mut limits = PrincipalLimits::default();
         let mut gateway_user = None;
-        let mut rules = [const { Strictest::new() }; 4];
+        let mut rules = [const { Strictest::new() }; GatewayHeader::ALL.len()];
         let mut tools = Strictest::new();
         let mut strictest_excess = Strictest::new();
         let mut hear = |headers: &HeaderRules, everywhere| {
-            let said = [&headers.agent_id, &headers.model, &headers.session_key, &headers.message_channel];
-            rules.iter_mut().zip(said).for_each(|(rule, said)| rule.hear(said.clone(), everywhere, strictness));
+            let said = GatewayHeader::ALL.into_iter().map(|header| headers.get(header).cloned());
+            rules.iter_mut().zip(said).for_each(|(rule, said)| rule.hear(said, everywhere, strictness));
             tools.hear(headers.tools.clone(), everywhere, |_| 1);
         };
         for grant in grants {
@@ -90,13 +90,14 @@ impl EffectiveRules {
         }
         hear(&live.headers, true);
         strictest_excess.hear(Some(live.excess), true, |e| u8::from(*e == Excess::Refuse));
-        let [agent_id, model, session_key, message_channel] = rules.map(|rule| rule.found);
+        let mut found = HeaderRules { tools: tools.found, ..HeaderRules::default() };
+        GatewayHeader::ALL.into_iter().zip(rules).for_each(|(header, rule)| *found.slot(header) = rule.found);
         Self {
             scope_limit: ScopeLimit::new(scopes),
             excess: strictest_excess.found.unwrap_or(live.excess),
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
-            rules: HeaderRules { agent_id, model, session_key, message_channel, tools: tools.found },
+            rules: found,
         }
     }
 
@@ -104,18 +105,21 @@ impl EffectiveRules {
         let default = match gateway_headers {
             GatewayHeader::Model => &HeaderRule::Admin,
             GatewayHeader::AgentId | GatewayHeader::SessionKey | GatewayHeader::MessageChannel => &HeaderRule::Pass,
+            // Where on a channel a message goes is not left to whom the channel is not left.
+            GatewayHeader::AccountId | GatewayHeader::MessageTo | GatewayHeader::ThreadId => {
+                match self.stated(GatewayHeader::MessageChannel) {
+                    None | Some(HeaderRule::Pass) => &HeaderRule::Pass,
+                    Some(HeaderRule::Admin) => &HeaderRule::Admin,
+                    Some(_) => &HeaderRule::Refuse,
+                }
+            }
         };
         self.stated(gateway_headers).unwrap_or(default)
     }
 
     /// The rule that the policy states; `None` where it leaves the header to the default.
     fn stated(&self, gateway_headers: GatewayHeader) -> Option<&HeaderRule> {
-        match gateway_headers {
-            GatewayHeader::AgentId => self.rules.agent_id.as_ref(),
-            GatewayHeader::Model => self.rules.model.as_ref(),
-            GatewayHeader::SessionKey => self.rules.session_key.as_ref(),
-            GatewayHeader::MessageChannel => self.rules.message_channel.as_ref(),
-        }
+        self.rules.get(gateway_headers)
     }
 
     /// The tools that may be called directly; `None`: the policy says nothing of them.
@@ -136,11 +140,7 @@ impl EffectiveRules {
     /// Of what this principal has a rule that can be kept on single requests only.
     pub(super) fn bound(&self) -> Option<&'static str> {
         let admin = self.scope_limit.scopes.satisfies(Scope::admin());
-        let header = GatewayHeader::ALL.into_iter().find(|header| {
-            // Spelled out or not, `admin` is what the gateway itself says of the model.
-            let default = *header == GatewayHeader::Model && self.stated(*header) == Some(&HeaderRule::Admin);
-            self.is_bound(*header, admin) && !default
-        });
+        let header = GatewayHeader::ALL.into_iter().find(|header| self.is_bound(*header, admin));
         header.map(GatewayHeader::name).or_else(|| self.rules.tools.is_some().then_some("tools"))
     }
 }
@@ -186,15 +186,12 @@ impl GrantRule {
 
 impl HeaderRules {
     fn fill_from(&mut self, other: &Self) {
-        let fill = |own: &mut Option<HeaderRule>, other: &Option<HeaderRule>| {
+        for header in GatewayHeader::ALL {
+            let own = self.slot(header);
             if own.is_none() {
-                own.clone_from(other);
+                *own = other.get(header).cloned();
             }
-        };
-        fill(&mut self.agent_id, &other.agent_id);
-        fill(&mut self.model, &other.model);
-        fill(&mut self.session_key, &other.session_key);
-        fill(&mut self.message_channel, &other.message_channel);
+        }
         if self.tools.is_none() {
             self.tools.clone_from(&other.tools);
         }

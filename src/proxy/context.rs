@@ -7,6 +7,7 @@ use super::response_sessions::ResponseIdReader;
 use super::upstream::Attempts;
 use crate::access_log::AccessRecord;
 use crate::authn::tailscale::WhoisQuestion;
+use crate::client_credential_limit::Tried;
 use crate::cors::Page;
 use crate::identity_providers::TailnetQuery;
 use crate::join_code_limit::Join;
@@ -48,6 +49,8 @@ pub struct RequestContext {
     pub(super) stopped: Option<Refusal>,
     /// The pairing join under way, if it is one.
     pub(super) join: Option<Join>,
+    /// The client's own credential under way to the gateway, if the route passes one on.
+    pub(super) tried: Option<Tried>,
     pub(super) body: Body,
     /// Who asks, where it cannot be decided without the body.
     pub(super) undecided: Option<Proven>,
@@ -88,6 +91,7 @@ impl RequestContext {
             permit: None,
             stopped: None,
             join: None,
+            tried: None,
             body: Body::default(),
             undecided: None,
             buffered: None,
@@ -129,7 +133,10 @@ impl RequestContext {
     /// Has the request counted with what else its principal uses.
     pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(grant) = self.grant().filter(|_| self.policy.is_limited()) else { return Ok(()) };
-        let Some(principal) = grant.principal() else { return Ok(()) };
+        let by_address = grant.client_credential().is_some();
+        if grant.principal().is_none() && !by_address {
+            return Ok(());
+        }
         // Whether an agent's answer is a stream stands in the body, and is known when it begins.
         let agent = self
             .record
@@ -138,7 +145,12 @@ impl RequestContext {
             .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
         let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
         let what = if agent || events { LimitedUse::Stream } else { LimitedUse::Request };
-        match self.record.quotas().enter(principal, grant.limits(), what) {
+        let quotas = self.record.quotas();
+        let entered = match grant.principal() {
+            Some(principal) => quotas.enter(principal, grant.limits(), what),
+            None => quotas.enter_address(self.peer(), grant.limits(), what),
+        };
+        match entered {
             Ok(permit) => {
                 self.permit = Some(permit);
                 Ok(())

@@ -32,6 +32,7 @@ pub(super) struct Health {
     telemetry: Arc<Telemetry>,
     live: Arc<Slot>,
     ready: Arc<Slot>,
+    startup: Arc<Slot>,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ fn fresh(told: Option<&(Instant, Answer)>) -> Option<Answer> {
 impl Health {
     pub(super) fn new(upstream: Arc<Upstream>, telemetry: Arc<Telemetry>) -> Self {
         let slot = || Arc::new(Slot { told: watch::Sender::new(None), asking: AtomicBool::new(false) });
-        Self { upstream, telemetry, live: slot(), ready: slot() }
+        Self { upstream, telemetry, live: slot(), ready: slot(), startup: slot() }
     }
 
     /// The gateway's answer, a second old at most. Requests in the meantime wait for the same one,
@@ -72,6 +73,7 @@ impl Health {
         let (slot, path) = match probe {
             Probe::Live => (&self.live, "/healthz"),
             Probe::Ready => (&self.ready, "/readyz"),
+            Probe::Startup => (&self.startup, "/startupz"),
         };
         let mut told = slot.told.subscribe();
         loop {
@@ -116,6 +118,8 @@ pub(super) fn verdict(probe: Probe, status: u16) -> &'static str {
     match (probe, (200..300).contains(&status)) {
         (Probe::Live, true) => r#"{"ok":true,"status":"live"}"#,
         (Probe::Live, false) => r#"{"ok":false}"#,
+        (Probe::Startup, true) => r#"{"ok":true,"status":"started"}"#,
+        (Probe::Startup, false) => r#"{"ok":false,"status":"starting"}"#,
         (Probe::Ready, true) => r#"{"ready":true}"#,
         (Probe::Ready, false) => r#"{"ready":false}"#,
     }

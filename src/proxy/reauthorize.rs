@@ -1,7 +1,7 @@
 //! A request under way and its answer, as the list of open connections sees it: checked again when the
 //! policy or the time may have ended what was granted (law 9).
 
-use crate::authn::Principal;
+use crate::authn::{ClientCredential, Principal};
 use crate::json_body::Object;
 use crate::listener::OpenRequest;
 use crate::policy::{Grant, Policy, Request};
@@ -62,7 +62,14 @@ impl OpenRequest for ReauthorizationContext {
         // What the route needs may have changed as well as what the caller holds.
         let route = policy.route(&self.method, path);
         let Some(principal) = self.grant.principal() else {
-            return policy.public_grant(&route).is_none().then_some(Refusal::CredentialMissing);
+            let nobody = ClientCredential::default();
+            return match policy.unauthenticated(&route, self.grant.client_credential().unwrap_or(&nobody), self.peer) {
+                Ok(Some(grant)) if grant.client_credential().is_some() == self.grant.client_credential().is_some() => {
+                    None
+                }
+                Ok(_) => Some(Refusal::CredentialMissing),
+                Err(refusal) => Some(refusal),
+            };
         };
         // Thousands of streams are asked twice a second: most can say at once that nothing changed.
         let state = policy.state(principal);

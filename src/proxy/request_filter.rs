@@ -2,21 +2,22 @@
 
 use super::body_limits;
 use super::context::RequestContext;
-use crate::authn::{Identity, Principal, ambient};
+use crate::authn::{ClientCredential, Identity, Principal, ambient};
+use crate::client_credential_limit::ClientCredentialLimit;
 use crate::config::BodySizes;
 use crate::cors;
 use crate::framing;
-use crate::headers::REQUEST_ID;
+use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::JoinCodeLimit;
 use crate::policy::{Proven, Request};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, SocketFault};
 use crate::request_checks;
 use crate::request_path::Path;
 use crate::route::{Need, Probe};
 use crate::trace_context::TraceParent;
 use crate::websocket::{Sockets, upgrade};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -44,7 +45,7 @@ pub(super) async fn admit(
     ctx: &mut RequestContext,
     sources: &IdentityProviders,
     sockets: &Sockets,
-    joins: &Arc<JoinCodeLimit>,
+    (joins, tried): (&Arc<JoinCodeLimit>, &Arc<ClientCredentialLimit>),
     sizes: &BodySizes,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
@@ -76,6 +77,9 @@ pub(super) async fn admit(
     }
     request_checks::expectation(&head.headers)?;
     if upgrade::is_wanted(&head.headers) {
+        if path.is_upgrade_without_connect() {
+            return Err(Refusal::Socket(SocketFault::Path));
+        }
         return super::websocket_upgrade::admit(head, ctx, sources, sockets).await.map(Box::new).map(Admitted::Socket);
     }
     ctx.record.forged = request_checks::forged(&head.headers, &ctx.policy);
@@ -84,9 +88,19 @@ pub(super) async fn admit(
     if is_preflight {
         return origins.preflight(&head.headers).map(Admitted::Preflight).map_err(Refusal::Preflight);
     }
-    if let Some(grant) = ctx.policy.public_grant(&route) {
+    let own = match route.need {
+        Need::ClientCredential(_) => ClientCredential::read(&head.headers)?,
+        _ => ClientCredential::default(),
+    };
+    let passed = |(name, _): &&(_, _)| headers::kind(HeaderName::as_str(name)) == Kind::Forged;
+    ctx.record.forged = ctx.record.forged.saturating_sub(own.lines().iter().filter(passed).count());
+    if let Some(grant) = ctx.policy.unauthenticated(&route, &own, ctx.place())? {
         join(path, None, ctx, joins)?;
+        let own = grant.client_credential().map(ClientCredential::fingerprint);
         ctx.granted(grant);
+        ctx.enter(&head.headers)?;
+        // Last: one that is begun and not sent counts as a miss.
+        ctx.tried = own.map(|own| tried.begin(own, ctx.peer(), Instant::now())).transpose()?;
         return Ok(match route.need {
             Need::Health(probe) => Admitted::Health(probe),
             _ => Admitted::Request,

@@ -65,7 +65,7 @@ fn is_authority(name: &HeaderName) -> bool {
     const NAMES: &[&str] = &["set-cookie", "set-cookie2", "alt-svc", "authentication-info"];
     NAMES.contains(&name.as_str())
         || (fold(name.as_str()).starts_with("x-openclaw-")
-            && GatewayHeader::ALL.iter().all(|g| g.name() != name.as_str()))
+            && GatewayHeader::ALL.iter().all(|g| g.names().all(|n| n != name.as_str())))
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ impl Upstream {
         }
     }
 
-    /// The gateway answered; `refused` when it did not take our credential.
+    /// The gateway answered; `refused` when it did not take our credential, or refused all work.
     pub(super) fn answered(&self, refused: bool) {
         if refused {
             self.reprobe.notify_one();

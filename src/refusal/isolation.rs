@@ -33,6 +33,9 @@ pub enum IsolationFault {
     /// A model that the caller may not choose.
     #[error("this caller may not choose the model of a session")]
     Model,
+    /// A model that the policy sets, and that the gateway does not take for this caller.
+    #[error("the policy sets the model of this caller, and the gateway takes a model from operator.admin alone")]
+    ModelNotTaken,
     /// A body that must be read and cannot.
     #[error("{0}; for this caller the body must be plain JSON, as its agents, sessions or tools are limited")]
     Body(BodyFault),
@@ -44,7 +47,7 @@ pub enum IsolationFault {
 impl IsolationFault {
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::Agent { .. } | Self::Session { .. } | Self::Tool { .. } | Self::Model => 403,
+            Self::Agent { .. } | Self::Session { .. } | Self::Tool { .. } | Self::Model | Self::ModelNotTaken => 403,
             Self::Body(_) => 400,
             Self::Crowded => 503,
         }
@@ -56,6 +59,7 @@ impl IsolationFault {
             Self::Session { .. } => Code::SessionNotAllowed,
             Self::Tool { .. } => Code::ToolNotAllowed,
             Self::Model => Code::ModelNotAllowed,
+            Self::ModelNotTaken => Code::ModelNotTaken,
             Self::Body(_) => Code::InvalidBody,
             Self::Crowded => Code::TooManyBodies,
         }
@@ -67,6 +71,9 @@ impl IsolationFault {
             Self::Session { .. } => "name a session of your own or none, or have `session_key` changed in the policy",
             Self::Tool { .. } => "call another tool, or have `tools` changed in the policy",
             Self::Model => "leave `model` out, or have `model` changed in the policy",
+            Self::ModelNotTaken => {
+                "operator: give an agent that model in the gateway's configuration, and pin `agent_id` in place of `model`"
+            }
             Self::Body(_) => "send one JSON object in UTF-8, each member once, not compressed",
             Self::Crowded => "try again in a moment",
         }

@@ -8,6 +8,9 @@ pub enum SocketFault {
     /// The upgrade request is not one.
     #[error("not a WebSocket upgrade: {0}")]
     Form(&'static str),
+    /// A path at which the gateway takes upgrades of another protocol.
+    #[error("no WebSocket is served at this path: the gateway speaks another protocol there")]
+    Path,
     /// Another version of the protocol.
     #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
@@ -52,6 +55,7 @@ impl SocketFault {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Form(_) | Self::Frame { .. } | Self::Connect(_) => 400,
+            Self::Path => 404,
             Self::Version => 426,
             Self::Origin | Self::Role | Self::KeptApart { .. } => 403,
             Self::Late => 408,
@@ -63,6 +67,7 @@ impl SocketFault {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Form(_) => Code::InvalidUpgrade,
+            Self::Path => Code::WebsocketPath,
             Self::Version => Code::WebsocketVersion,
             Self::Origin => Code::OriginNotAllowed,
             Self::Crowded => Code::TooManyUnprovenSockets,
@@ -79,6 +84,7 @@ impl SocketFault {
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Form(_) | Self::Version | Self::Frame { .. } => "connect with an ordinary WebSocket client",
+            Self::Path => "connect at `/`; desktops, portals and workers attach to the gateway itself",
             Self::Origin => {
                 "open the page from this proxy's own address, or ask the operator to add the origin to `[websocket] origins`"
             }

@@ -61,6 +61,16 @@ impl<'a> Path<'a> {
         incognito(self.0) || (!self.is_plain() && self.readings().iter().any(|r| incognito(r)))
     }
 
+    /// Whether the gateway takes an upgrade at this path, in any reading, for something other than a client's
+    /// socket: there is no `connect` frame by which a caller could be judged (2026.9).
+    #[must_use]
+    pub fn is_upgrade_without_connect(self) -> bool {
+        const EXACT: &[&str] =
+            &["/desktop/observe", "/node-desktop/attach", "/node-portal/attach", "/__openclaw__/worker"];
+        let without = |path: &str| EXACT.contains(&path) || path.starts_with("/__openclaw__/worker/");
+        without(self.0) || self.readings().iter().any(|reading| without(reading))
+    }
+
     /// Whether the gateway takes this path for a pairing join: a route before all its others, which
     /// has its own idea of a path and asks for no credential (`parseDevicePairingJoinRequestPath`).
     #[must_use]
@@ -167,6 +177,25 @@ mod tests {
         }
         let deep = format!("/x%25{}61", "25".repeat(40));
         assert!(Path::validate(deep.as_bytes()).is_err(), "{deep} passed");
+    }
+
+    #[test]
+    fn an_upgrade_without_a_connect_frame_is_known_in_every_spelling() {
+        let without = |path: &str| Path::validate(path.as_bytes()).unwrap().is_upgrade_without_connect();
+        for path in [
+            "/desktop/observe",
+            "/desktop/observe?x=1",
+            "/Desktop/Observe/",
+            "/node-desktop%2Fattach",
+            "/node-portal/%61ttach",
+            "/__openclaw__/worker",
+            "/__openclaw__/worker/x",
+        ] {
+            assert!(without(path), "{path}");
+        }
+        for path in ["/", "/ws", "/desktop", "/desktop/observe/x", "/__openclaw__/worker-bundle", "/v1/models"] {
+            assert!(!without(path), "{path}");
+        }
     }
 
     #[test]

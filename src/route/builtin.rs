@@ -116,6 +116,10 @@ pub(super) fn web_page(need: &Need) -> Vec<Route> {
     const VIEW_FOLDERS: &[&str] = &["/settings/", "/skills/"];
     const OWN: &[&str] = &["/__openclaw/", "/avatar/", "/api/users/"];
     const OWN_FILE: &str = "/control-ui-config.json";
+    // Pages that a ticket in the request opens, or that are for everybody: nothing of ours goes with them.
+    const TICKETED: &[&str] = &["/__openclaw__/board/", "/api/artifacts/download/", "/share/", "/approve/", "/focus/"];
+    const TICKETED_FILES: &[&str] = &["/__openclaw__/mcp-app", MCP_APP_VIEW];
+    const MCP_APP_VIEW: &str = "/__openclaw__/mcp-app/view";
     let route = |pattern, need: &Need| Route {
         label: RouteLabel::WebPage,
         methods: vec![Method::GET, Method::HEAD],
@@ -127,7 +131,12 @@ pub(super) fn web_page(need: &Need) -> Vec<Route> {
     let read = Need::Scope(Scope::known(READ));
     let own = OWN.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &read));
     let config = [route(Pattern::Exact(Arc::from(OWN_FILE)), &read)];
-    exact.chain(below).chain(own).chain(config).collect()
+    let ticketed = TICKETED.iter().map(|p| route(Pattern::Prefix(Arc::from(*p)), &Need::Public));
+    let files = TICKETED_FILES.iter().map(|p| route(Pattern::Exact(Arc::from(*p)), &Need::Public));
+    // The page of an app calls its tools so.
+    let view = route(Pattern::Exact(Arc::from(MCP_APP_VIEW)), &Need::Public);
+    let calls = [Route { methods: vec![Method::POST], ..view }];
+    exact.chain(below).chain(own).chain(config).chain(ticketed).chain(files).chain(calls).collect()
 }
 
 fn built_in() -> Vec<Route> {
@@ -154,9 +163,14 @@ fn built_in() -> Vec<Route> {
             scope(ADMIN),
         ),
     ];
-    for (path, probe) in
-        [("/health", Probe::Live), ("/healthz", Probe::Live), ("/ready", Probe::Ready), ("/readyz", Probe::Ready)]
-    {
+    for (path, probe) in [
+        ("/health", Probe::Live),
+        ("/healthz", Probe::Live),
+        ("/ready", Probe::Ready),
+        ("/readyz", Probe::Ready),
+        ("/startup", Probe::Startup),
+        ("/startupz", Probe::Startup),
+    ] {
         routes.push(route(RouteLabel::Health, Method::GET, exact(path), Need::Health(probe)));
     }
     routes

@@ -333,6 +333,8 @@ def test_pinned_model(env, row):
         answered(answer, "a pinned model")
     else:
         row.refused(answer, 403, "operator.admin")
+        code = answer.json()["error"].get("code")
+        need(code == "model_not_taken", f"not scopeshim's answer, with advice: {answer.brief()}")
     row.through = answer.brief()
 
 

@@ -74,6 +74,7 @@ fn samples() -> Vec<Refusal> {
     ];
     let sockets = [
         SocketFault::Form("it has a body"),
+        SocketFault::Path,
         SocketFault::Version,
         SocketFault::Origin,
         SocketFault::Crowded,
@@ -123,6 +124,9 @@ fn samples() -> Vec<Refusal> {
         Refusal::Isolation(IsolationFault::Session { by: "the path", why: "it is somebody else's" }),
         Refusal::Isolation(IsolationFault::Tool { tool: "exec".to_owned(), why: "it is not among those allowed" }),
         Refusal::Isolation(IsolationFault::Model),
+        Refusal::Isolation(IsolationFault::ModelNotTaken),
+        Refusal::RouteAddress,
+        Refusal::CredentialForProxy,
         Refusal::Isolation(IsolationFault::Body(scopeshim::json_body::BodyFault::Encoding)),
         Refusal::Isolation(IsolationFault::Crowded),
         Refusal::CrossOrigin,

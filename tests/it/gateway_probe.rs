@@ -2,6 +2,10 @@
 
 use crate::support::{Capture, SECRET, Shim, eventually, fake_gateway, people, scopeshim};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const TOKEN: &str = "kind = \"token\", file = \"gateway.token\"";
@@ -54,4 +58,44 @@ fn a_wrong_secret_is_said_with_its_mend() {
     eventually("the warning", || line(&shim, |l| l["code"] == "gateway-credential").is_some());
     let warning = line(&shim, |l| l["code"] == "gateway-credential").unwrap();
     assert!(warning["change"].as_str().unwrap().contains("`gateway.auth` of its openclaw.json"), "{warning}");
+}
+
+/// A gateway that refuses all work until it is resumed.
+fn suspended(resumed: &Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let resumed = resumed.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                head.push(byte[0]);
+            }
+            let works = head.starts_with(b"GET /healthz") || resumed.load(Ordering::Relaxed);
+            let body = if works { "{\"ok\":true}" } else { "{\"error\":{\"code\":\"gateway_unavailable\"}}" };
+            let status = if works { "200 OK" } else { "503 Service Unavailable" };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_suspended_gateway_is_named_until_it_is_resumed() {
+    let resumed = Arc::new(AtomicBool::new(false));
+    let shim = Shim::asking(suspended(&resumed), TOKEN, &people());
+    eventually("the warning", || line(&shim, |l| l["code"] == "gateway-suspended").is_some());
+    let is_suspended = || {
+        let output = scopeshim().args(["status", "--json", "--config"]).arg(shim.config()).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["gateway_findings"]["state"]["answers"]["suspended"] == true
+    };
+    eventually("the status knows it", is_suspended);
+    resumed.store(true, Ordering::Relaxed);
+    eventually("it is asked again by itself", || !is_suspended());
 }

@@ -13,6 +13,7 @@ mod answers;
 mod auth_throttle;
 mod bodies;
 mod cli;
+mod client_routes;
 mod config;
 mod cors;
 mod credentials;

@@ -60,6 +60,7 @@ fn any_target() -> impl Strategy<Value = String> {
 
 fn any_routes() -> impl Strategy<Value = Vec<(String, Need)>> {
     let need = prop_oneof![
+        Just(Need::ClientCredential(Arc::default())),
         Just(Need::Public),
         Just(Need::Authenticated),
         prop::sample::select(&["operator.read", "operator.write", "operator.admin", "operator.pairing"][..])

@@ -13,7 +13,7 @@ mod wsclient;
 mod wsgateway;
 
 pub use capture::Capture;
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use issuer::{FailureMode, Issuer};
 pub use judge::{ISS, Judge};
 pub use oracle::Oracle;

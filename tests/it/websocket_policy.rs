@@ -73,6 +73,9 @@ fn a_rule_for_some_routes_is_not_escaped_by_an_upgrade_for_another() {
         "agent_id = \"refuse\"",
         "model = { pin = \"small\" }",
         "model = \"refuse\"",
+        // Stated, it is a promise; `sessions.patch` would break it with operator.write alone.
+        "model = \"admin\"",
+        "message_to = { pin = \"+15550100\" }",
         "message_channel = \"refuse\"",
     ] {
         for bound in ["", "routes = [\"/v1/\"]\n", "methods = [\"POST\"]\n"] {
@@ -92,7 +95,7 @@ fn a_rule_for_some_routes_is_not_escaped_by_an_upgrade_for_another() {
 #[test]
 fn rules_that_bind_nobody_leave_the_socket() {
     for tables in [
-        "[policy]\nmodel = \"admin\"\nsession_key = \"pass\"\n",
+        "[policy]\nsession_key = \"pass\"\n",
         "[policy]\nsession_key = \"refuse\"\n[[grant]]\nto = { token = \"reader\" }\nsession_key = \"pass\"\n",
         "[[grant]]\nto = { token = \"reader\" }\nsession_key = \"refuse\"\ncidrs = [\"10.0.0.0/8\"]\n",
         "[[grant]]\nto = { token = \"reader\" }\nscopes = [\"operator.admin\"]\nsession_key = \"admin\"\n",

@@ -1,6 +1,7 @@
 //! The part of the file that is in force as soon as it is saved.
 
 use super::{At, Moment, OneOrMany};
+use crate::headers::GatewayHeader;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -23,6 +24,13 @@ pub struct PolicyTable {
     pub session_key: Option<At<HeaderRule>>,
     /// Who may send `x-openclaw-message-channel`. Default `pass`.
     pub message_channel: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-account-id`, the account that a tool sends from. Default `pass`; `refuse` or `admin`
+    /// where `message_channel` has a rule.
+    pub account_id: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-message-to`, whom a tool sends to. Default as for `account_id`.
+    pub message_to: Option<At<HeaderRule>>,
+    /// Who may send `x-openclaw-thread-id`, the thread a tool sends to. Default as for `account_id`.
+    pub thread_id: Option<At<HeaderRule>>,
     /// Which tools may be called with `POST /tools/invoke`: `{ allow = ["web_search", "memory_*"] }`. Default:
     /// any; for callers with a rule for agents or sessions, those that reach no other's (docs/isolation.md).
     pub tools: Option<At<ToolRule>>,
@@ -40,6 +48,21 @@ pub struct PolicyTable {
     pub jwt_cache: Option<At<i64>>,
     /// Limits for each principal. Default: no limit.
     pub limits: Option<At<PrincipalLimits>>,
+}
+
+impl PolicyTable {
+    /// What the table says of one of the gateway's headers.
+    pub fn header_rule(&self, header: GatewayHeader) -> Option<&At<HeaderRule>> {
+        match header {
+            GatewayHeader::AgentId => self.agent_id.as_ref(),
+            GatewayHeader::Model => self.model.as_ref(),
+            GatewayHeader::SessionKey => self.session_key.as_ref(),
+            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
+            GatewayHeader::AccountId => self.account_id.as_ref(),
+            GatewayHeader::MessageTo => self.message_to.as_ref(),
+            GatewayHeader::ThreadId => self.thread_id.as_ref(),
+        }
+    }
 }
 
 /// How much one principal may ask for; what is left out is not limited. A token's own table wins over
@@ -186,11 +209,32 @@ pub struct Grant {
     /// As in `[policy]`, for these principals.
     pub message_channel: Option<At<HeaderRule>>,
     /// As in `[policy]`, for these principals.
+    pub account_id: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub message_to: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
+    pub thread_id: Option<At<HeaderRule>>,
+    /// As in `[policy]`, for these principals.
     pub tools: Option<At<ToolRule>>,
     /// Limits for each of these principals.
     pub limits: Option<At<PrincipalLimits>>,
     /// Their name at a gateway in mode `trusted-proxy`. Default: the principal's own name.
     pub gateway_user: Option<At<String>>,
+}
+
+impl Grant {
+    /// What the table says of one of the gateway's headers.
+    pub fn header_rule(&self, header: GatewayHeader) -> Option<&At<HeaderRule>> {
+        match header {
+            GatewayHeader::AgentId => self.agent_id.as_ref(),
+            GatewayHeader::Model => self.model.as_ref(),
+            GatewayHeader::SessionKey => self.session_key.as_ref(),
+            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
+            GatewayHeader::AccountId => self.account_id.as_ref(),
+            GatewayHeader::MessageTo => self.message_to.as_ref(),
+            GatewayHeader::ThreadId => self.thread_id.as_ref(),
+        }
+    }
 }
 
 /// What the policy must do.
@@ -342,6 +386,14 @@ pub struct RouteTable {
     pub needs: Option<At<String>>,
     /// Whether it needs no authentication. Requests are sent without a credential and without a scope.
     pub public: Option<At<bool>>,
+    /// Whose credential the gateway gets: `proxy`, this proxy's; or `client`, the caller's own (`Authorization` and
+    /// `x-openclaw-token`) and none of this proxy's, for routes with credentials of their own such as `/hooks/`.
+    /// In place of `needs` and `public`. Default `proxy`.
+    pub credentials: Option<At<String>>,
+    /// With `credentials = "client"`: where callers may come from. Default: anywhere.
+    pub cidrs: Option<Vec<At<String>>>,
+    /// With `credentials = "client"`: limits for each address. Default: those of `[policy]`.
+    pub limits: Option<At<PrincipalLimits>>,
     /// Whether it may need less than the built-in routes that it covers. Without this,
     /// such a route is an error.
     pub overrides_builtin: Option<At<bool>>,

@@ -41,14 +41,7 @@ pub(super) fn live(
         "excess",
         problems,
     );
-    let headers = headers::rules(
-        policy.agent_id.as_ref(),
-        policy.model.as_ref(),
-        policy.session_key.as_ref(),
-        policy.message_channel.as_ref(),
-        policy.tools.as_ref(),
-        problems,
-    );
+    let headers = headers::rules(|header| policy.header_rule(header), policy.tools.as_ref(), problems);
     if let (Some(rule), Some(GatewayAuth::TrustedProxy(_) | GatewayAuth::None)) = (&policy.model, &auth) {
         headers::lint_model(headers.model.as_ref(), rule.span(), problems);
     }

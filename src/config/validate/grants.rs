@@ -42,14 +42,7 @@ fn grant(at: &At<file::Grant>, source: &Source, known: &Definitions<'_>, problem
     let table = at.get();
     let when = conditions(at, problems);
     let granted = scopes(&table.scopes, problems);
-    let headers = headers::rules(
-        table.agent_id.as_ref(),
-        table.model.as_ref(),
-        table.session_key.as_ref(),
-        table.message_channel.as_ref(),
-        table.tools.as_ref(),
-        problems,
-    );
+    let headers = headers::rules(|header| table.header_rule(header), table.tools.as_ref(), problems);
     let words = [("refuse", Excess::Refuse), ("narrow", Excess::Narrow)];
     let excess = table.excess.as_ref().map(|e| choice(Some(e), Excess::Refuse, &words, "excess", problems));
     let gateway_user = table.gateway_user.as_ref().and_then(|u| headers::text(u.get(), u.span(), problems));

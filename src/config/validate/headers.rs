@@ -4,26 +4,26 @@ use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At};
 use crate::config::{HeaderRule, HeaderRules};
 use crate::glob::Glob;
+use crate::headers::GatewayHeader;
 use crate::session_space::AgentId;
 use http::HeaderValue;
 use std::ops::Range;
 
-/// The rules of one table.
-pub(super) fn rules(
-    agent_id: Option<&At<file::HeaderRule>>,
-    model: Option<&At<file::HeaderRule>>,
-    session_key: Option<&At<file::HeaderRule>>,
-    message_channel: Option<&At<file::HeaderRule>>,
+/// The rules of one table; `said` is what it says of a header.
+pub(super) fn rules<'a>(
+    said: impl Fn(GatewayHeader) -> Option<&'a At<file::HeaderRule>>,
     tools: Option<&At<file::ToolRule>>,
     problems: &mut Problems,
 ) -> HeaderRules {
-    HeaderRules {
-        agent_id: agent_id.and_then(|r| agents(r, problems)),
-        model: model.and_then(|r| rule(r, false, problems)),
-        session_key: session_key.and_then(|r| rule(r, true, problems)),
-        message_channel: message_channel.and_then(|r| rule(r, false, problems)),
-        tools: tools.map(|t| t.get().allow.iter().map(|name| Glob::new(name)).collect()),
+    let tools = tools.map(|t| t.get().allow.iter().map(|name| Glob::new(name)).collect());
+    let mut rules = HeaderRules { tools, ..HeaderRules::default() };
+    for header in GatewayHeader::ALL {
+        *rules.slot(header) = said(header).and_then(|at| match header {
+            GatewayHeader::AgentId => agents(at, problems),
+            _ => rule(at, header == GatewayHeader::SessionKey, problems),
+        });
     }
+    rules
 }
 
 fn rule(at: &At<file::HeaderRule>, may_prefix: bool, problems: &mut Problems) -> Option<HeaderRule> {

@@ -1,5 +1,6 @@
 //! Routes that a policy adds.
 
+use super::client_routes::{self, client_route};
 use super::values::scope;
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File};
@@ -82,7 +83,9 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
         }
     };
     let public = table.public.as_ref().is_some_and(|p| *p.get());
+    let own = client_route(at, problems);
     let need = match (&table.needs, public) {
+        _ if own.is_some() => own.flatten(),
         (Some(needs), false) => need(needs, "or `public = true` in place of `needs`", problems),
         (None, true) => Some(Need::Public),
         (Some(needs), true) => {
@@ -120,7 +123,11 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
         );
     }
     let (pattern, need) = (pattern?, need?);
-    lowering(at, &pattern, &need, problems);
+    if matches!(need, Need::ClientCredential(_)) {
+        client_routes::overlap(at, &pattern, problems);
+    } else {
+        lowering(at, &pattern, &need, problems);
+    }
     let label = if pattern.names_join() { RouteLabel::Join } else { RouteLabel::Custom };
     Some(Route { label, methods, pattern, need })
 }

@@ -60,7 +60,7 @@ pub(super) fn carrier(
     let is_read = name == headers::SCOPES
         || READ.contains(&name.as_str())
         || ["sec-", "access-control-", "tailscale-"].iter().any(|prefix| name.as_str().starts_with(prefix))
-        || GatewayHeader::ALL.iter().any(|h| name == h.name());
+        || GatewayHeader::ALL.iter().any(|h| h.names().any(|n| name == n));
     if is_read {
         problems.error(code, at.span(), format!("`{name}` cannot carry a token"), example);
         return None;
