@@ -7,6 +7,7 @@
 mod bypass;
 mod context;
 mod gateway_checks;
+mod isolation_check;
 mod process_checks;
 mod proxy_checks;
 mod sse_check;
@@ -124,6 +125,9 @@ pub async fn examine(what: DoctorOptions<'_>) -> Report {
     log.note("gateway", gateway_checks::reachable(&chain));
     log.note("credential", gateway_checks::credential(&chain));
     log.note("endpoints", gateway_checks::endpoints(&chain));
+    let gateway_config = isolation_check::gateway_config(&chain);
+    log.note("ports", isolation_check::ports(&chain, gateway_config.as_ref()));
+    log.note("isolation", isolation_check::isolation(&chain, gateway_config.as_ref()).await);
     log.note("request", proxy_checks::request(&chain).await);
     log.note("narrowing", proxy_checks::narrowing(&chain).await);
     log.note("forgery", proxy_checks::forgery(&chain).await);

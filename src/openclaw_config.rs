@@ -4,12 +4,16 @@
 //! `${VAR}`, and references to secrets as far as they can be followed from here.
 
 mod env_and_secrets;
+mod isolation;
 mod json5;
+pub mod ports;
 
 use crate::config::environment::Environment;
 use crate::gateway_probe::config_snippets;
 use crate::secret::Secret;
 use env_and_secrets::Values;
+pub use isolation::GatewayIsolation;
+use ports::UsedPort;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +37,10 @@ pub struct OpenClaw {
     pub auth: Auth,
     /// Whether chat completions and responses are switched on.
     pub endpoints: bool,
+    /// What it keeps apart.
+    pub isolation: GatewayIsolation,
+    /// The ports beside its own that it uses or may use.
+    pub other_ports: Vec<UsedPort>,
 }
 
 /// How the gateway authenticates clients.
@@ -120,15 +128,18 @@ impl OpenClaw {
             ("custom", Some(host)) => reachable(&values.text("gateway.customBindHost", host)?),
             _ => "127.0.0.1".to_owned(),
         };
+        let port = port(at("/gateway/port"), around)?;
         let enabled = |name: &str| at(&format!("/gateway/http/endpoints/{name}/enabled")) == Some(&Value::Bool(true));
         Ok(Self {
             path: path.to_owned(),
             release: at("/meta/lastTouchedVersion").and_then(Value::as_str).and_then(config_snippets::release),
-            port: port(at("/gateway/port"), around)?,
+            port,
             host,
             bind,
             auth: auth(document, values, around)?,
             endpoints: enabled("chatCompletions") && enabled("responses"),
+            isolation: GatewayIsolation::of(document),
+            other_ports: ports::beside(port, document),
         })
     }
 

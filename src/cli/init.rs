@@ -1,5 +1,6 @@
 //! `init`: from the gateway's configuration to a working one of this proxy's.
 
+mod collisions;
 mod files;
 mod snippets;
 
@@ -91,6 +92,9 @@ pub(super) fn init(mut args: Args) -> Exit {
         }
     ));
     say(format!("The token `{}`, shown this once:\n\n    {secret}\n", args.token_name));
+    for warning in collisions::of(&args.listen, &found) {
+        complain(format!("warning: {warning}"));
+    }
     say(snippets::gateway_changes(&found));
     say(snippets::clients(&args.listen, &secret));
     // Who wrote over the file of a running process has changed who is let in.

@@ -128,3 +128,44 @@ fn pinned(shim: &Shim) -> std::path::PathBuf {
     std::fs::write(&path, text.replace("127.0.0.1:0", &shim.address().to_string())).unwrap();
     path
 }
+
+/// `doctor` beside a gateway with this configuration.
+fn doctor_beside(shim: &Shim, openclaw: &str) -> Value {
+    let path = shim.dir.path().join("openclaw.json");
+    std::fs::write(&path, openclaw).unwrap();
+    let output = scopeshim()
+        .args(["doctor", "--json", "--config"])
+        .arg(pinned(shim))
+        .env("OPENCLAW_CONFIG_PATH", &path)
+        .env_remove("OPENCLAW_GATEWAY_PORT")
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn what_the_gateway_must_do_for_rules_about_sessions_is_said() {
+    let (_, address) = fake_gateway(Duration::ZERO);
+    let rules = "[[grant]]\nto = { token = \"reader\" }\nsession_key = \"prefix\"\nagent_id = { allow = [\"home\"] }\n";
+    let shim = Shim::start(address, &format!("{}\n{rules}", people()));
+    let openclaw = |more: &str, apps: bool| {
+        let port = address.port();
+        let sandbox = shim.address().port();
+        format!(
+            "{{ gateway: {{ port: {port}, auth: {{ mode: 'none' }} }}, agents: {{ entries: {{ main: {{}}, other: {{}} }} }}, {more}
+              mcp: {{ apps: {{ enabled: {apps}, sandboxPort: {sandbox} }} }} }}"
+        )
+    };
+    let report = doctor_beside(&shim, &openclaw("", true));
+    let found = codes(&report);
+    for code in ["isolation-visibility", "isolation-agent", "gateway-port"] {
+        assert!(found.iter().any(|c| c == code), "{code}: {report:#}");
+    }
+    assert_eq!(stage(&report, "ports")["findings"][0]["severity"], "error", "{report:#}");
+    let report = doctor_beside(&shim, &openclaw("tools: { sessions: { visibility: 'self' } },", false));
+    assert!(!codes(&report).iter().any(|c| c == "isolation-visibility"), "{report:#}");
+    assert_eq!(stage(&report, "ports")["findings"][0]["severity"], "warning", "{report:#}");
+
+    let shim = Shim::start(address, &people());
+    assert_eq!(stage(&doctor_beside(&shim, "{}"), "isolation")["verdict"], "skipped");
+}

@@ -153,3 +153,20 @@ fn what_it_cannot_use_it_says() {
     assert!(bad.err.contains("nowhere") && !dir.path().join("out").exists(), "{}", bad.err);
     assert_eq!(init(dir.path(), &["--token-name", "a b"]).code, 64);
 }
+
+#[test]
+fn a_port_of_the_gateway_and_a_taken_one_are_named() {
+    let dir = place(&format!(
+        "{{ gateway: {{ port: 18789, auth: {{ mode: 'token', token: '{SECRET}' }} }}, mcp: {{ apps: {{ enabled: true }} }} }}"
+    ));
+    let done = init(dir.path(), &["--listen", "127.0.0.1:18790"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("port 18790 is the gateway's") && done.err.contains("does not start"), "{}", done.err);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let done = init(dir.path(), &["--force", "--listen", &address]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains(&format!("something listens on {address} already")), "{}", done.err);
+    let done = init(dir.path(), &["--force", "--listen", "127.0.0.1:0"]);
+    assert!(!done.err.contains("warning"), "{}", done.err);
+}
