@@ -197,7 +197,7 @@ impl AccessRecord {
     /// Neither unauthenticated callers nor callers that are refused all the time may fill the log.
     fn may_write(&self, refused: bool) -> bool {
         match &self.principal {
-            None => self.telemetry.may_write(LogBucket::Unproven),
+            None => self.telemetry.may_write(LogBucket::Unauthenticated),
             Some(_) => !refused || self.telemetry.may_write(LogBucket::Refused),
         }
     }

@@ -12,6 +12,7 @@ mod grant;
 mod issuer;
 mod limits;
 mod parse;
+mod renamed_keys;
 mod token_list;
 mod validate;
 

@@ -4,7 +4,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// A client's own, and one to the gateway for its request.
 const EACH: u64 = 2;
-/// What clients never get: the admin doors (3 × 32), clients that are told there is no room (64),
+/// What clients never get: the admin endpoints (3 × 32), clients that are told there is no room (64),
 /// resting connections to the gateway (128), and listeners, logs, files and issuers.
 pub const RESERVED: u64 = 384;
 

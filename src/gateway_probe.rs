@@ -3,12 +3,12 @@
 //! Releases differ in what they enforce (contract §2), and operators should not have to know. Nothing found
 //! here changes what is sent: the scopes header is always explicit and the edge always enforces.
 
-mod canary_requests;
 pub mod config_snippets;
 mod findings;
+mod requests;
 
-pub use canary_requests::probe;
 pub use findings::{Advice, Capabilities, Findings, ProbeState, Severity, Side};
+pub use requests::probe;
 
 use crate::config::GatewayAddress;
 use crate::policy::Policy;
@@ -58,19 +58,19 @@ impl GatewayMonitor {
     }
 
     /// Finds out at once, again whenever it is asked to, and says what changed; for ever, unless the
-    /// configuration wants no canaries.
+    /// configuration sets `probe = false`.
     pub async fn watch(&self) {
-        if !self.address.canaries {
+        if !self.address.probe {
             return;
         }
         let mut said = Findings::default();
         let mut pause = RETRY.0;
         loop {
             let policy = self.policy.load_full();
-            let mut found = probe(&self.address, policy.credentials(), policy.canary_user()).await;
+            let mut found = probe(&self.address, policy.credentials(), policy.probe_user()).await;
             if found != said && found.is_wrong() {
                 sleep(CONFIRM).await;
-                found = probe(&self.address, policy.credentials(), policy.canary_user()).await;
+                found = probe(&self.address, policy.credentials(), policy.probe_user()).await;
             }
             if found != said {
                 say(&self.address, &found);

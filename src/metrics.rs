@@ -153,7 +153,7 @@ impl Metrics {
         let admin_connections = counters(
             "admin_connections_dropped_total",
             "Connections to the admin endpoints that were closed for newer ones, by endpoint.",
-            &["door"],
+            &["endpoint"],
         )?;
         let open = gauges("streams_open", "Event streams and sockets open now.", &["kind"])?;
         let build = gauges("build_info", "The version of this build; always 1.", &["version"])?;
@@ -324,7 +324,7 @@ impl Metrics {
         self.whois.with_label_values(&[result]).inc();
     }
 
-    /// A connection by an admin door had to make room for a newer one.
+    /// A connection to an admin endpoint had to make room for a newer one.
     pub fn admin_refused(&self, endpoint: AdminEndpoint) {
         self.admin_connections.of(endpoint).for_each(IntCounter::inc);
     }

@@ -57,7 +57,7 @@ pub struct Policy {
     credentials: UpstreamCredentials,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
     reserved_names: HashSet<Arc<str>>,
-    canary_user: HeaderValue,
+    probe_user: HeaderValue,
     nothing: ScopeLimit,
 }
 
@@ -112,7 +112,7 @@ impl Policy {
             limited: limits.chain([live.limits]).any(|l| !l.is_none()),
             timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
             reserved_names: if credentials.names_callers() { reserved_names(&live) } else { HashSet::new() },
-            canary_user: canary_user(&live),
+            probe_user: probe_user(&live),
             credentials,
             live: Arc::new(live),
             nothing: ScopeLimit::new(ScopeSet::empty()),
@@ -165,8 +165,8 @@ impl Policy {
 
     /// In whose name this proxy asks its own questions.
     #[must_use]
-    pub fn canary_user(&self) -> &HeaderValue {
-        &self.canary_user
+    pub fn probe_user(&self) -> &HeaderValue {
+        &self.probe_user
     }
 
     /// Who is calling, and what do they hold?
@@ -252,7 +252,7 @@ impl Policy {
         principal
             .tailnet()
             .zip(capability)
-            .map(|(peer, c)| tailscale::scopes(peer, &c.name, &c.ceiling))
+            .map(|(peer, c)| tailscale::scopes(peer, &c.name, &c.max_scopes))
             .unwrap_or_default()
     }
 
@@ -351,7 +351,7 @@ fn reserved_names(live: &DynamicConfig) -> HashSet<Arc<str>> {
 }
 
 /// A principal's name: the gateway may know no others.
-fn canary_user(live: &DynamicConfig) -> HeaderValue {
+fn probe_user(live: &DynamicConfig) -> HeaderValue {
     let mapped = live.grants.iter().find_map(|g| g.gateway_user.clone());
     let named = || live.tokens.first().map(|t| upstream_headers::user(&t.name));
     mapped.or_else(named).unwrap_or(HeaderValue::from_static("scopeshim"))

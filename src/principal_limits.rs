@@ -110,7 +110,7 @@ pub enum Limit {
     Requests,
     /// `concurrent_streams`.
     Streams,
-    /// `concurrent_sockets`.
+    /// `concurrent_websockets`.
     Sockets,
 }
 
@@ -125,7 +125,7 @@ impl Limit {
             Self::Rate => "requests_per_minute",
             Self::Requests => "concurrent_requests",
             Self::Streams => "concurrent_streams",
-            Self::Sockets => "concurrent_sockets",
+            Self::Sockets => "concurrent_websockets",
         }
     }
 }

@@ -175,7 +175,7 @@ pub enum Refusal {
         /// Seconds after which the next is looked at.
         retry_after: u32,
     },
-    /// The gateway does not answer the door.
+    /// The gateway cannot be connected to.
     #[error("the gateway cannot be reached")]
     GatewayUnreachable,
     /// The gateway was there a moment ago and did not come back in time.
@@ -299,7 +299,7 @@ impl Refusal {
                 Limit::Rate => Code::RateLimitExceeded,
                 Limit::Requests => Code::TooManyConcurrentRequests,
                 Limit::Streams => Code::TooManyConcurrentStreams,
-                Limit::Sockets => Code::TooManyConcurrentSockets,
+                Limit::Sockets => Code::TooManyConcurrentWebsockets,
             },
             Self::AuthThrottle { .. } => Code::TooManyFailedAttempts,
             Self::Method => Code::MethodNotServed,

@@ -14,7 +14,7 @@ use std::time::Instant;
 /// Refusals that are remembered for the status page.
 const REMEMBERED: usize = 50;
 /// Access lines a second of unauthenticated callers, admitted or not.
-const UNPROVEN_LINES: u64 = 20;
+const UNAUTHENTICATED_LINES: u64 = 20;
 /// The same of refused requests whose caller is known; good requests of theirs have no such limit.
 const REFUSED_LINES: u64 = 200;
 
@@ -22,7 +22,7 @@ const REFUSED_LINES: u64 = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogBucket {
     /// Unauthenticated callers.
-    Unproven,
+    Unauthenticated,
     /// Known callers who are refused.
     Refused,
 }
@@ -59,7 +59,7 @@ pub struct Telemetry {
     quotas: Quotas,
     refusals: Mutex<VecDeque<RecentRefusal>>,
     begun: Instant,
-    /// The present second and the lines written in it, of unproven callers and of refused ones.
+    /// The present second and the lines written in it, of unauthenticated callers and of refused ones.
     lines: [AtomicU64; 2],
     /// The lines of either that were left out since this was last said.
     left_out: [AtomicU64; 2],
@@ -138,7 +138,7 @@ impl Telemetry {
     /// Whether one more line of this kind may be written in this second; if not, it is counted.
     pub(crate) fn may_write(&self, whose: LogBucket) -> bool {
         let (lines, left_out, most) = match (whose, &self.lines, &self.left_out) {
-            (LogBucket::Unproven, [lines, _], [left_out, _]) => (lines, left_out, UNPROVEN_LINES),
+            (LogBucket::Unauthenticated, [lines, _], [left_out, _]) => (lines, left_out, UNAUTHENTICATED_LINES),
             (LogBucket::Refused, [_, lines], [_, left_out]) => (lines, left_out, REFUSED_LINES),
         };
         let second = self.begun.elapsed().as_secs() & 0xffff_ffff;
@@ -158,9 +158,12 @@ impl Telemetry {
 
     /// Says how many lines were left out since it last did. Called once a second.
     pub(crate) fn sum_up(&self) {
-        let [unproven, refused] = self.left_out.each_ref().map(|n| n.swap(0, Ordering::Relaxed));
-        if unproven > 0 {
-            tracing::info!(lines = unproven, "{unproven} more access lines like these, of unauthenticated callers");
+        let [unauthenticated, refused] = self.left_out.each_ref().map(|n| n.swap(0, Ordering::Relaxed));
+        if unauthenticated > 0 {
+            tracing::info!(
+                lines = unauthenticated,
+                "{unauthenticated} more access lines like these, of unauthenticated callers"
+            );
         }
         if refused > 0 {
             tracing::info!(lines = refused, "{refused} more access lines like these, of refused requests");

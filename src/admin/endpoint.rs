@@ -1,5 +1,5 @@
-//! The doors by which the process is asked: each with places of its own, so that what one door
-//! suffers the others and the clients do not.
+//! The connections of one admin endpoint: a bounded number for each, so that a flood of one endpoint
+//! affects neither the others nor the clients.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at a time by each door. When more come, the oldest goes that is not being answered.
+/// Connections at a time to each endpoint. When more arrive, the oldest one that is not being answered is dropped.
 pub const PLACES: usize = 32;
 /// How long a request's head may take.
 pub const HEAD: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ pub const LIFETIME: Duration = Duration::from_secs(60);
 /// The largest head, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// The connections that are open by one door.
+/// The open connections of one endpoint.
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<Slots>);
 

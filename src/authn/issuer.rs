@@ -31,7 +31,7 @@ pub struct Verified {
     pub keys: u64,
     /// Its claims.
     pub claims: Map<String, Value>,
-    /// The scopes its claims stand for, within the issuer's ceiling.
+    /// The scopes its claims stand for, within the issuer's `max_scopes`.
     pub scopes: ScopeSet,
 }
 
@@ -146,7 +146,7 @@ impl Trusted {
             self.issuer.scope_claims.iter().filter_map(|path| claims::at(claims, path)).flat_map(claims::scopes);
         let roles = self.issuer.roles_claim.iter().filter_map(|path| claims::at(claims, path)).flat_map(claims::texts);
         let mapped = roles.filter_map(|role| self.issuer.role_scopes.get(&role)).flat_map(ScopeSet::iter).cloned();
-        let bounded = |scope: &crate::scope::Scope| match &self.issuer.ceiling {
+        let bounded = |scope: &crate::scope::Scope| match &self.issuer.max_scopes {
             Some(scope_limit) => scope_limit.satisfies(scope),
             // `openid`, `profile` and the like are the issuer's own affair.
             None => scope.as_str().starts_with("operator."),

@@ -48,7 +48,7 @@ impl WhoisResult {
     }
 }
 
-/// The scopes that the values of a peer's capability name, `{"scopes": […]}`, within a ceiling.
+/// The scopes that the values of a peer's capability name, `{"scopes": […]}`, no more than `max_scopes`.
 #[must_use]
 pub fn scopes(peer: &WhoisNode, capability: &str, scope_limit: &ScopeSet) -> ScopeSet {
     let values = peer.capabilities.get(capability).and_then(Value::as_array);

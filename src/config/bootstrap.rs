@@ -35,7 +35,7 @@ impl BootstrapConfig {
         let pairs = [
             ("[[listen]]", self.listeners == other.listeners),
             ("[tailscale] socket", self.tailscaled == other.tailscaled),
-            ("[gateway] url, timeouts and canaries", self.gateway == other.gateway),
+            ("[gateway] url, timeouts and probe", self.gateway == other.gateway),
             ("[server] threads", self.threads == other.threads),
             ("[server] state_dir", self.state_dir == other.state_dir),
             ("[server] drain", self.drain == other.drain),
@@ -108,7 +108,7 @@ pub struct GatewayAddress {
     /// How long a request waits for a gateway that refuses connections.
     pub retry_for: Duration,
     /// Whether it is asked what it is.
-    pub canaries: bool,
+    pub probe: bool,
 }
 
 impl GatewayAddress {

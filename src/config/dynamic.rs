@@ -140,7 +140,7 @@ pub struct TrustedProxy {
     /// Its `requiredHeaders`, with the values they are sent with.
     pub required_headers: Vec<(HeaderName, HeaderValue)>,
     /// The address given for a client of this machine; never loopback.
-    pub stand_in_address: IpAddr,
+    pub local_client_address: IpAddr,
 }
 
 impl GatewayAuth {

@@ -126,7 +126,7 @@ pub struct Tailscale {
     /// Reloadable.
     pub capability: Option<At<String>>,
     /// The most that `capability` may grant. Reloadable.
-    pub ceiling: Option<At<Vec<At<String>>>>,
+    pub max_scopes: Option<At<Vec<At<String>>>>,
 }
 
 /// The gateway.
@@ -144,7 +144,7 @@ pub struct Gateway {
     pub retry_for: Option<At<String>>,
     /// Whether to send a few harmless GETs to find out what the gateway enforces, at start and whenever it comes back.
     /// Default `true`.
-    pub canaries: Option<At<bool>>,
+    pub probe: Option<At<bool>>,
 }
 
 /// How this proxy authenticates itself to the gateway: the gateway's `gateway.auth.mode`.
@@ -168,7 +168,7 @@ pub struct GatewayAuth {
     pub required_headers: BTreeMap<String, At<RequiredHeader>>,
     /// Mode `trusted-proxy`: the client address that the gateway gets for clients of this machine,
     /// whose own it refuses; not among the gateway's `trustedProxies`. Default `192.0.2.1`.
-    pub stand_in_address: Option<At<String>>,
+    pub local_client_address: Option<At<String>>,
 }
 
 /// The value of a required header: a text, or where a secret is.
@@ -204,12 +204,6 @@ pub struct Server {
     pub state_dir: Option<At<String>>,
     /// How long open requests may continue after a stop. Default `"30s"`.
     pub drain: Option<At<String>>,
-    /// The older place of the key of this name in `[limits]`.
-    pub max_connections: Option<At<i64>>,
-    /// The older place of the key of this name in `[limits]`.
-    pub head_timeout: Option<At<String>>,
-    /// The older place of the key of this name in `[limits]`.
-    pub keepalive: Option<At<String>>,
 }
 
 /// Where the process is asked and told things: never the port that clients use.

@@ -19,7 +19,7 @@ pub struct TailnetCapability {
     /// Its name, `example.org/cap/scopeshim`.
     pub name: Arc<str>,
     /// The most it may carry.
-    pub ceiling: ScopeSet,
+    pub max_scopes: ScopeSet,
 }
 
 /// What principals may do beside what their own table says.

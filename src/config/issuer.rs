@@ -36,7 +36,7 @@ pub struct Issuer {
     /// Which scopes a role stands for.
     pub role_scopes: BTreeMap<String, ScopeSet>,
     /// The most any token may claim.
-    pub ceiling: Option<ScopeSet>,
+    pub max_scopes: Option<ScopeSet>,
     /// The claims that may name the principal; the first one present counts.
     pub name_claims: Vec<NameClaim>,
     /// Where it stands, `file:line`.

@@ -5,6 +5,7 @@
 
 use super::diagnostic::{Problems, did_you_mean};
 use super::file::File;
+use super::renamed_keys;
 use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
@@ -27,6 +28,7 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<File> {
         }
         return None;
     }
+    renamed_keys::apply(document.get_mut(), problems);
     for _ in 0..MAX_PROBLEMS {
         match File::deserialize(Deserializer::from(document.clone())) {
             Ok(file) => return Some(file),

@@ -75,7 +75,7 @@ impl Chain {
         let answers = is_ours(&ask(&server, ClientRequest::get(AMBIGUOUS, Vec::new()), TIMEOUT).await);
         let peer = matches!(server, Server::Tcp(..)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let caller = caller(&policy, token, peer);
-        let gateway = probe(&fixed.gateway, policy.credentials(), policy.canary_user()).await;
+        let gateway = probe(&fixed.gateway, policy.credentials(), policy.probe_user()).await;
         Self { fixed, policy, keyless, server, places_prove, answers, peer, caller, gateway }
     }
 

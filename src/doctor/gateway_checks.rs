@@ -1,4 +1,4 @@
-//! The gateway's part, as the canaries found it.
+//! The gateway's part, as the probe found it.
 
 use super::Outcome;
 use super::context::Chain;

@@ -171,7 +171,7 @@ impl Findings {
                 (
                     "it trusts only the addresses in its `trustedProxies`, and accepts none of them as a client address",
                     format!(
-                        "{}; and keep this proxy's `stand_in_address` out of `trustedProxies`",
+                        "{}; and keep this proxy's `local_client_address` out of `trustedProxies`",
                         config_snippets::TRUSTED_ADDRESSES
                     ),
                 )

@@ -22,7 +22,7 @@ pub struct UpstreamCredentials {
 #[derive(Debug)]
 struct Asserts {
     user_header: HeaderName,
-    stand_in: IpAddr,
+    local_client: IpAddr,
 }
 
 impl UpstreamCredentials {
@@ -40,8 +40,10 @@ impl UpstreamCredentials {
             }
             GatewayAuth::TrustedProxy(trusted) => {
                 credentials.lines.clone_from(&trusted.required_headers);
-                credentials.asserts =
-                    Some(Asserts { user_header: trusted.user_header.clone(), stand_in: trusted.stand_in_address });
+                credentials.asserts = Some(Asserts {
+                    user_header: trusted.user_header.clone(),
+                    local_client: trusted.local_client_address,
+                });
                 let names = trusted.required_headers.iter().map(|(name, _)| name);
                 credentials.owned =
                     names.chain([&trusted.user_header]).map(|n| fold(n.as_str()).into_owned()).collect();
@@ -78,7 +80,7 @@ impl UpstreamCredentials {
     /// told who is calling and no name is known, no identity is sent.
     pub(crate) fn lines(&self, user: Option<&HeaderValue>, peer: Option<IpAddr>) -> Vec<(HeaderName, HeaderValue)> {
         let Some(asserts) = &self.asserts else { return self.lines.clone() };
-        let (Some(user), Some(address)) = (user, address(peer, asserts.stand_in)) else { return Vec::new() };
+        let (Some(user), Some(address)) = (user, address(peer, asserts.local_client)) else { return Vec::new() };
         let named = [(asserts.user_header.clone(), user.clone()), (CLIENT_ADDRESS, address)];
         self.lines.iter().cloned().chain(named).collect()
     }
@@ -86,9 +88,9 @@ impl UpstreamCredentials {
 
 /// The one address the gateway is told. It refuses its own loopback as a client's (contract §4), so
 /// for a client of this machine another stands in.
-fn address(peer: Option<IpAddr>, stand_in: IpAddr) -> Option<HeaderValue> {
+fn address(peer: Option<IpAddr>, local_client: IpAddr) -> Option<HeaderValue> {
     let peer = peer.map(|p| p.to_canonical()).filter(|p| !p.is_loopback() && !p.is_unspecified());
-    HeaderValue::from_str(&peer.unwrap_or(stand_in).to_string()).ok()
+    HeaderValue::from_str(&peer.unwrap_or(local_client).to_string()).ok()
 }
 
 /// A principal's name as the value of a user header: visible ASCII and blanks within, everything
@@ -138,7 +140,7 @@ mod tests {
                 HeaderName::from_static("x_proxy_secret"),
                 HeaderValue::from_static("a-secret-word"),
             )],
-            stand_in_address: IpAddr::from([192, 0, 2, 1]),
+            local_client_address: IpAddr::from([192, 0, 2, 1]),
         })))
     }
 

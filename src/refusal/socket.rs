@@ -70,7 +70,7 @@ impl SocketFault {
             Self::Path => Code::WebsocketPath,
             Self::Version => Code::WebsocketVersion,
             Self::Origin => Code::OriginNotAllowed,
-            Self::Crowded => Code::TooManyUnprovenSockets,
+            Self::Crowded => Code::TooManyUnauthenticatedWebsockets,
             Self::Late => Code::ConnectTimeout,
             Self::Frame { .. } => Code::MalformedFrame,
             Self::Connect(_) => Code::InvalidConnect,

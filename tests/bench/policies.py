@@ -27,10 +27,11 @@ auth = {{ kind = "token", file = {json.dumps(str(secret))} }}
 [server]
 threads = 1
 state_dir = {json.dumps(str(folder / "state"))}
-max_connections = 30000
 [log]
 level = "{level}"
 format = "json"
+[limits]
+max_connections = 30000
 """
     return head + extra + "".join(named(number) for number in range(tokens))
 

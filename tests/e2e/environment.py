@@ -122,7 +122,7 @@ class Environment:
         if self._mirror is None:
             upstream = capture.Capture()
             self._stack.callback(upstream.stop)
-            self._mirror = (self._start_shim("mirror", upstream.url, canaries=False).url, upstream)
+            self._mirror = (self._start_shim("mirror", upstream.url, probe=False).url, upstream)
         return self._mirror
 
     @contextlib.contextmanager
@@ -176,8 +176,8 @@ class Environment:
         self._stack.close()
         self._folder.cleanup()
 
-    def _start_shim(self, name, gateway_url, extra="", canaries=True):
-        started = shim.Shim(self.binary, self.mode, gateway_url, self.folder / name, extra, canaries)
+    def _start_shim(self, name, gateway_url, extra="", probe=True):
+        started = shim.Shim(self.binary, self.mode, gateway_url, self.folder / name, extra, probe)
         self._stack.callback(started.stop)
         return started
 

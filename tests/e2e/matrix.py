@@ -21,7 +21,7 @@ FEATURES = (
     ("SDKs", ("sdk-",)),
     ("scopes header", ("scopes.", "57218.", "58357.")),
     ("own token", ("reader.",)),
-    ("unauthenticated", ("unproven.",)),
+    ("unauthenticated", ("unauthenticated.",)),
     ("JWT", ("jwt.", "oidc.")),
     ("WebSocket", ("ws.", "46716.")),
     ("paths, framing", ("path.", "framing.", "health.")),

@@ -54,7 +54,7 @@ def test_open_webui_chats(env, row):
     assert through.status == 200, f"got {through.brief()}"
 
 
-def _unproven(env, row, credential):
+def _unauthenticated(env, row, credential):
     _, through = row.both(env, lambda side: side.models(who=credential))
     row.refused(through, 401)
     challenge = through.header("www-authenticate") or ""
@@ -66,17 +66,17 @@ def _unproven(env, row, credential):
     assert len(upstream.asked) == seen, "the gateway was asked"
 
 
-@case("unproven.bad-token")
+@case("unauthenticated.bad-token")
 def test_bad_token(env, row):
-    _unproven(env, row, [("authorization", f"Bearer {secrets.token_hex(20)}")])
+    _unauthenticated(env, row, [("authorization", f"Bearer {secrets.token_hex(20)}")])
 
 
-@case("unproven.no-token")
+@case("unauthenticated.no-token")
 def test_no_token(env, row):
-    _unproven(env, row, [])
+    _unauthenticated(env, row, [])
 
 
-@case("unproven.upgrade")
+@case("unauthenticated.upgrade")
 def test_upgrade_with_bad_token(env, row):
     headers = [("authorization", f"Bearer {secrets.token_hex(20)}"), ("upgrade", "websocket"),
                ("sec-websocket-version", "13"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]

@@ -307,8 +307,8 @@ def test_bad_token(env, row):
     assert row.through == "ok", row.through
 
 
-@case("ws.idle-unproven")
-def test_idle_unproven(env, row):
+@case("ws.idle-unauthenticated")
+def test_idle_unauthenticated(env, row):
     def forty(side):
         idle = []
         try:

@@ -106,11 +106,11 @@ fn a_flood_of_strangers_writes_twenty_lines_a_second_and_their_number() {
     for _ in 0..100 {
         assert_eq!(client.ask("GET /v1/models", READER, &[], "").status, 200);
     }
-    let unproven = |shim: &Shim| shim.access().iter().filter(|l| l["principal"].is_null()).count();
+    let unauthenticated = |shim: &Shim| shim.access().iter().filter(|l| l["principal"].is_null()).count();
     eventually("what was left out is summed up", || {
-        unproven(&shim) + summed_up(&shim, "of unauthenticated callers") == 600
+        unauthenticated(&shim) + summed_up(&shim, "of unauthenticated callers") == 600
     });
-    assert!(unproven(&shim) <= 20 * seconds, "{} lines in {seconds} s", unproven(&shim));
+    assert!(unauthenticated(&shim) <= 20 * seconds, "{} lines in {seconds} s", unauthenticated(&shim));
     let known = |shim: &Shim| shim.access().iter().filter(|l| l["principal"] == "reader").count();
     eventually("a known caller's lines are all there", || known(&shim) == 100);
     assert_eq!(metric(&shim, r#"scopeshim_refusals_total{reason="credential_missing"}"#), 300);

@@ -1,4 +1,4 @@
-//! The admin doors: metrics, health, status, and what a refusal teaches afterwards.
+//! The admin endpoints: metrics, health, status, and what a refusal teaches afterwards.
 
 use crate::support::{READER, SECRET, Shim, eventually, fake_gateway, people, scopeshim};
 use serde_json::Value;

@@ -96,7 +96,7 @@ fn a_slow_answer_is_not_cut() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     });
     // Every limit of ours is shorter than the gateway's silence.
-    let tables = format!("{}\n[server]\nhead_timeout = \"1s\"\nkeepalive = \"1s\"\n", people());
+    let tables = format!("{}\n[limits]\nhead_timeout = \"1s\"\nkeepalive = \"1s\"\n", people());
     let shim = Shim::start(address, &tables);
     assert_eq!(shim.client().ask("POST /v1/chat/completions", SECRET, &[], "{}").status, 200);
 }

@@ -409,9 +409,9 @@ fn a_gateway_that_does_not_say_how_it_is_holds_nobody_up() {
 }
 
 #[test]
-fn unproven_sockets_of_one_address_make_room_for_one_another() {
+fn unauthenticated_websockets_of_one_address_make_room_for_one_another() {
     let gateway = WsGateway::start(Release::Modern);
-    let shim = limited(gateway.address(), "max_unproven_websockets = 4");
+    let shim = limited(gateway.address(), "max_unauthenticated_websockets = 4");
     // They say nothing, and more come than there are places.
     let mut flood: Vec<_> = (0..12).map(|_| WsClient::open(shim.address())).collect();
     assert_eq!(flood[0].next().json()["event"], "connect.challenge");
@@ -425,11 +425,11 @@ fn unproven_sockets_of_one_address_make_room_for_one_another() {
     }
     assert_eq!(good.next().json()["event"], "tick");
     assert!(good.echoes("still here"), "who is proven stays");
-    eventually("they are counted", || counted(&shim, "too_many_unproven_sockets") >= 16);
+    eventually("they are counted", || counted(&shim, "too_many_unauthenticated_websockets") >= 16);
 }
 
 #[test]
-fn an_unproven_socket_has_its_time_and_no_more() {
+fn an_unauthenticated_websocket_has_its_time_and_no_more() {
     let gateway = WsGateway::start(Release::Modern);
     let shim = limited(gateway.address(), "websocket_connect_timeout = \"1s\"");
     let mut client = WsClient::open(shim.address());
@@ -439,7 +439,7 @@ fn an_unproven_socket_has_its_time_and_no_more() {
 }
 
 #[test]
-fn every_admin_door_answers_whatever_the_others_hold() {
+fn every_admin_endpoint_answers_whatever_the_others_hold() {
     let (_gateway, address) = fake_gateway(Duration::ZERO);
     let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (reading, watching) = (port(), port());
@@ -453,15 +453,15 @@ fn every_admin_door_answers_whatever_the_others_hold() {
         client.send("GET /metrics HTTP/1.1\r\nHost: ");
     }
     let begun = Instant::now();
-    for door in [reading, watching] {
-        let mut client = Client::connect(door);
-        client.send(format!("GET /livez HTTP/1.1\r\nHost: {door}\r\n\r\n"));
-        assert_eq!(client.answer().status, 200, "{door}");
+    for endpoint in [reading, watching] {
+        let mut client = Client::connect(endpoint);
+        client.send(format!("GET /livez HTTP/1.1\r\nHost: {endpoint}\r\n\r\n"));
+        assert_eq!(client.answer().status, 200, "{endpoint}");
     }
     assert_eq!(crate::admin::ask(&shim, "POST /reload", "Content-Length: 0\r\n").0, 200);
     assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200, "clients are none of theirs");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(metrics(&shim).contains("scopeshim_admin_connections_dropped_total{door=\"metrics_address\"} 169"));
+    assert!(metrics(&shim).contains("scopeshim_admin_connections_dropped_total{endpoint=\"metrics_address\"} 169"));
     // The rest are let go when their heads do not end.
     let begun = Instant::now();
     assert!(held.iter_mut().all(|c| c.closes_within(Duration::from_secs(10))), "{:?}", begun.elapsed());
@@ -485,7 +485,7 @@ fn a_process_with_few_descriptors_takes_fewer_clients_and_keeps_some_for_itself(
 #[test]
 fn the_older_keys_still_mean_what_they_meant() {
     let (_gateway, address) = fake_gateway(Duration::ZERO);
-    let shim = Shim::start(address, &format!("{}\n[server]\nmax_connections = 1\n", people()));
+    let shim = Shim::start(address, &format!("{}\n[limits]\nmax_connections = 1\n", people()));
     let _held = shim.client();
     assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 503);
 }

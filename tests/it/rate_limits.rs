@@ -154,12 +154,12 @@ fn requests_at_a_time_are_counted_and_streams_among_them() {
 #[test]
 fn sockets_are_counted_from_their_proof_to_their_end() {
     let gateway = WsGateway::start(Release::Modern);
-    let shim = Shim::start(gateway.address(), &limited("concurrent_sockets = 1"));
+    let shim = Shim::start(gateway.address(), &limited("concurrent_websockets = 1"));
     let mut first = WsClient::connected(shim.address(), READER);
     let asked = gateway.connects().len();
     let mut second = WsClient::open(shim.address());
     let answer = second.connect(json!({ "auth": { "token": READER } }));
-    assert_eq!(answer["error"]["details"]["reason"], "too_many_concurrent_sockets", "{answer}");
+    assert_eq!(answer["error"]["details"]["reason"], "too_many_concurrent_websockets", "{answer}");
     assert_eq!(
         (answer["error"]["code"].as_str(), answer["error"]["retryable"].as_bool()),
         (Some("UNAVAILABLE"), Some(true))
@@ -172,7 +172,7 @@ fn sockets_are_counted_from_their_proof_to_their_end() {
     assert!(first.echoes("still here"));
     assert_eq!(
         status(&shim)["limits"][0]["limits"][0],
-        json!({"limit": "concurrent_sockets", "allowed": 1, "used": 1})
+        json!({"limit": "concurrent_websockets", "allowed": 1, "used": 1})
     );
     drop(first);
     eventually("the place is free", || {
@@ -189,7 +189,7 @@ fn a_token_s_own_limits_win_over_grants_and_of_grants_the_strictest_counts() {
         "[policy]\nlimits = {{ requests_per_minute = 9 }}\n\n{}{}{}",
         limited("requests_per_minute = 5"),
         grant("requests_per_minute = 4"),
-        grant("requests_per_minute = 3, concurrent_sockets = 2"),
+        grant("requests_per_minute = 3, concurrent_websockets = 2"),
     );
     let shim = Shim::start(address, &tables);
     let said = |token: &str| {

@@ -83,7 +83,7 @@ fn what_needs_a_restart_is_named_and_holds_nothing_else_up() {
     replace(&shim, &changed);
     let (code, message) = reload(&shim);
     assert_eq!(code, 0);
-    assert!(message.contains("[gateway] url, timeouts and canaries") && message.contains("restart"), "{message}");
+    assert!(message.contains("[gateway] url, timeouts and probe") && message.contains("restart"), "{message}");
     assert_eq!(status(&shim, READER), 401);
 }
 

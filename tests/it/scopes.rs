@@ -110,7 +110,7 @@ fn a_reader_reads_and_nothing_else() {
 }
 
 #[test]
-fn nobody_unproven_passes() {
+fn no_unauthenticated_request_passes() {
     let (gateway, address) = fake_gateway(Duration::ZERO);
     let shim = Shim::start(address, &people());
     for (headers, code) in [

@@ -157,7 +157,7 @@ fn secrets_come_as_credentials_of_the_service_manager() {
     write_private(&credentials.join("gateway.token"), SECRET);
     write_private(&credentials.join("issuer.secret"), HMAC_SECRET);
     let text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\ncanaries = false\n\
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\nprobe = false\n\
          auth = {{ kind = \"token\", credential = \"gateway.token\" }}\n[server]\nstate_dir = \"{}\"\n\
          [[issuer]]\nname = \"hmac\"\nissuer = \"{ISS}\"\naudiences = [\"openclaw\"]\n\
          keys = {{ secret_credential = \"issuer.secret\" }}\n",
@@ -180,7 +180,7 @@ fn a_config_map_of_kubernetes_comes_into_force_when_it_is_swapped() {
     let dir = tempfile::tempdir().unwrap();
     let (map, secrets) = (dir.path().join("config"), dir.path().join("secrets"));
     let text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\ncanaries = false\n\
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[gateway]\nurl = \"http://{address}\"\nprobe = false\n\
          auth = {{ kind = \"token\", file = \"{}/gateway.token\" }}\n[server]\nstate_dir = \"{}\"\n{}",
         secrets.display(),
         dir.path().join("state").display(),

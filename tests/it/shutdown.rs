@@ -60,7 +60,7 @@ fn a_hangup_signal_does_not_end_the_process() {
 #[test]
 fn a_head_that_drips_and_a_rest_too_long_are_ended() {
     let (_gateway, address) = fake_gateway(Duration::ZERO);
-    let tables = format!("{}\n[server]\nhead_timeout = \"1s\"\nkeepalive = \"1s\"\n", people());
+    let tables = format!("{}\n[limits]\nhead_timeout = \"1s\"\nkeepalive = \"1s\"\n", people());
     let shim = Shim::start(address, &tables);
     let mut silent = shim.client();
     let mut dripping = shim.client();

@@ -30,8 +30,8 @@ fn secured(gateway: SocketAddr, cert: &str, key: &str, tables: &str) -> Shim {
     write_private(&dir.path().join("key.pem"), key);
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = \"cert.pem\", key = \"key.pem\" }}\n\
-         [gateway]\nurl = \"http://{gateway}\"\ncanaries = false\nauth = {{ kind = \"token\", file = \"gateway.token\" }}\n\
-         [server]\nstate_dir = \"{}\"\nhead_timeout = \"1s\"\n{}{tables}",
+         [gateway]\nurl = \"http://{gateway}\"\nprobe = false\nauth = {{ kind = \"token\", file = \"gateway.token\" }}\n\
+         [limits]\nhead_timeout = \"1s\"\n[server]\nstate_dir = \"{}\"\n{}{tables}",
         dir.path().join("state").display(),
         people()
     );

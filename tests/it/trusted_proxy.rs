@@ -66,7 +66,7 @@ fn a_public_route_proves_nothing() {
 #[test]
 fn a_grant_may_say_who_its_principals_are() {
     let capture = Capture::start();
-    let auth = format!("{AUTH}, stand_in_address = \"198.51.100.7\"");
+    let auth = format!("{AUTH}, local_client_address = \"198.51.100.7\"");
     let grant = "[[grant]]\nto = { token = \"read*\" }\ngateway_user = \"sidecar read\"\n";
     let shim = Shim::with(
         capture.address(),

@@ -88,7 +88,7 @@ fn a_bearer_at_the_upgrade_is_proof_enough() {
 }
 
 #[test]
-fn nobody_unproven_opens_a_socket_to_the_gateway() {
+fn no_unauthenticated_client_opens_a_websocket_to_the_gateway() {
     let (gateway, shim) = setting(Release::Modern, "");
     for (params, code) in [
         (json!({}), "AUTH_TOKEN_MISSING"),

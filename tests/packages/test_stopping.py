@@ -72,7 +72,7 @@ def test_is_watched(machine, dist, say):
 
 
 def test_hands_over(machine, dist, say):
-    """With the socket unit, systemd holds the door while the process changes."""
+    """With the socket unit, systemd keeps the socket open while the process is replaced."""
     machine.must("systemctl", "stop", "scopeshim")
     machine.must("systemctl", "enable", "--now", "scopeshim.socket")
     # Whoever comes first starts it.

@@ -33,7 +33,7 @@ address = "127.0.0.1:{self.port}"
 [gateway]
 url = "http://127.0.0.1:{self.gateway.port}"
 auth = {{ kind = "token", file = "{self.folder}/gateway.token" }}
-canaries = false
+probe = false
 
 [server]
 state_dir = "{self.state}"

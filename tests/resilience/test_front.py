@@ -112,7 +112,7 @@ def test_tls_of_its_own(new_environment, say):
     (env.folder / "privkey.pem").chmod(0o600)
     secured = f'tls = {{ certificate = "{cert}", key = "{env.folder}/privkey.pem" }}'
     text = env.config.read_text()
-    assert "canaries" in text, text
+    assert "probe" in text, text
     env.config.write_text(text.replace("\n\n[gateway]", f"\n{secured}\n\n[gateway]", 1))
     process = env.start()
     tls = ssl.create_default_context(cafile=cert)

@@ -179,7 +179,7 @@ def test_overload(new_environment, say):
 def test_streams_and_resting_connections_together(new_environment, say):
     descriptors(40_000)
     streams, rests = 500, 1000
-    env = new_environment(server='keepalive = "10m"')
+    env = new_environment(more='\n[limits]\nkeepalive = "10m"')
     process = env.start(env={"MIMALLOC_PURGE_DELAY": "0"})
     line = f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {env.token}\r\n\r\n".encode()
     resting = [connect(env.port, line) for _ in range(rests)]

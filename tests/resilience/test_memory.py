@@ -22,7 +22,7 @@ def test_memory_of_idle_clients(binary, new_environment, say):
         "WebSocket": lambda env: socket(env),
     }
     for name, make in ways.items():
-        env = new_environment(server='keepalive = "10m"')
+        env = new_environment(more='\n[limits]\nkeepalive = "10m"')
         process = env.start(env={"MIMALLOC_PURGE_DELAY": "0"})
         # The first ones build what all share.
         first = [make(env) for _ in range(20)]

@@ -22,13 +22,13 @@ def bearer(name):
 class Shim:
     """`extra` is TOML put at the end of the configuration, for cases with needs of their own."""
 
-    def __init__(self, binary, mode, gateway_url, folder, extra="", canaries=True):
+    def __init__(self, binary, mode, gateway_url, folder, extra="", probe=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = procs.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._config = self.folder / "scopeshim.toml"
-        self._config.write_text(self._toml(mode, gateway_url, canaries) + extra)
+        self._config.write_text(self._toml(mode, gateway_url, probe) + extra)
         self.child = procs.Child(
             [binary, "run", "--config", self._config], self.folder / "scopeshim.log",
             {**os.environ, "NO_COLOR": "1"}, self.folder)
@@ -54,7 +54,7 @@ class Shim:
             return False
         return True
 
-    def _toml(self, mode, gateway_url, canaries):
+    def _toml(self, mode, gateway_url, probe):
         auth = {"kind": mode.name}
         if mode.secret:
             file = self.folder / "gateway.secret"
@@ -65,7 +65,7 @@ class Shim:
         inline = ", ".join(filter(None, [inline, mode.shim_auth]))
         lines = [
             "[[listen]]", f'address = "127.0.0.1:{self.port}"', "",
-            "[gateway]", f'url = "{gateway_url}"', f"auth = {{ {inline} }}", f"canaries = {json.dumps(canaries)}", "",
+            "[gateway]", f'url = "{gateway_url}"', f"auth = {{ {inline} }}", f"probe = {json.dumps(probe)}", "",
             "[server]", f"state_dir = {json.dumps(str(self.folder / 'state'))}", "",
         ]
         if mode.secret:

@@ -133,7 +133,7 @@ identity = "tailscale-serve"
 [tailscale]
 socket = "{self.server.socket}"
 capability = "{CAPABILITY}"
-ceiling = ["operator.read", "operator.write"]
+max_scopes = ["operator.read", "operator.write"]
 
 [gateway]
 url = "{self._gateway}"

@@ -141,7 +141,7 @@ def test_capability_in(lab, say):
     expect(lab.ask(lab.stranger), 403, "missing_scope")
     lab.control.put("/test/caps", {CAPABILITY: [{"scopes": ["operator.read", "operator.admin"]}]})
     came = eventually(lambda: lab.ask(lab.stranger).status == 200, "the capability counts")
-    # The ceiling keeps operator.admin out.
+    # `max_scopes` keeps operator.admin out.
     expect(lab.ask(lab.stranger, "/plugins/unlisted"), 403, "unknown_route")
     lab.control.put("/test/caps", {})
     went = eventually(lambda: lab.ask(lab.stranger).status == 403, "the capability is gone")

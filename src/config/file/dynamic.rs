@@ -79,7 +79,7 @@ pub struct PrincipalLimits {
     /// Event streams at a time, and requests to an agent that may still be answered by one.
     pub concurrent_streams: Option<At<i64>>,
     /// WebSockets at a time.
-    pub concurrent_sockets: Option<At<i64>>,
+    pub concurrent_websockets: Option<At<i64>>,
 }
 
 /// What becomes of one of the gateway's own headers: `"pass"`; `"admin"` (passed only with
@@ -152,7 +152,7 @@ pub struct Issuer {
     #[serde(default)]
     pub role_scopes: BTreeMap<String, Vec<At<String>>>,
     /// The most that any token of this issuer may claim. Default: no limit.
-    pub ceiling: Option<Vec<At<String>>>,
+    pub max_scopes: Option<Vec<At<String>>>,
     /// The claim that names the principal; `email` counts only with `email_verified`. Default `sub`.
     pub name_claim: Option<At<String>>,
 }

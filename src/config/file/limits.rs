@@ -41,10 +41,10 @@ pub struct Limits {
     pub write_timeout: Option<At<String>>,
     /// The most WebSocket clients at a time that have not authenticated yet; when there are more, the
     /// oldest of the address that has most goes. Default 256.
-    pub max_unproven_websockets: Option<At<i64>>,
+    pub max_unauthenticated_websockets: Option<At<i64>>,
     /// The most of one address, IPv6 by its /64; 0: no limit. Not applied to loopback and unix sockets.
     /// Default 32.
-    pub max_unproven_websockets_per_address: Option<At<i64>>,
+    pub max_unauthenticated_websockets_per_address: Option<At<i64>>,
     /// How long a WebSocket client may take to send its `connect` request. Default `"10s"`.
     pub websocket_connect_timeout: Option<At<String>>,
 }

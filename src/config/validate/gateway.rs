@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Stands in for clients of this machine: from a network kept for documentation (RFC 5737), so that
 /// no real client has it.
-const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const LOCAL_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAddress> {
     let Some(gateway) = &file.gateway else {
@@ -31,7 +31,7 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
     let connect_timeout =
         duration(gateway.connect_timeout.as_ref(), Duration::from_secs(2), Duration::from_millis(1), problems);
     let retry_for = duration(gateway.retry_for.as_ref(), Duration::from_secs(3), Duration::ZERO, problems);
-    let canaries = gateway.canaries.as_ref().is_none_or(|c| *c.get());
+    let probe = gateway.probe.as_ref().is_none_or(|c| *c.get());
     let url = &gateway.url;
     let bad = |problems: &mut Problems, message: &str| {
         problems.error("gateway-url", url.span(), message, "for example `url = \"http://127.0.0.1:18789\"`");
@@ -60,7 +60,7 @@ pub(super) fn address(file: &File, problems: &mut Problems) -> Option<GatewayAdd
         return bad(problems, "the URL must not contain a user name or a password");
     }
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for, canaries })
+    Some(GatewayAddress { host, port: uri.port_u16().unwrap_or(80), connect_timeout, retry_for, probe })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,12 +95,12 @@ pub(super) fn auth(
     given.extend(auth.env.as_ref().map(|at| (Place::Env(at.get()), at.span())));
     given.extend(auth.credential.as_ref().map(|at| (Place::Credential(at.get()), at.span())));
     if kind != Kind::TrustedProxy
-        && (auth.user_header.is_some() || !auth.required_headers.is_empty() || auth.stand_in_address.is_some())
+        && (auth.user_header.is_some() || !auth.required_headers.is_empty() || auth.local_client_address.is_some())
     {
         problems.error(
             "gateway-auth",
             at.span(),
-            "`user_header`, `required_headers` and `stand_in_address` go with mode `trusted-proxy`",
+            "`user_header`, `required_headers` and `local_client_address` go with mode `trusted-proxy`",
             "remove them, or write `kind = \"trusted-proxy\"`",
         );
     }
@@ -161,14 +161,14 @@ fn trusted_proxy(auth: &file::GatewayAuth, reader: &Reader<'_>, problems: &mut P
         };
         required_headers.extend(value.map(|value| (name, value)));
     }
-    let stand_in_address = match &auth.stand_in_address {
-        Some(at) => stand_in(at, problems),
-        None => STAND_IN,
+    let local_client_address = match &auth.local_client_address {
+        Some(at) => local_client(at, problems),
+        None => LOCAL_CLIENT,
     };
     Some(GatewayAuth::TrustedProxy(Box::new(TrustedProxy {
         user_header: user_header?,
         required_headers,
-        stand_in_address,
+        local_client_address,
     })))
 }
 
@@ -242,26 +242,26 @@ fn header_name(text: &str, span: Range<usize>, problems: &mut Problems) -> Optio
     Some(name)
 }
 
-fn stand_in(at: &At<String>, problems: &mut Problems) -> IpAddr {
+fn local_client(at: &At<String>, problems: &mut Problems) -> IpAddr {
     match at.get().parse::<IpAddr>().map(|a| a.to_canonical()) {
         Ok(address) if !address.is_loopback() && !address.is_unspecified() && !address.is_multicast() => address,
         Ok(address) => {
             problems.error(
-                "stand-in-address",
+                "local-client-address",
                 at.span(),
                 format!("the gateway takes {address} for no client's"),
                 "an address that is neither loopback nor in its `trustedProxies`, for example `192.0.2.1`",
             );
-            STAND_IN
+            LOCAL_CLIENT
         }
         Err(_) => {
             problems.error(
-                "stand-in-address",
+                "local-client-address",
                 at.span(),
                 format!("`{}` is not an address", at.get()),
                 "for example `192.0.2.1`; no port, no name",
             );
-            STAND_IN
+            LOCAL_CLIENT
         }
     }
 }

@@ -118,7 +118,7 @@ fn issuer(at: &At<file::Issuer>, source: &Source, around: &dyn Environment, prob
         scope_claims: paths(table.scope_claims.as_ref(), preset.scope_claims),
         roles_claim,
         role_scopes,
-        ceiling: table.ceiling.as_ref().map(|c| scopes(c, problems)),
+        max_scopes: table.max_scopes.as_ref().map(|c| scopes(c, problems)),
         name_claims: name_claims(table.name_claim.as_ref(), &preset),
         place: Arc::from(source.place(&at.span())),
     })

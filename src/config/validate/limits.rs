@@ -1,4 +1,4 @@
-//! `[limits]`, and the keys of `[server]` that say the same.
+//! `[limits]`.
 
 use super::values::{count, duration, size};
 use crate::config::diagnostic::Problems;
@@ -11,12 +11,8 @@ const MANY: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
-    let (table, server) = (&file.limits, &file.server);
+    let table = &file.limits;
     let default = Limits::default();
-    let connections =
-        either("max_connections", table.max_connections.as_ref(), server.max_connections.as_ref(), problems);
-    let head_timeout = either("head_timeout", table.head_timeout.as_ref(), server.head_timeout.as_ref(), problems);
-    let keepalive = either("keepalive", table.keepalive.as_ref(), server.keepalive.as_ref(), problems);
     let sizes = default.body;
     let body = &table.max_body;
     let mut body_size = |value: &Option<At<String>>, default| size(value.as_ref(), default, 0, 1 << 40, problems);
@@ -31,7 +27,7 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
     let pace = default.body_pace;
     let unauthenticated = default.unauthenticated;
     Limits {
-        connections: count(connections, default.connections, 1, MANY, problems),
+        connections: count(table.max_connections.as_ref(), default.connections, 1, MANY, problems),
         connections_per_address: bound(
             table.max_connections_per_address.as_ref(),
             default.connections_per_address,
@@ -40,8 +36,8 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
         local_connections: bound(table.max_local_connections.as_ref(), default.local_connections, problems),
         head: usize::try_from(head).unwrap_or(default.head),
         headers: count(table.max_headers.as_ref(), default.headers, 8, 256, problems),
-        head_timeout: duration(head_timeout, default.head_timeout, Duration::from_millis(100), problems),
-        keepalive: duration(keepalive, default.keepalive, SECOND, problems),
+        head_timeout: duration(table.head_timeout.as_ref(), default.head_timeout, Duration::from_millis(100), problems),
+        keepalive: duration(table.keepalive.as_ref(), default.keepalive, SECOND, problems),
         requests_per_connection: bound(
             table.max_requests_per_connection.as_ref(),
             default.requests_per_connection.and_then(|n| usize::try_from(n).ok()),
@@ -56,9 +52,9 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Limits {
         },
         write_timeout: duration(table.write_timeout.as_ref(), default.write_timeout, SECOND, problems),
         unauthenticated: UnauthenticatedLimits {
-            sockets: count(table.max_unproven_websockets.as_ref(), unauthenticated.sockets, 1, MANY, problems),
+            sockets: count(table.max_unauthenticated_websockets.as_ref(), unauthenticated.sockets, 1, MANY, problems),
             per_address: bound(
-                table.max_unproven_websockets_per_address.as_ref(),
+                table.max_unauthenticated_websockets_per_address.as_ref(),
                 unauthenticated.per_address,
                 problems,
             ),
@@ -73,22 +69,4 @@ fn bound(value: Option<&At<i64>>, default: Option<usize>, problems: &mut Problem
         0 => None,
         n => Some(n),
     }
-}
-
-/// The key of `[limits]`, or the older one of `[server]`.
-fn either<'a, T>(
-    key: &str,
-    here: Option<&'a At<T>>,
-    before: Option<&'a At<T>>,
-    problems: &mut Problems,
-) -> Option<&'a At<T>> {
-    if let (Some(_), Some(before)) = (here, before) {
-        problems.error(
-            "limit-twice",
-            before.span(),
-            format!("`{key}` is in `[limits]` and in `[server]`"),
-            "leave the one in `[limits]`; that of `[server]` is its older name",
-        );
-    }
-    here.or(before)
 }

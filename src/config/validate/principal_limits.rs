@@ -25,7 +25,7 @@ pub(super) fn limits(table: Option<&At<file::PrincipalLimits>>, problems: &mut P
         rate: per_minute.map(|per_minute| Rate { per_minute, burst: burst.unwrap_or(per_minute) }),
         requests: number(table.concurrent_requests.as_ref(), 1, problems),
         streams: number(table.concurrent_streams.as_ref(), 0, problems),
-        sockets: number(table.concurrent_sockets.as_ref(), 0, problems),
+        sockets: number(table.concurrent_websockets.as_ref(), 0, problems),
     };
     if let (Some(requests), Some(streams), Some(at)) = (limits.requests, limits.streams, &table.concurrent_streams)
         && streams > requests

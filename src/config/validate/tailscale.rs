@@ -52,8 +52,8 @@ fn asking(file: &File) -> Option<&At<String>> {
 
 pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<TailnetCapability> {
     let table = &file.tailscale;
-    match (&table.capability, &table.ceiling) {
-        (Some(name), Some(ceiling)) => {
+    match (&table.capability, &table.max_scopes) {
+        (Some(name), Some(max_scopes)) => {
             if name.get().is_empty() {
                 problems.error(
                     "capability",
@@ -62,23 +62,23 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
                     "for example `example.org/cap/scopeshim`",
                 );
             }
-            let ceiling = scopes(ceiling.get(), problems);
-            Some(TailnetCapability { name: Arc::from(name.get().as_str()), ceiling })
+            let max_scopes = scopes(max_scopes.get(), problems);
+            Some(TailnetCapability { name: Arc::from(name.get().as_str()), max_scopes })
         }
         (Some(name), None) => {
             problems.error(
-                "ceiling",
+                "max-scopes",
                 name.span(),
-                "without a ceiling, every editor of the tailnet's policy could make any user an administrator here",
-                "add `ceiling = [\"operator.read\", \"operator.write\"]`",
+                "without `max_scopes`, every editor of the tailnet's policy could make any user an administrator here",
+                "add `max_scopes = [\"operator.read\", \"operator.write\"]`",
             );
             None
         }
-        (None, Some(ceiling)) => {
+        (None, Some(max_scopes)) => {
             problems.error(
-                "ceiling",
-                ceiling.span(),
-                "`ceiling` has no `capability` to limit",
+                "max-scopes",
+                max_scopes.span(),
+                "`max_scopes` has no `capability` to limit",
                 "add `capability = \"example.org/cap/scopeshim\"`",
             );
             None
@@ -90,7 +90,7 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
 /// A listener asks the tailnet, and nothing is granted to anybody there; or the other way round.
 pub(super) fn lint_idle(file: &File, problems: &mut Problems) {
     let asking = asking(file);
-    let carried = file.tailscale.capability.is_some() || file.tailscale.ceiling.is_some();
+    let carried = file.tailscale.capability.is_some() || file.tailscale.max_scopes.is_some();
     let granted = file.grant.iter().any(|g| is_meant(g.get().to.get()));
     if let (Some(at), false) = (asking, carried || granted) {
         problems.warn(

@@ -75,7 +75,7 @@ fn a_policy_without_the_issuer_or_with_other_rules_remembers_nothing() {
     assert_eq!(without.verdict(&text), "credential_unknown");
     let refused = without.policy.confirm(&proven.principal, peer, Timestamp::now()).unwrap_err();
     assert_eq!(refused.code(), "jwt_issuer");
-    let other = Judge::of(&[&P256], "ceiling = []");
+    let other = Judge::of(&[&P256], "max_scopes = []");
     let confirmed = other.policy.confirm(&proven.principal, peer, Timestamp::now()).unwrap();
     assert!(confirmed.principal.verified().unwrap().scopes.is_empty(), "scopes of the policy before");
     let pinned = Judge::of_jwks(&jwks(&[&RSA]), "");

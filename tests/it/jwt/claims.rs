@@ -81,7 +81,7 @@ fn roles_stand_for_scopes_and_the_ceiling_bounds_them_all() {
     let roles = |roles: Value| json!({"scope": null, "realm_access": {"roles": roles}});
     assert_eq!(sent(&gateway, &shim, &roles(json!(["dev", "unknown"]))), "operator.read");
     assert_eq!(sent(&gateway, &shim, &roles(json!("dev"))), "operator.read");
-    // operator.admin is above the ceiling, whoever asks for it.
+    // operator.admin exceeds `max_scopes`, whoever asks for it.
     assert_eq!(sent(&gateway, &shim, &roles(json!(["ops"]))), "operator.read,operator.write");
     let scope = json!({"scope": "operator.admin operator.read operator.approvals operator.pairing"});
     assert_eq!(sent(&gateway, &shim, &scope), "operator.approvals,operator.read");

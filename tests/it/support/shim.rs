@@ -62,8 +62,8 @@ impl Shim {
         Self::in_dir(dir, gateway, "kind = \"token\", file = \"gateway.token\"", tables, false)
     }
 
-    fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries: bool) -> Self {
-        std::fs::write(dir.path().join("config.toml"), config(&dir, gateway, auth, tables, canaries)).unwrap();
+    fn in_dir(dir: TempDir, gateway: SocketAddr, auth: &str, tables: &str, probe: bool) -> Self {
+        std::fs::write(dir.path().join("config.toml"), config(&dir, gateway, auth, tables, probe)).unwrap();
         Self::spawn(dir)
     }
 
@@ -193,10 +193,10 @@ impl Shim {
 }
 
 /// The configuration's text, and the gateway's secret in its place.
-fn config(dir: &TempDir, gateway: SocketAddr, auth: &str, tables: &str, canaries: bool) -> String {
+fn config(dir: &TempDir, gateway: SocketAddr, auth: &str, tables: &str, probe: bool) -> String {
     write_private(&dir.path().join("gateway.token"), SECRET);
     let text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\ncanaries = {canaries}\n\n{tables}"
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[gateway]\nurl = \"http://{gateway}\"\nauth = {{ {auth} }}\nretry_for = \"2s\"\nprobe = {probe}\n\n{tables}"
     );
     let state = dir.path().join("state").display().to_string();
     if text.contains("[server]") {

@@ -13,27 +13,27 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks for operator.read wherever scopes are enforced (contract §1).
 const READS: &str = "/v1/models";
 /// Needs a credential and operator.read on every release, whatever is enabled.
-const HISTORY: &str = "/sessions/scopeshim-canary/history";
+const HISTORY: &str = "/sessions/scopeshim-probe/history";
 /// Answers 405 to a GET before it asks for a credential, if it is there at all.
 const WRITES: &str = "/v1/chat/completions";
 
 /// Finds out what the gateway is. `user` is named where the mode names callers.
 pub async fn probe(address: &GatewayAddress, credentials: &UpstreamCredentials, user: &HeaderValue) -> Findings {
-    let canary = Canary { server: Server::Tcp(address.host.clone(), address.port), credentials, user };
-    let state = match canary.capabilities().await {
+    let probe = Probe { server: Server::Tcp(address.host.clone(), address.port), credentials, user };
+    let state = match probe.capabilities().await {
         Ok(capabilities) => ProbeState::Answers(capabilities),
         Err(cause) => ProbeState::Unreachable(cause),
     };
     Findings { mode: credentials.mode(), state }
 }
 
-struct Canary<'a> {
+struct Probe<'a> {
     server: Server,
     credentials: &'a UpstreamCredentials,
     user: &'a HeaderValue,
 }
 
-impl Canary<'_> {
+impl Probe<'_> {
     /// The error says why it does not answer.
     async fn capabilities(&self) -> Result<Capabilities, String> {
         let mut capabilities = Capabilities::default();
@@ -139,10 +139,10 @@ mod tests {
             port: at.port(),
             connect_timeout: Duration::from_secs(1),
             retry_for: Duration::ZERO,
-            canaries: true,
+            probe: true,
         };
         let credentials = UpstreamCredentials::new(&GatewayAuth::Token(Secret::parse(secret).unwrap()));
-        let found = probe(&address, &credentials, &HeaderValue::from_static("canary")).await;
+        let found = probe(&address, &credentials, &HeaderValue::from_static("probe")).await;
         (found, gateway.seen())
     }
 
