@@ -106,7 +106,7 @@ fn visibility(config: Option<&OpenClaw>, own_sessions: bool) -> Option<Advice> {
 /// The agents that the gateway lists among its models.
 async fn told(chain: &Chain) -> BTreeSet<String> {
     let gateway = &chain.fixed.gateway;
-    let mut lines = chain.policy.credentials().lines(Some(chain.policy.canary_user()), None);
+    let mut lines = chain.policy.credentials().lines(Some(chain.policy.probe_user()), None);
     lines.push((SCOPES, HeaderValue::from_static("operator.read")));
     let server = Server::Tcp(gateway.host.clone(), gateway.port);
     let Ok(answer) = ask(&server, ClientRequest::get("/v1/models", lines), TIMEOUT).await else {
