@@ -177,7 +177,14 @@ impl AccessRecord {
     #[must_use]
     pub fn caller(&self) -> Option<Caller<'_>> {
         let principal = self.principal.as_ref()?;
-        Some(Caller { source: principal.identity().source(), name: principal.name(), holds: self.held.as_ref() })
+        let app = self.app();
+        Some(Caller { source: principal.identity().source(), name: principal.name(), app, holds: self.held.as_ref() })
+    }
+
+    /// The app that calls on behalf of its user.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        self.principal.as_ref().and_then(|p| p.app()).map(|app| app.name())
     }
 
     /// By which identity source.

@@ -4,6 +4,7 @@
 //! has another type.
 
 pub mod ambient;
+mod app_user;
 mod claims;
 mod client_credential;
 mod issuer;
@@ -13,6 +14,8 @@ mod principal;
 mod simulate;
 pub mod tailscale;
 
+use app_user::AppToken;
+pub use app_user::AppUser;
 pub use client_credential::ClientCredential;
 pub use issuer::Verified;
 pub use presented::Presented;
@@ -47,6 +50,8 @@ pub struct Authenticator {
     token_headers: Vec<HeaderName>,
     /// Headers that carry issuers' JWTs.
     assertions: Vec<HeaderName>,
+    /// Headers by which apps describe their users.
+    user_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -76,9 +81,14 @@ impl Authenticator {
         let principal =
             |name: &str, identity, evidence| Principal { name: Arc::from(name), identity, valid_until: None, evidence };
         let accepted = live.gateway_secret.as_ref().and(live.gateway_auth.secret()).map(Secret::hash);
-        let mut assertions: Vec<HeaderName> = live.issuers.iter().filter_map(|i| i.token_from.clone()).collect();
+        let mut assertions: Vec<HeaderName> =
+            live.issuers.iter().filter(|i| !i.proves_users).filter_map(|i| i.token_from.clone()).collect();
         assertions.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         assertions.dedup();
+        let said = live.tokens.iter().filter_map(|t| t.users.as_ref()).flat_map(|users| users.headers());
+        let mut user_headers: Vec<HeaderName> = said.cloned().collect();
+        user_headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        user_headers.dedup();
         Self {
             tokens: live.tokens.iter().enumerate().map(|(index, token)| NamedToken::new(index, token)).collect(),
             gateway_secret: accepted.map(|hash| {
@@ -97,6 +107,7 @@ impl Authenticator {
                 .collect(),
             token_headers: live.token_headers.clone(),
             assertions,
+            user_headers,
         }
     }
 
@@ -160,6 +171,12 @@ impl Authenticator {
         self.token_headers.contains(name) || self.assertions.contains(name)
     }
 
+    /// Whether this is a header by which apps describe their users, or another spelling of one.
+    #[must_use]
+    pub fn describes_user(&self, name: &HeaderName) -> bool {
+        self.user_headers.iter().any(|own| own == name || fold(own.as_str()) == fold(name.as_str()))
+    }
+
     /// Whether tokens are read from this header, or from one of which this is another spelling, beside
     /// `Authorization`.
     #[must_use]
@@ -209,7 +226,8 @@ impl Authenticator {
 
     fn trusted(&self, token: &jwt::Unverified<'_>, header: Option<&HeaderName>) -> Option<(usize, &Trusted)> {
         let iss = token.claims.get("iss")?.as_str()?;
-        let theirs = |t: &Trusted| t.issuer.issuer == iss && t.issuer.token_from.as_ref() == header;
+        let theirs =
+            |t: &Trusted| !t.issuer.proves_users && t.issuer.issuer == iss && t.issuer.token_from.as_ref() == header;
         self.issuers.iter().enumerate().find(|(_, t)| theirs(t))
     }
 
@@ -238,10 +256,13 @@ impl Authenticator {
         match &principal.evidence {
             Evidence::Place => self.anonymous(peer),
             Evidence::Hash(hash) => self.known(*hash, peer, now),
+            Evidence::App(token) => self.known(token.hash, peer, now),
+            Evidence::AppItself(hash) => self.confirm_app(*hash, peer, now),
+            Evidence::AppUser(said) => self.confirm_user(said, principal.name(), peer, now),
             Evidence::Tailnet(seen) if seen.is_outdated() => Err(Refusal::Tailnet(TailnetFault::Changed)),
             Evidence::Tailnet(_) => Ok(principal.clone()),
             Evidence::Jwt(said) => {
-                let theirs = |t: &Trusted| t.issuer.name == said.issuer;
+                let theirs = |t: &Trusted| !t.issuer.proves_users && t.issuer.name == said.issuer;
                 let (index, trusted) =
                     self.issuers.iter().enumerate().find(|(_, t)| theirs(t)).ok_or(Refusal::Jwt(JwtFault::Issuer))?;
                 let until = trusted.validate_claims(&said.claims, now).map_err(Refusal::Jwt)?;
@@ -305,12 +326,15 @@ fn own_secrets(auth: &GatewayAuth) -> Vec<TokenHash> {
 
 impl NamedToken {
     fn new(index: usize, token: &Token) -> (TokenHash, Self) {
-        let principal = Principal {
-            name: token.name.clone(),
-            identity: Identity::Token(index),
-            valid_until: token.expires,
-            evidence: Evidence::Hash(token.hash),
+        // For itself the token of an app proves nobody.
+        let (identity, evidence) = match &token.users {
+            None => (Identity::Token(index), Evidence::Hash(token.hash)),
+            Some(users) => {
+                let app = AppToken { index, hash: token.hash, users: users.clone() };
+                (Identity::App(index), Evidence::App(app))
+            }
         };
+        let principal = Principal { name: token.name.clone(), identity, valid_until: token.expires, evidence };
         (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
     }
 
@@ -369,6 +393,7 @@ mod tests {
             not_before: None,
             expires: None,
             cidrs: Vec::new(),
+            users: None,
             limits: crate::config::PrincipalLimits::default(),
             place: Arc::from("config.toml:1"),
         }

@@ -3,6 +3,7 @@
 //! A [`Config`] holds nothing that could still turn out to be wrong. Its fixed part needs a
 //! restart to change; its live part is compiled into a policy whenever the file changes.
 
+mod app_users;
 mod bootstrap;
 pub mod diagnostic;
 mod dynamic;
@@ -17,6 +18,7 @@ mod token_list;
 mod validate;
 
 pub use crate::principal_limits::{PrincipalLimits, Rate};
+pub use app_users::{AppUsers, MissingUser};
 pub use bootstrap::{Admin, BootstrapConfig, GatewayAddress, Listen, ListenAddress, ListenerIdentity, Log, LogFormat};
 pub use dynamic::{
     Anonymous, DynamicConfig, Excess, GatewayAuth, HeaderRule, HeaderRules, OwnDevice, Token, TrustedProxy,

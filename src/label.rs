@@ -97,6 +97,8 @@ label! {
         GatewaySecret,
         /// A JWT.
         Issuer,
+        /// An app's token and what the app says of its user.
+        AppUser,
         /// The tailnet.
         Tailnet,
         /// Nothing: callers without a credential are let in.

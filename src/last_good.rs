@@ -197,6 +197,7 @@ mod tests {
             not_before: None,
             expires,
             cidrs: Vec::new(),
+            users: None,
             limits: crate::config::PrincipalLimits::default(),
             place: "".into(),
         }

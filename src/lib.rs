@@ -23,6 +23,7 @@ pub mod admin;
 pub mod app;
 pub mod auth_throttle;
 pub mod authn;
+pub mod chat_session;
 pub mod cli;
 pub mod client_credential_limit;
 pub mod config;

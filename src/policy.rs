@@ -3,6 +3,7 @@
 //! A [`Policy`] is an immutable snapshot of the live configuration. A request holds one from its
 //! first byte to its last log line. Only this module makes a [`Grant`].
 
+mod app_user;
 mod cache;
 pub mod explain;
 mod grant;
@@ -32,7 +33,7 @@ use crate::route::{Need, Route, RouteTable, builtin};
 use crate::scope::{ADMIN, Scope, ScopeSet};
 use cache::Cache;
 use grants::Index;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use permissions::{EffectiveRules, Own, ScopeLimit};
 use std::collections::HashSet;
@@ -51,6 +52,8 @@ pub struct Policy {
     tokens: Vec<Arc<Permissions>>,
     gateway_secret: Arc<Permissions>,
     anonymous: Arc<Permissions>,
+    /// What is held by nobody.
+    nobody: Arc<Permissions>,
     timed: bool,
     /// Whether anybody is limited.
     limited: bool,
@@ -104,6 +107,7 @@ impl Policy {
                 .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
                 .collect(),
             gateway_secret: permissions(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
+            nobody: permissions(ScopeSet::empty(), Vec::new()),
             anonymous: permissions(
                 live.anonymous.as_ref().map(|a| a.scopes.clone()).unwrap_or_default(),
                 index.anonymous(),
@@ -204,23 +208,49 @@ impl Policy {
     fn proven(&self, principal: Arc<Principal>) -> Proven {
         let permissions = match principal.identity() {
             Identity::Token(token) => self.tokens.get(token).cloned(),
+            // Whoever it calls for is still to be told; until then it holds nothing.
+            Identity::App(_) => Some(self.nobody.clone()),
             Identity::GatewaySecret => Some(self.gateway_secret.clone()),
             Identity::Anonymous => Some(self.anonymous.clone()),
-            Identity::Issuer(_) | Identity::Tailnet => None,
+            Identity::AppUser(_) | Identity::Issuer(_) | Identity::Tailnet => None,
         };
         let permissions = permissions.unwrap_or_else(|| {
             let own = Own { scopes: self.own(&principal), limits: PrincipalLimits::default() };
             let places = self.index.of(&principal, &self.live.grants);
-            Arc::new(Permissions::new(own, places, &self.live))
+            match principal.identity() {
+                Identity::AppUser(app) => {
+                    let app = self.tokens.get(app).unwrap_or(&self.nobody);
+                    Arc::new(Permissions::within(app, own, places))
+                }
+                _ => Arc::new(Permissions::new(own, places, &self.live)),
+            }
         });
         Proven { principal, permissions }
+    }
+
+    /// On whose behalf does a caller ask? Itself, unless its token is an app's, which says so beside.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of an app that does not say it, or not so that it counts.
+    pub fn on_behalf(&self, caller: Proven, headers: &HeaderMap, now: Timestamp) -> Result<Proven, Refusal> {
+        match caller.principal.identity() {
+            Identity::App(_) => self.authenticator.on_behalf(&caller.principal, headers, now).map(|p| self.proven(p)),
+            _ => Ok(caller),
+        }
+    }
+
+    /// Whether the gateway gets no header of this name, beside those that are the gateway's own: the client's
+    /// tokens, chats and users are for this proxy.
+    #[must_use]
+    pub fn keeps(&self, name: &HeaderName) -> bool {
+        self.authenticator.carries_token(name) || self.authenticator.describes_user(name) || self.live.chats.owns(name)
     }
 
     /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
     /// issuer, what its tailnet says now. The same number, the same judgement.
     #[must_use]
     pub fn state(&self, principal: &Principal) -> u64 {
-        let keys = principal.verified().and_then(|v| self.authenticator.keys_of(&v.issuer)).unwrap_or_default();
+        let keys = principal.prover().and_then(|issuer| self.authenticator.keys_of(issuer)).unwrap_or_default();
         let keys = if principal.is_outdated() { keys ^ 1 } else { keys };
         (self.generation << 32) ^ keys
     }
@@ -245,8 +275,8 @@ impl Policy {
 
     /// The scopes that a principal brings along: its token's claims, or its tailnet's capabilities.
     fn own(&self, principal: &Principal) -> ScopeSet {
-        if let Some(verified) = principal.verified() {
-            return verified.scopes.clone();
+        if let Some(scopes) = principal.claimed_scopes() {
+            return scopes.clone();
         }
         let capability = self.live.tailnet_capability.as_ref();
         principal
@@ -289,7 +319,9 @@ impl Policy {
         if proven.permissions.is_spelled_apart(&self.live.grants, request.path) {
             return Err(Refusal::Target(PathFault::Spelling));
         }
+        app_user::is_named(proven)?;
         let effective_rules = proven.permissions.effective_rules(at, &self.live);
+        effective_rules.common()?;
         let mut grant = match request.requested {
             None => Grant::under(&effective_rules.scope_limit, Some(&proven.principal)),
             Some(requested) => Grant::under(&narrowed(&effective_rules, requested)?, Some(&proven.principal)),
@@ -301,6 +333,7 @@ impl Policy {
         let session = govern(&effective_rules, request, &mut grant)?;
         Isolation::new(proven, &effective_rules, &self.live, &grant).check(&request, session.as_ref(), &mut grant)?;
         grant.limits = effective_rules.limits;
+        grant.app_limits = proven.permissions.app_limits(at, &self.live);
         if self.credentials.names_callers() {
             grant.user = Some(effective_rules.gateway_user.clone().unwrap_or_else(|| self.user(&proven.principal)));
         }
@@ -322,12 +355,12 @@ impl Policy {
         (*proven.permissions.effective_rules(request.at(), &self.live).scope_limit.scopes).clone()
     }
 
-    /// A principal's name as the gateway is told it. An issuer chooses its subjects' names freely, so
-    /// one that is a token's here too goes by the issuer's name in front.
+    /// A principal's name as the gateway is told it. An issuer chooses its subjects' names freely, and an app its
+    /// users', so one that is a token's here too goes by the issuer's or the app's name in front.
     fn user(&self, principal: &Principal) -> HeaderValue {
-        match principal.verified() {
-            Some(verified) if self.reserved_names.contains(principal.name()) => {
-                upstream_headers::user(&format!("{}/{}", verified.issuer, principal.name()))
+        match principal.authority() {
+            Some(authority) if self.reserved_names.contains(principal.name()) => {
+                upstream_headers::user(&format!("{authority}/{}", principal.name()))
             }
             _ => upstream_headers::user(principal.name()),
         }

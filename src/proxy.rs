@@ -175,7 +175,7 @@ impl ProxyHttp for Proxy {
             .headers
             .keys()
             .filter(|name| match ctx.policy.credentials().kind(name.as_str()) {
-                Kind::Free => ctx.policy.authenticator().carries_token(name),
+                Kind::Free => ctx.policy.keeps(name),
                 Kind::GatewayHeader(_) | Kind::Ours | Kind::Forged => true,
             })
             .cloned()
@@ -251,7 +251,9 @@ impl ProxyHttp for Proxy {
         if !ctx.answer_begins(response) {
             return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
         }
-        if let Some(said) = ctx.permit.as_ref().and_then(Permit::headers) {
+        // Its own rate, or that of the app which calls for it.
+        let permits = ctx.permit.iter().chain(&ctx.app_permit);
+        if let Some(said) = permits.filter_map(Permit::headers).next() {
             local_reply::rate_limit(response, said)?;
         }
         response.insert_header(REQUEST_ID, ctx.request_id())?;

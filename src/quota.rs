@@ -38,7 +38,7 @@ pub enum LimitedUse {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     source: SourceLabel,
-    /// Two issuers may name two people alike.
+    /// Two issuers may name two people alike, and two apps.
     issuer: Option<Arc<str>>,
     name: Arc<str>,
 }
@@ -47,7 +47,7 @@ impl Key {
     fn of(principal: &Principal) -> Self {
         Self {
             source: principal.identity().source(),
-            issuer: principal.verified().map(|v| v.issuer.clone()),
+            issuer: principal.authority().cloned(),
             name: principal.shared_name(),
         }
     }
@@ -169,7 +169,8 @@ impl Quotas {
         let account = self.account(Key::of(principal), now);
         let entered = enter(&account, limits, what, now);
         if let Err(reached) = &entered {
-            let token = matches!(principal.identity(), Identity::Token(_)).then(|| principal.shared_name());
+            let token = matches!(principal.identity(), Identity::Token(_) | Identity::App(_));
+            let token = token.then(|| principal.shared_name());
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             *refused.entry((principal.identity().source(), token, reached.limit)).or_default() += 1;
         }

@@ -7,6 +7,7 @@ mod jwt;
 mod limit;
 mod socket;
 mod tailscale;
+mod user;
 
 pub use caller::Caller;
 pub use code::Code;
@@ -15,6 +16,7 @@ pub use jwt::{JwtFault, MAX_TOKEN, Malformed};
 pub use limit::LimitFault;
 pub use socket::SocketFault;
 pub use tailscale::TailnetFault;
+pub use user::UserFault;
 
 use crate::cors::Denied;
 use crate::label::Label as _;
@@ -92,6 +94,9 @@ pub enum Refusal {
     /// A JWT that proves nothing.
     #[error("{0}")]
     Jwt(JwtFault),
+    /// An app that does not say for whom it calls, or a user who may not.
+    #[error("{0}")]
+    User(UserFault),
     /// A caller whom the tailnet does not prove.
     #[error("{0}")]
     Tailnet(TailnetFault),
@@ -233,6 +238,7 @@ impl Refusal {
             Self::Expectation => 417,
             Self::Jwt(JwtFault::KeysUnavailable) => 503,
             Self::Tailnet(fault) => fault.status(),
+            Self::User(fault) => fault.status(),
             Self::Isolation(fault) => fault.status(),
             Self::CredentialMissing
             | Self::Jwt(_)
@@ -283,6 +289,7 @@ impl Refusal {
             Self::TokenAddress { .. } => Code::TokenAddress,
             Self::Jwt(fault) => fault.code(),
             Self::Tailnet(fault) => fault.code(),
+            Self::User(fault) => fault.code(),
             Self::ScopeMissing { .. } => Code::MissingScope,
             Self::RouteUnknown { .. } => Code::UnknownRoute,
             Self::ScopeExcess { .. } => Code::ScopeNotGranted,
@@ -352,6 +359,7 @@ impl Refusal {
             }
             Self::Jwt(fault) => fault.advice(),
             Self::Tailnet(fault) => fault.advice(),
+            Self::User(fault) => fault.advice(),
             Self::RouteUnknown { .. } => {
                 "check the path and the client's base URL (for OpenAI clients it ends with /v1); a route of a plugin needs a [[route]]"
             }
@@ -461,6 +469,7 @@ impl Refusal {
             | Self::Isolation(IsolationFault::Crowded)
             | Self::Limit(LimitFault::Connections | LimitFault::AddressConnections)
             | Self::Jwt(JwtFault::KeysUnavailable)
+            | Self::User(UserFault::Jwt(JwtFault::KeysUnavailable))
             | Self::Tailnet(TailnetFault::Unavailable | TailnetFault::Answer) => Some(1),
             _ => None,
         }

@@ -2,6 +2,7 @@
 //! shares with the real one.
 
 use crate::authn::{Presented, ambient};
+use crate::chat_session::Chat;
 use crate::cors::Page;
 use crate::headers::{self, GatewayHeader, Kind};
 use crate::host::Host;
@@ -20,6 +21,8 @@ pub struct RequestedHeaders {
     pub requested: Option<ScopeSet>,
     /// The gateway's own headers that were sent.
     pub gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
+    /// The chat that it belongs to.
+    pub chat: Option<Chat>,
     /// The `model` of the body, where the body was read.
     pub model: Option<Box<str>>,
 }
@@ -28,15 +31,17 @@ pub struct RequestedHeaders {
 ///
 /// # Errors
 /// When the scopes header cannot be read, or a governed header was sent twice.
-pub fn asked(headers: &HeaderMap) -> Result<RequestedHeaders, Refusal> {
-    Ok(RequestedHeaders { requested: requested(headers)?, gateway_headers: gateway_headers(headers)?, model: None })
+pub fn asked(headers: &HeaderMap, policy: &Policy) -> Result<RequestedHeaders, Refusal> {
+    let (requested, gateway_headers) = (requested(headers)?, gateway_headers(headers)?);
+    Ok(RequestedHeaders { requested, gateway_headers, chat: policy.live().chats.read(headers)?, model: None })
 }
 
 /// How many headers claim what they may not.
 #[must_use]
 pub fn forged(headers: &HeaderMap, policy: &Policy) -> usize {
     let is_forged = |name: &&HeaderName| policy.credentials().kind(name.as_str()) == Kind::Forged;
-    headers.keys().filter(is_forged).filter(|name| !policy.authenticator().reads(name)).count()
+    let authenticator = policy.authenticator();
+    headers.keys().filter(is_forged).filter(|n| !authenticator.reads(n) && !authenticator.describes_user(n)).count()
 }
 
 /// Refuses what a web page could send in the name of a caller whose identity is their place, or whose user and

@@ -21,6 +21,8 @@ const LONGEST: usize = 128;
 /// Begins a part that is a hash, and one that was made for a single call. Neither begins an escape.
 const HASHED: &str = "~~";
 const FRESH: &str = "~.";
+/// Stands for the one session of all prompts that a client makes by itself. No escape either.
+const BACKGROUND: &str = "~-background";
 
 /// An agent's id as the gateway takes it, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,11 +121,11 @@ pub struct Space {
 }
 
 impl Space {
-    /// The space of the principal whom a source calls `name`; `issuer` is which issuer, where there are
-    /// several.
+    /// The space of the principal whom a source calls `name`; `authority` is which issuer, or which app, where
+    /// there are several.
     #[must_use]
-    pub fn new(source: &str, issuer: Option<&str>, name: &str) -> Self {
-        let issuer = issuer.map(|i| format!(".{}", part(i))).unwrap_or_default();
+    pub fn new(source: &str, authority: Option<&str>, name: &str) -> Self {
+        let issuer = authority.map(|i| format!(".{}", part(i))).unwrap_or_default();
         Self { head: format!("{LEAD}{}{issuer}:{}:", part(source).replace('.', "~2e"), part(name)) }
     }
 
@@ -141,6 +143,12 @@ impl Space {
         let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         format!("agent:{agent}:{}{FRESH}{random:016x}{count:016x}", self.head)
+    }
+
+    /// The key of the one session in which prompts go that the client makes by itself.
+    #[must_use]
+    pub fn background(&self, agent: &AgentId) -> String {
+        format!("agent:{agent}:{}{BACKGROUND}", self.head)
     }
 
     /// The key for what a client sent: its own canonical keys are themselves. `agent` is whose session a
@@ -194,6 +202,9 @@ fn read(text: &str) -> Option<Part> {
     };
     if let Some(digits) = text.strip_prefix(HASHED) {
         return hexadecimal(digits, 64).then_some(Part::Opaque);
+    }
+    if text == BACKGROUND {
+        return Some(Part::Opaque);
     }
     if let Some(digits) = text.strip_prefix(FRESH) {
         return hexadecimal(digits, 32).then_some(Part::Opaque);

@@ -36,6 +36,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SourceLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<Text<&'a crate::scope::ScopeSet>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requested: Option<Text<&'a crate::scope::ScopeSet>>,
@@ -138,6 +140,7 @@ impl<'a> Line<'a> {
             decision: record.decision(),
             principal: record.name(),
             source: record.source(),
+            app: record.app(),
             scopes: record.granted.as_deref().map(Text),
             requested: record.requested.as_ref().map(Text),
             reason: record.refusal.as_ref().map(Refusal::code),

@@ -1,11 +1,13 @@
 //! Authenticated callers, and what authenticated them.
 
+use super::app_user::{AppToken, AppUser};
 use super::claims;
 use super::issuer::Verified;
 use super::tailscale::WhoisResult;
-use crate::config::ClaimPath;
+use crate::config::{AppUsers, ClaimPath};
 use crate::glob::Glob;
 use crate::label::SourceLabel;
+use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
 use crate::whois::WhoisNode;
 use jiff::Timestamp;
@@ -27,6 +29,12 @@ pub(super) enum Evidence {
     Place,
     /// A token or a secret with this hash.
     Hash(TokenHash),
+    /// An app's token, and how the app names its users.
+    App(AppToken),
+    /// An app's token, in a request that names no user and need not.
+    AppItself(TokenHash),
+    /// What an app said of its user.
+    AppUser(Box<AppUser>),
     /// A JWT that said this.
     Jwt(Box<Verified>),
     /// What the tailnet says.
@@ -38,6 +46,11 @@ pub(super) enum Evidence {
 pub enum Identity {
     /// A named token: its place in the policy's list.
     Token(usize),
+    /// The token of an app that speaks for users, as long as it is not known for which: its place in the
+    /// policy's list. It holds nothing.
+    App(usize),
+    /// A user of the app whose token has this place.
+    AppUser(usize),
     /// The gateway's own shared secret.
     GatewaySecret,
     /// An anonymous caller, where the policy admits such.
@@ -53,7 +66,8 @@ impl Identity {
     #[must_use]
     pub fn source(self) -> SourceLabel {
         match self {
-            Self::Token(_) => SourceLabel::Token,
+            Self::Token(_) | Self::App(_) => SourceLabel::Token,
+            Self::AppUser(_) => SourceLabel::AppUser,
             Self::GatewaySecret => SourceLabel::GatewaySecret,
             Self::Anonymous => SourceLabel::Anonymous,
             Self::Issuer(_) => SourceLabel::Issuer,
@@ -79,8 +93,57 @@ impl Principal {
     /// What tells it from every other principal, whatever its source lets it be called.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
-        let issuer = self.verified().map(|v| &*v.issuer).unwrap_or_default();
-        Arc::from(format!("{}\n{issuer}\n{}", self.identity.source(), self.name))
+        let authority = self.authority().map(|a| &**a).unwrap_or_default();
+        Arc::from(format!("{}\n{authority}\n{}", self.identity.source(), self.name))
+    }
+
+    /// Which one of its source says so, where there are several that may call people alike: the issuer's name, or
+    /// that of an app's token.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Arc<str>> {
+        match &self.evidence {
+            Evidence::Jwt(verified) => Some(&verified.issuer),
+            Evidence::AppUser(said) => Some(&said.app.name),
+            _ => None,
+        }
+    }
+
+    /// The app that calls on behalf of this user.
+    #[must_use]
+    pub fn app(&self) -> Option<&Arc<Principal>> {
+        self.app_user().map(|said| &said.app)
+    }
+
+    /// What an app said that made it this user.
+    #[must_use]
+    pub fn app_user(&self) -> Option<&AppUser> {
+        match &self.evidence {
+            Evidence::AppUser(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// The scopes that what it says of itself stands for.
+    #[must_use]
+    pub fn claimed_scopes(&self) -> Option<&ScopeSet> {
+        match &self.evidence {
+            Evidence::Jwt(verified) => Some(&verified.scopes),
+            Evidence::AppUser(said) => Some(&said.scopes),
+            _ => None,
+        }
+    }
+
+    /// The issuer whose keys its proof depends on.
+    #[must_use]
+    pub fn prover(&self) -> Option<&Arc<str>> {
+        match &self.evidence {
+            Evidence::Jwt(verified) => Some(&verified.issuer),
+            Evidence::AppUser(said) => match &*said.token.users {
+                AppUsers::Issuer { name, .. } => Some(name),
+                AppUsers::Headers { .. } => None,
+            },
+            _ => None,
+        }
     }
 
     /// The name, to be kept.
@@ -106,7 +169,7 @@ impl Principal {
     pub fn verified(&self) -> Option<&Verified> {
         match &self.evidence {
             Evidence::Jwt(verified) => Some(verified),
-            Evidence::Place | Evidence::Hash(_) | Evidence::Tailnet(_) => None,
+            _ => None,
         }
     }
 
@@ -121,19 +184,24 @@ impl Principal {
     pub fn tailnet(&self) -> Option<&WhoisNode> {
         match &self.evidence {
             Evidence::Tailnet(seen) => Some(seen.peer()),
-            Evidence::Place | Evidence::Hash(_) | Evidence::Jwt(_) => None,
+            _ => None,
         }
     }
 
-    /// Whether a claim of its JWT holds one of these.
+    /// Whether a claim about it holds one of these.
     #[must_use]
     pub fn claims(&self, path: &ClaimPath, wanted: &[Glob]) -> bool {
         self.claim(path).iter().any(|text| wanted.iter().any(|glob| glob.matches(text)))
     }
 
-    /// The texts a claim of its JWT holds.
+    /// The texts that a claim about it holds.
     #[must_use]
     pub fn claim(&self, path: &ClaimPath) -> Vec<String> {
-        self.verified().and_then(|v| claims::at(&v.claims, path)).map(claims::texts).unwrap_or_default()
+        let claims = match &self.evidence {
+            Evidence::Jwt(verified) => &verified.claims,
+            Evidence::AppUser(said) => &said.claims,
+            _ => return Vec::new(),
+        };
+        claims::at(claims, path).map(claims::texts).unwrap_or_default()
     }
 }

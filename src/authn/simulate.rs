@@ -1,5 +1,6 @@
 //! Simulated callers: principals for dry runs, which authenticate nothing and never reach the data path.
 
+use super::issuer::Trusted;
 use super::tailscale::WhoisResult;
 use super::{Authenticator, Evidence, Identity, Principal, Verified};
 use crate::config::SimulatedCaller;
@@ -30,6 +31,10 @@ impl Authenticator {
             }
             SimulatedCaller::Anonymous => self.anonymous(peer),
             SimulatedCaller::Tailnet(peer) => Ok(Self::tailnet(Arc::new(WhoisResult::new(peer.clone())))),
+            SimulatedCaller::AppUser { app, claims } => {
+                let app = self.simulate(&SimulatedCaller::Token(app.clone()), peer, now)?;
+                self.simulate_user(&app, claims.clone(), now)
+            }
             SimulatedCaller::Claims { issuer, claims } => {
                 self.claims(issuer, claims.clone(), now).map_err(Refusal::Jwt)
             }
@@ -37,15 +42,9 @@ impl Authenticator {
     }
 
     fn claims(&self, issuer: &str, mut claims: Map<String, Value>, now: Timestamp) -> Result<Arc<Principal>, JwtFault> {
-        let (index, trusted) =
-            self.issuers.iter().enumerate().find(|(_, t)| *t.issuer.name == *issuer).ok_or(JwtFault::Issuer)?;
-        let mut fill = |name: &str, value: Value| {
-            claims.entry(name).or_insert(value);
-        };
-        fill("iss", json!(trusted.issuer.issuer));
-        fill("aud", json!(trusted.issuer.audiences));
-        fill("exp", json!(now.as_second() + 3600));
-        fill("sub", json!("somebody"));
+        let of_callers = |t: &Trusted| !t.issuer.proves_users && *t.issuer.name == *issuer;
+        let (index, trusted) = self.issuers.iter().enumerate().find(|(_, t)| of_callers(t)).ok_or(JwtFault::Issuer)?;
+        trusted.fill(&mut claims, now);
         let until = trusted.validate_claims(&claims, now)?;
         let name = trusted.name(&claims)?;
         let scopes = trusted.scopes(&claims);
@@ -56,5 +55,20 @@ impl Authenticator {
             valid_until: Some(until),
             evidence: Evidence::Jwt(Box::new(verified)),
         }))
+    }
+}
+
+impl Trusted {
+    /// Fills in what every token of the issuer says.
+    pub(super) fn fill(&self, claims: &mut Map<String, Value>, now: Timestamp) {
+        let mut fill = |name: &str, value: Value| {
+            claims.entry(name).or_insert(value);
+        };
+        fill("iss", json!(self.issuer.issuer));
+        if !self.issuer.audiences.is_empty() {
+            fill("aud", json!(self.issuer.audiences));
+        }
+        fill("exp", json!(now.as_second() + 3600));
+        fill("sub", json!("somebody"));
     }
 }

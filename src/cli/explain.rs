@@ -35,11 +35,11 @@ pub(super) struct Args {
     /// File with the bearer token or JWT; `-` reads standard input
     #[arg(long, value_name = "FILE", visible_alias = "jwt", conflicts_with_all = ["who", "claims"])]
     token: Option<PathBuf>,
-    /// The caller to simulate: token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN,
-    /// tailnet-tag:tag:NAME
+    /// The caller to simulate: token:NAME, app:NAME (a user of the app with that token), gateway-secret,
+    /// anonymous, issuer:NAME, tailnet-user:LOGIN, tailnet-tag:tag:NAME
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
-    /// JSON file with the claims (with `--as issuer:NAME`) or the app capabilities and their values
+    /// JSON file with the claims (with `--as issuer:NAME` and `--as app:NAME`) or the app capabilities and their values
     /// (with `--as tailnet-…`); `-` reads standard input
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
@@ -107,7 +107,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
     let now = Timestamp::now();
     let peer = ambient::of(Some(args.from), &headers);
-    let asked = request_checks::asked(&headers);
+    let asked = request_checks::asked(&headers, &policy);
     // Without a `Host` line the request is taken to name this machine by its address.
     headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
     let is_upgrade = args.websocket || upgrade::is_wanted(&headers);
@@ -125,6 +125,8 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
             .and_then(|p| authenticator.credential(p.as_ref()))
             .and_then(|c| policy.authenticate(c, peer, now)),
     };
+    // A socket's client names no user: it is decided on the app alone.
+    let who = if is_upgrade { who } else { who.and_then(|proven| policy.on_behalf(proven, &headers, now)) };
     if is_upgrade {
         return Ok(socket(&policy, &headers, who, peer, now));
     }
@@ -145,6 +147,7 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
     let request = Request {
         requested: asked.requested.as_ref(),
         gateway_headers: &asked.gateway_headers,
+        chat: asked.chat.as_ref(),
         body: body.as_ref().ok(),
         ..Request::plain(&args.method, path, &route, peer, now)
     };
@@ -210,6 +213,7 @@ fn simulated(args: &Args) -> Result<Option<SimulatedCaller>, String> {
     let Some(who) = &args.who else { return Ok(None) };
     Ok(Some(match who.split_once(':') {
         Some(("token", name)) => SimulatedCaller::Token(name.to_owned()),
+        Some(("app", name)) => SimulatedCaller::AppUser { app: name.to_owned(), claims: claims(args)? },
         Some(("issuer", name)) => SimulatedCaller::Claims { issuer: name.to_owned(), claims: claims(args)? },
         Some(("tailnet-user", login)) => SimulatedCaller::Tailnet(WhoisNode::of_user(login, claims(args)?)),
         Some(("tailnet-tag", tag)) => SimulatedCaller::Tailnet(WhoisNode::tagged(&[tag.to_owned()], claims(args)?)),
@@ -217,7 +221,7 @@ fn simulated(args: &Args) -> Result<Option<SimulatedCaller>, String> {
         None if who == "anonymous" => SimulatedCaller::Anonymous,
         _ => {
             return Err(format!(
-                "unknown caller `{who}`: expected token:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"
+                "unknown caller `{who}`: expected token:NAME, app:NAME, gateway-secret, anonymous, issuer:NAME, tailnet-user:LOGIN or tailnet-tag:TAG"
             ));
         }
     }))
@@ -254,7 +258,8 @@ fn text(e: &Explanation, args: &Args) -> String {
     match &e.principal {
         Some(who) => {
             let place = who.place.as_ref().map(|p| format!(", {p}")).unwrap_or_default();
-            line(format!("  who       {} (by {}{place})", who.name, who.source));
+            let app = who.app.as_ref().map(|app| format!(" of the app {app}")).unwrap_or_default();
+            line(format!("  who       {} (by {}{app}{place})", who.name, who.source));
         }
         None => line("  who       not authenticated".to_owned()),
     }
@@ -270,6 +275,10 @@ fn text(e: &Explanation, args: &Args) -> String {
             }
             Some(why) => line(format!("  would     {scopes}  <- {}, but {why}", source.place)),
         }
+    }
+    if let Some(ceiling) = &e.ceiling {
+        let most = if ceiling.is_empty() { "nothing" } else { ceiling };
+        line(format!("  at most   {most}  <- what the app itself holds"));
     }
     match e.requested.as_deref() {
         None => line("  asks      for its default: the scopes header is absent".to_owned()),

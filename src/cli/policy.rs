@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::authn::ClientCredential;
-use crate::config::SimulatedCaller;
+use crate::config::{AppUsers, DynamicConfig, SimulatedCaller};
 use crate::policy::policy_test;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
 use crate::refusal::Refusal;
@@ -106,6 +106,7 @@ fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
         }
     }
     all.extend(live.grants.iter().filter_map(|grant| peer(&grant.to)));
+    all.extend(live.grants.iter().flat_map(|grant| app_users(live, &grant.to)));
     for grant in &live.grants {
         if let crate::config::Subject::Issuer { issuer, claims, names } = &grant.to
             && let Some(issuer) = live.issuers.get(*issuer)
@@ -124,6 +125,30 @@ fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
         }
     }
     all
+}
+
+/// The users whom a grant names, one of each app.
+fn app_users(live: &DynamicConfig, to: &crate::config::Subject) -> Vec<(String, SimulatedCaller)> {
+    let crate::config::Subject::AppUser { apps, claims, names } = to else { return Vec::new() };
+    let said = claims.iter().filter_map(|(path, globs)| Some((path.0.to_string(), globs.first()?.as_str().into())));
+    let said: serde_json::Map<String, serde_json::Value> = said.collect();
+    let user = names.first().map_or("somebody", crate::glob::Glob::as_str);
+    let of = |token: &crate::config::Token| {
+        let claim = match token.users.as_deref()? {
+            AppUsers::Headers { name, .. } => name.to_string(),
+            AppUsers::Issuer { name, .. } => {
+                let issuer = live.issuers.iter().find(|i| i.name == *name)?;
+                issuer.name_claims.last().map(|claim| claim.path.0.to_string())?
+            }
+        };
+        let mut said = said.clone();
+        said.insert(claim, user.into());
+        let words: Vec<String> = said.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+        let who = SimulatedCaller::AppUser { app: token.name.to_string(), claims: said };
+        Some((format!("app {} ({})", token.name, words.join(" ")), who))
+    };
+    let spoken = live.tokens.iter().filter(|token| apps.iter().any(|name| name.matches(&token.name)));
+    spoken.filter_map(of).collect()
 }
 
 /// The peer of the tailnet that a grant names.

@@ -1,6 +1,7 @@
 //! What a reload changes: the callers' tokens, the gateway's credential, the rules.
 
-use super::{GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
+use super::{AppUsers, GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCapability};
+use crate::chat_session::ChatHeaders;
 use crate::cors::Origins;
 use crate::glob::Glob;
 use crate::headers::GatewayHeader;
@@ -40,6 +41,8 @@ pub struct DynamicConfig {
     pub excess: Excess,
     /// Which of the gateway's own headers callers may send.
     pub headers: HeaderRules,
+    /// Where clients say which chat a request belongs to.
+    pub chats: ChatHeaders,
     /// The gateway's default agent.
     pub default_agent: AgentId,
     /// How much a principal may ask for of whom nothing else is said.
@@ -76,6 +79,7 @@ impl DynamicConfig {
             unlisted_routes: Need::Scope(Scope::admin().clone()),
             excess: Excess::Refuse,
             headers: HeaderRules::default(),
+            chats: ChatHeaders::default(),
             default_agent: AgentId::main(),
             limits: PrincipalLimits::default(),
             token_headers: Vec::new(),
@@ -201,6 +205,8 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// From where; empty: from anywhere.
     pub cidrs: Vec<IpNet>,
+    /// How it says for which user it calls, if it is an app's.
+    pub users: Option<Arc<AppUsers>>,
     /// Limits for its holder.
     pub limits: PrincipalLimits,
     /// Where it stands, `file:line`.

@@ -3,10 +3,12 @@
 //! Nothing is checked here; `validate` does that. The doc comments are the reference: the JSON
 //! schema and the manual page are made from them.
 
+mod apps;
 mod dynamic;
 mod limits;
 mod value;
 
+pub use apps::{Sessions, Users};
 pub use dynamic::*;
 pub use limits::{Limits, MaxBody};
 pub use value::{At, Moment, OneOrMany};
@@ -51,6 +53,8 @@ pub struct File {
     /// What the policy must do: run by `check` and at every reload. A policy that fails its own
     /// tests does not come into force.
     pub test: Vec<At<Test>>,
+    /// Sessions of the gateway by the chats of clients. Reloadable.
+    pub sessions: Sessions,
     /// WebSocket clients: apps, command lines, the gateway's own web page. Reloadable.
     pub websocket: WebSocket,
     /// Web pages of other origins that may use this proxy. Reloadable.

@@ -5,7 +5,7 @@ use crate::glob::Glob;
 use crate::route::PathRule;
 use crate::scope::ScopeSet;
 use crate::whois::WhoisNode;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -76,6 +76,15 @@ pub enum Subject {
         /// Names of which one must match; empty: any.
         names: Vec<Glob>,
     },
+    /// Users of apps.
+    AppUser {
+        /// The names of the apps' tokens.
+        apps: Vec<Glob>,
+        /// Claims that must be there, each with the values of which one must match.
+        claims: Vec<(ClaimPath, Vec<Glob>)>,
+        /// Names of which one must match; empty: any.
+        names: Vec<Glob>,
+    },
     /// Peers of the tailnet.
     Tailnet(TailnetSubject),
 }
@@ -106,6 +115,13 @@ pub enum SimulatedCaller {
         /// The issuer's name here.
         issuer: String,
         /// What the token says.
+        claims: Map<String, Value>,
+    },
+    /// A user of the app with this token, of whom the app says this.
+    AppUser {
+        /// The token's name.
+        app: String,
+        /// What the app, or the user's JWT, says.
         claims: Map<String, Value>,
     },
     /// A peer of the tailnet.
@@ -141,6 +157,8 @@ pub struct PolicyTest {
     pub agent_id: Option<HeaderValue>,
     /// With which session key.
     pub session_key: Option<HeaderValue>,
+    /// With which headers beside.
+    pub headers: HeaderMap,
     /// With which body.
     pub body: Option<String>,
     /// From which address.
@@ -149,6 +167,8 @@ pub struct PolicyTest {
     pub expect: String,
     /// The scopes that must be sent.
     pub sends: Option<ScopeSet>,
+    /// The session key that must be sent.
+    pub sends_session: Option<String>,
     /// Where it stands.
     pub span: Range<usize>,
 }

@@ -15,7 +15,9 @@ pub struct Issuer {
     pub name: Arc<str>,
     /// The `iss` of its tokens.
     pub issuer: String,
-    /// The audiences accepted.
+    /// Whether its tokens prove the users of apps, and no callers.
+    pub proves_users: bool,
+    /// The audiences accepted; empty: only tokens without one, of an issuer that proves users.
     pub audiences: Vec<String>,
     /// Where its keys come from.
     pub keys: KeySource,

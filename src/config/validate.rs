@@ -1,5 +1,6 @@
 //! [`File`] to [`Config`]: every value checked, every problem noted.
 
+mod app_users;
 mod client_routes;
 mod cors;
 mod dynamic;
@@ -11,6 +12,7 @@ mod limits;
 mod policy_tests;
 mod principal_limits;
 mod routes;
+mod sessions;
 mod tailscale;
 mod tls;
 mod token_headers;

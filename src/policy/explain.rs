@@ -27,6 +27,9 @@ pub struct Explanation {
     pub needs: String,
     /// What gives scopes, and what nearly would.
     pub sources: Vec<ExplainedGrant>,
+    /// The most that the app may do which calls on the principal's behalf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<String>,
     /// Each scope that the principal holds for this request, and where it is from.
     pub granted: Vec<Reason>,
     /// What the scopes header asks for; `None` when it is absent.
@@ -60,6 +63,9 @@ pub struct ExplainedPrincipal {
     pub name: String,
     /// What proved it.
     pub source: SourceLabel,
+    /// The app that calls on its behalf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
     /// Where its own table stands, `file:line`.
     pub place: Option<String>,
 }
@@ -143,6 +149,7 @@ impl Policy {
         needs: String,
     ) -> Explanation {
         let sources = who.as_ref().map(|p| self.sources(p, at)).unwrap_or_default();
+        let ceiling = who.as_ref().ok().and_then(|p| p.permissions.app_scopes(at, &self.live));
         let (outcome, refusal) = match decided {
             Ok(_) => ("allow", None),
             Err(refusal) => (refusal.code().as_str(), Some(refusal)),
@@ -151,11 +158,13 @@ impl Policy {
             principal: who.as_ref().ok().map(|p| ExplainedPrincipal {
                 name: p.principal.name().to_owned(),
                 source: p.principal.identity().source(),
+                app: p.principal.app().map(|app| app.name().to_owned()),
                 place: self.place(p),
             }),
             route,
             needs,
-            granted: granted(&sources),
+            granted: granted(&sources, ceiling.as_ref()),
+            ceiling: ceiling.as_ref().map(ScopeSet::to_header),
             sources,
             requested: requested.map(ScopeSet::to_header),
             limits: decided.as_ref().ok().and_then(|g| shown(g.limits())),
@@ -176,7 +185,9 @@ impl Policy {
 
     fn place(&self, proven: &Proven) -> Option<String> {
         match proven.principal.identity() {
-            Identity::Token(token) => self.live.tokens.get(token).map(|t| t.place.to_string()),
+            Identity::Token(token) | Identity::App(token) | Identity::AppUser(token) => {
+                self.live.tokens.get(token).map(|t| t.place.to_string())
+            }
             Identity::Issuer(issuer) => self.live.issuers.get(issuer).map(|i| i.place.to_string()),
             Identity::GatewaySecret | Identity::Anonymous | Identity::Tailnet => None,
         }
@@ -187,6 +198,8 @@ impl Policy {
             Identity::Token(_) => format!("its own table, {}", self.place(proven).unwrap_or_default()),
             Identity::GatewaySecret => "[gateway_secret]".to_owned(),
             Identity::Anonymous => "[anonymous]".to_owned(),
+            Identity::App(_) => "no user".to_owned(),
+            Identity::AppUser(_) => "its own claims".to_owned(),
             Identity::Issuer(_) => "its token's claims".to_owned(),
             Identity::Tailnet => "the tailnet's capability".to_owned(),
         };
@@ -230,6 +243,15 @@ impl Policy {
         let whom = || match who.map(|p| (p, p.principal.identity())) {
             Some((p, Identity::Token(_))) => {
                 format!("`scopes` of the token `{}` ({})", p.principal.name(), self.place(p).unwrap_or_default())
+            }
+            Some((p, Identity::App(_))) => format!("the token `{}`", p.principal.name()),
+            Some((p, Identity::AppUser(_))) => {
+                let app = p.principal.app().map(|app| app.name().to_owned()).unwrap_or_default();
+                let user = if is_plain(p.principal.name()) { p.principal.name() } else { "…" };
+                format!(
+                    "`scopes` of a [[grant]] with `to = {{ app = \"{app}\", user = \"{user}\" }}`, and to the token \
+                     `{app}` if that does not hold it"
+                )
             }
             Some((_, Identity::GatewaySecret)) => "`scopes` of [gateway_secret]".to_owned(),
             Some((_, Identity::Anonymous)) => "`scopes` of [anonymous]".to_owned(),
@@ -279,10 +301,12 @@ fn is_plain(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || " @._+-:|/".contains(c))
 }
 
-fn granted(sources: &[ExplainedGrant]) -> Vec<Reason> {
+fn granted(sources: &[ExplainedGrant], ceiling: Option<&ScopeSet>) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     for source in sources.iter().filter(|s| s.but.is_none()) {
-        for scope in ScopeSet::parse_lines([source.scopes.as_bytes()]).unwrap_or_default().iter().map(Scope::as_str) {
+        let scopes = ScopeSet::parse_lines([source.scopes.as_bytes()]).unwrap_or_default();
+        let scopes = ceiling.map_or(scopes.clone(), |most| scopes.meet(most));
+        for scope in scopes.iter().map(Scope::as_str) {
             match reasons.iter_mut().find(|r| r.scope == scope) {
                 Some(reason) => reason.from.push(source.place.clone()),
                 None => reasons.push(Reason { scope: scope.to_owned(), from: vec![source.place.clone()] }),

@@ -18,6 +18,8 @@ pub struct Grant {
     pub(super) gateway_headers: Vec<(GatewayHeader, HeaderValue)>,
     pub(super) user: Option<HeaderValue>,
     pub(super) limits: PrincipalLimits,
+    /// How much the app may ask for that calls on its principal's behalf.
+    pub(super) app_limits: Option<PrincipalLimits>,
     /// Whether it is a socket's whose client is a node.
     pub(super) node: bool,
     /// The path that is sent, where it is another than came.
@@ -41,6 +43,7 @@ impl Grant {
             gateway_headers: Vec::new(),
             user: None,
             limits: PrincipalLimits::default(),
+            app_limits: None,
             node: false,
             path: None,
             body: None,
@@ -115,6 +118,12 @@ impl Grant {
     #[must_use]
     pub fn limits(&self) -> PrincipalLimits {
         self.limits
+    }
+
+    /// The app that calls on behalf of the principal, and how much it may ask for.
+    #[must_use]
+    pub fn app(&self) -> Option<(&Arc<Principal>, PrincipalLimits)> {
+        self.principal.as_ref().and_then(|p| p.app()).zip(self.app_limits)
     }
 
     /// Who the caller is to the gateway, where its mode has it told.

@@ -4,6 +4,7 @@ mod tailscale;
 
 use crate::authn::{Identity, Principal, within};
 use crate::config::{ClaimPath, Conditions, GrantRule, Subject};
+use crate::glob::Glob;
 use crate::request_path::Path;
 use crate::route::{Fit, PathRule, Pattern};
 use http::Method;
@@ -129,15 +130,14 @@ impl Subject {
             }
             (Self::GatewaySecret, Identity::GatewaySecret) | (Self::Anonymous, Identity::Anonymous) => None,
             (Self::Issuer { issuer, claims, names }, Identity::Issuer(index)) if *issuer == index => {
-                if !names.is_empty() && !names.iter().any(|n| n.matches(principal.name())) {
-                    return Some("it is to other subjects".to_owned());
+                failing_claims(principal, claims, names)
+            }
+            (Self::AppUser { apps, claims, names }, Identity::AppUser(_)) => {
+                let app = principal.app().map(|app| app.name()).unwrap_or_default();
+                if !apps.iter().any(|name| name.matches(app)) {
+                    return Some("it is to users of other apps".to_owned());
                 }
-                claims.iter().find(|(path, wanted)| !principal.claims(path, wanted)).map(|(path, _)| {
-                    match principal.claim(path).as_slice() {
-                        [] => format!("the claim `{}` is not there", path.0),
-                        found => format!("the claim `{}` is {}", path.0, found.join(", ")),
-                    }
-                })
+                failing_claims(principal, claims, names)
             }
             (Self::Tailnet(to), Identity::Tailnet) => match principal.tailnet() {
                 Some(peer) => to.failing(peer),
@@ -148,6 +148,18 @@ impl Subject {
     }
 }
 
+fn failing_claims(principal: &Principal, claims: &[(ClaimPath, Vec<Glob>)], names: &[Glob]) -> Option<String> {
+    if !names.is_empty() && !names.iter().any(|n| n.matches(principal.name())) {
+        return Some("it is to other subjects".to_owned());
+    }
+    claims.iter().find(|(path, wanted)| !principal.claims(path, wanted)).map(|(path, _)| {
+        match principal.claim(path).as_slice() {
+            [] => format!("the claim `{}` is not there", path.0),
+            found => format!("the claim `{}` is {}", path.0, found.join(", ")),
+        }
+    })
+}
+
 /// The places of grants, by what a principal must have to get them.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -155,6 +167,8 @@ pub(super) struct Index {
     gateway_secret: Vec<usize>,
     anonymous: Vec<usize>,
     issuers: Vec<IssuerIndex>,
+    /// Of the users of every app: which app it is, is checked on each.
+    app_users: IssuerIndex,
     tailnet: TailnetIndex,
 }
 
@@ -199,6 +213,7 @@ impl Index {
                         of.add(place, claims, names);
                     }
                 }
+                Subject::AppUser { claims, names, .. } => index.app_users.add(place, claims, names),
                 Subject::Tailnet(to) => index.tailnet.add(place, to),
             }
         }
@@ -222,6 +237,8 @@ impl Index {
     pub(super) fn of(&self, principal: &Principal, grants: &[GrantRule]) -> Vec<usize> {
         let mut places = match principal.identity() {
             Identity::Token(token) => return self.token(token),
+            Identity::App(_) => return Vec::new(),
+            Identity::AppUser(_) => self.app_users.candidates(principal),
             Identity::GatewaySecret => return self.gateway_secret(),
             Identity::Anonymous => return self.anonymous(),
             Identity::Issuer(issuer) => self.issuers.get(issuer).map(|i| i.candidates(principal)).unwrap_or_default(),
@@ -235,10 +252,8 @@ impl Index {
 }
 
 impl IssuerIndex {
-    fn add(&mut self, place: usize, claims: &[(ClaimPath, Vec<crate::glob::Glob>)], names: &[crate::glob::Glob]) {
-        let exact = |globs: &[crate::glob::Glob]| {
-            globs.iter().map(|g| g.exact().map(Box::from)).collect::<Option<Vec<Box<str>>>>()
-        };
+    fn add(&mut self, place: usize, claims: &[(ClaimPath, Vec<Glob>)], names: &[Glob]) {
+        let exact = |globs: &[Glob]| globs.iter().map(|g| g.exact().map(Box::from)).collect::<Option<Vec<Box<str>>>>();
         if let Some(values) = exact(names).filter(|v| !v.is_empty()) {
             for value in values {
                 self.by_name.entry(value).or_default().push(place);

@@ -8,6 +8,7 @@ mod tools;
 
 use super::permissions::EffectiveRules;
 use super::{Grant, Proven, Request};
+use crate::chat_session::{Background, Chat};
 use crate::config::{DynamicConfig, HeaderRule};
 use crate::headers::GatewayHeader;
 use crate::json_body::{BodyFault, Edits, Object};
@@ -88,8 +89,8 @@ impl<'a> Isolation<'a> {
     fn space(&self) -> &Space {
         self.space.get_or_init(|| {
             let principal = &self.proven.principal;
-            let issuer = principal.verified().map(|v| &*v.issuer);
-            Space::new(principal.identity().source().as_str(), issuer, principal.name())
+            let authority = principal.authority().map(|a| &**a);
+            Space::new(principal.identity().source().as_str(), authority, principal.name())
         })
     }
 
@@ -100,6 +101,11 @@ impl<'a> Isolation<'a> {
 
     fn has_space(&self) -> bool {
         matches!(self.sessions, Sessions::Own | Sessions::Unnamed)
+    }
+
+    /// Whether the client's word about its chat counts.
+    fn follows_chat(&self, request: &Request<'_>) -> bool {
+        matches!(self.sessions, Sessions::Own) && request.chat.is_some()
     }
 
     /// Whether the body must be read to decide.
@@ -113,12 +119,11 @@ impl<'a> Isolation<'a> {
         *request.method == Method::POST
             && match request.route_by_path() {
                 RouteLabel::ChatCompletions => chooses || (self.has_space() && unpinned),
-                RouteLabel::Responses => chooses || self.has_space(),
+                // What continues a response is in the chat that it names, if it names one.
+                RouteLabel::Responses => chooses || (self.has_space() && (unpinned || !self.follows_chat(request))),
                 RouteLabel::Embeddings => chooses,
                 RouteLabel::ToolsInvoke => {
-                    self.is_bound()
-                        || self.rules.tools().is_some()
-                        || self.rules.is_bound(GatewayHeader::Model, self.admin)
+                    self.is_bound() || self.rules.lists_tools() || self.rules.is_bound(GatewayHeader::Model, self.admin)
                 }
                 _ => false,
             }
@@ -302,9 +307,18 @@ impl<'a> Isolation<'a> {
         Ok(())
     }
 
-    /// The session of a call that names none: that of the caller's own response which it continues, or a
-    /// new one.
+    /// The session of a call that names none: that of its chat, that of the caller's own response which it
+    /// continues, or a new one.
     fn unnamed_session(&self, request: &Request<'_>, named: Option<AgentId>) -> Checked<(String, AgentId)> {
+        if let Some(chat) = request.chat.filter(|_| self.follows_chat(request)) {
+            let agent = self.agent(named, BY_HEADER)?;
+            let key = match chat {
+                Chat::Named(name) => self.space().key(&agent, name),
+                Chat::Background(Background::Shared) => self.space().background(&agent),
+                Chat::Background(Background::Fresh | Background::Chat) => self.space().fresh(&agent),
+            };
+            return Ok((key, agent));
+        }
         if let Some(key) = request.continues.filter(|key| self.space().owns(key))
             && let Ok(Some(Sent::OfAgent(agent, _))) = Sent::parse(key)
             && named.as_ref().is_none_or(|named| *named == agent)

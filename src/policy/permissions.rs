@@ -1,9 +1,11 @@
 //! What a principal holds: scopes, and the say over the gateway's own headers.
 
+use super::app_user;
 use super::grants::{Reach, RequestFacts, may_rule};
 use crate::config::{DynamicConfig, Excess, GrantRule, HeaderRule, HeaderRules, PrincipalLimits};
 use crate::glob::Glob;
 use crate::headers::GatewayHeader;
+use crate::refusal::{Refusal, UserFault};
 use crate::request_path::Path;
 use crate::scope::{Scope, ScopeSet};
 use http::HeaderValue;
@@ -35,32 +37,72 @@ pub(super) struct EffectiveRules {
     /// Who the principal is to the gateway, if a grant says so.
     pub(super) gateway_user: Option<HeaderValue>,
     rules: HeaderRules,
+    /// Tools that an app's rule lists, beside those of its user's.
+    app_tools: Option<Arc<[Glob]>>,
+    /// Of what the rules for an app and for its user leave nothing.
+    conflict: Option<&'static str>,
+}
+
+/// What a principal's own table and its grants say, before `[policy]` fills in the rest.
+struct Stated {
+    scopes: ScopeSet,
+    limits: PrincipalLimits,
+    rules: HeaderRules,
+    excess: Option<Excess>,
+    gateway_user: Option<HeaderValue>,
+}
+
+impl Stated {
+    fn of<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>) -> Self {
+        let mut stated = Self {
+            scopes: own.scopes.clone(),
+            limits: PrincipalLimits::default(),
+            rules: HeaderRules::default(),
+            excess: None,
+            gateway_user: None,
+        };
+        for grant in grants {
+            stated.scopes = stated.scopes.union(&grant.scopes);
+            stated.excess = stated.excess.or(grant.excess);
+            stated.gateway_user = stated.gateway_user.or_else(|| grant.gateway_user.clone());
+            stated.rules.fill_from(&grant.headers);
+            stated.limits = stated.limits.strictest(grant.limits);
+        }
+        stated
+    }
+
+    fn with_defaults(mut self, own: &Own, live: &DynamicConfig) -> EffectiveRules {
+        self.rules.fill_from(&live.headers);
+        EffectiveRules {
+            scope_limit: ScopeLimit::new(self.scopes),
+            excess: self.excess.unwrap_or(live.excess),
+            limits: own.limits.or(self.limits).or(live.limits),
+            gateway_user: self.gateway_user,
+            rules: self.rules,
+            app_tools: None,
+            conflict: None,
+        }
+    }
+
+    /// What is left of it for a user of an app that may do this: never more than either may.
+    fn within(self, app: Self, own: &Own, live: &DynamicConfig) -> EffectiveRules {
+        let app_tools = app_user::tools_beside(&app.rules, &self.rules);
+        let (mut rules, conflict) = app_user::meet(&app.rules, &self.rules);
+        // Two people of one app are kept apart unless a grant says otherwise: what everybody may do is said of
+        // whole clients.
+        let everybodys = live.headers.session_key.clone().filter(|rule| *rule != HeaderRule::Pass);
+        rules.session_key = rules.session_key.or(everybodys).or(Some(HeaderRule::Prefix));
+        rules.fill_from(&live.headers);
+        let met = Self { scopes: self.scopes.meet(&app.scopes), rules, excess: self.excess.or(app.excess), ..self };
+        EffectiveRules { app_tools, conflict, ..met.with_defaults(own, live) }
+    }
 }
 
 impl EffectiveRules {
     /// Adds up what a principal's own table says and its grants; of several that speak of a header,
     /// of an excess or of a name, the first in the file decides. Of several limits the strictest counts.
     fn sum<'a>(own: &Own, grants: impl Iterator<Item = &'a GrantRule>, live: &DynamicConfig) -> Self {
-        let mut scopes = own.scopes.clone();
-        let mut limits = PrincipalLimits::default();
-        let mut rules = HeaderRules::default();
-        let mut first_excess = None;
-        let mut gateway_user = None;
-        for grant in grants {
-            scopes = scopes.union(&grant.scopes);
-            first_excess = first_excess.or(grant.excess);
-            gateway_user = gateway_user.or_else(|| grant.gateway_user.clone());
-            rules.fill_from(&grant.headers);
-            limits = limits.strictest(grant.limits);
-        }
-        rules.fill_from(&live.headers);
-        Self {
-            scope_limit: ScopeLimit::new(scopes),
-            excess: first_excess.unwrap_or(live.excess),
-            limits: own.limits.or(limits).or(live.limits),
-            gateway_user,
-            rules,
-        }
+        Stated::of(own, grants).with_defaults(own, live)
     }
 
     /// The same for every route at once. Only grants that hold on all of them give scopes and a name;
@@ -98,6 +140,8 @@ impl EffectiveRules {
             limits: own.limits.or(limits).or(live.limits),
             gateway_user,
             rules: found,
+            app_tools: None,
+            conflict: None,
         }
     }
 
@@ -122,9 +166,22 @@ impl EffectiveRules {
         self.rules.get(gateway_headers)
     }
 
-    /// The tools that may be called directly; `None`: the policy says nothing of them.
-    pub(super) fn tools(&self) -> Option<&[Glob]> {
-        self.rules.tools.as_deref()
+    /// Whether the policy says which tools may be called directly.
+    pub(super) fn lists_tools(&self) -> bool {
+        self.rules.tools.is_some()
+    }
+
+    /// Whether this tool may be called directly, as far as the policy says which may.
+    pub(super) fn allows_tool(&self, tool: &str) -> bool {
+        let listed = |tools: &Option<Arc<[Glob]>>| {
+            tools.as_ref().is_none_or(|tools| tools.iter().any(|name| name.matches(tool)))
+        };
+        listed(&self.rules.tools) && listed(&self.app_tools)
+    }
+
+    /// Refuses where the rules for an app and for its user have nothing in common.
+    pub(super) fn common(&self) -> Result<(), Refusal> {
+        self.conflict.map_or(Ok(()), |header| Err(Refusal::User(UserFault::NothingCommon { header })))
     }
 
     /// Whether the policy states a rule for this header that not every caller meets; `admin`: whether this
@@ -214,20 +271,47 @@ pub struct Permissions {
     pub(super) grants: Vec<usize>,
     /// The sum, where no grant has a condition.
     pub(super) always: Option<EffectiveRules>,
+    /// What the app may do that calls on its behalf: none of it more.
+    app: Option<Arc<Permissions>>,
 }
 
 impl Permissions {
     pub(super) fn new(own: Own, places: Vec<usize>, live: &DynamicConfig) -> Self {
         let mut held = places.iter().filter_map(|p| live.grants.get(*p));
         let always = held.clone().all(|g| g.when.is_always()).then(|| EffectiveRules::sum(&own, &mut held, live));
-        Self { own, grants: places, always }
+        Self { own, grants: places, always, app: None }
+    }
+
+    /// What a user holds of what its app may do.
+    pub(super) fn within(app: &Arc<Self>, own: Own, places: Vec<usize>) -> Self {
+        Self { own, grants: places, always: None, app: Some(app.clone()) }
+    }
+
+    /// Whether no rule gives it anything or names it.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.grants.is_empty() && self.own.scopes.is_empty()
+    }
+
+    /// The scopes of the app that calls on its behalf.
+    pub(super) fn app_scopes(&self, at: RequestFacts<'_>, live: &DynamicConfig) -> Option<ScopeSet> {
+        self.app.as_ref().map(|app| (*app.effective_rules(at, live).scope_limit.scopes).clone())
+    }
+
+    /// The limits of the app that calls on its behalf.
+    pub(super) fn app_limits(&self, at: RequestFacts<'_>, live: &DynamicConfig) -> Option<PrincipalLimits> {
+        self.app.as_ref().map(|app| app.effective_rules(at, live).limits)
+    }
+
+    fn held<'a>(&'a self, at: RequestFacts<'_>, live: &'a DynamicConfig) -> impl Iterator<Item = &'a GrantRule> {
+        self.grants.iter().filter_map(|p| live.grants.get(*p)).filter(move |g| may_rule(&g.when, at))
     }
 
     /// Whether a grant that says more than scopes covers some readings of the path and not others:
     /// whether it holds then depends on the gateway.
     pub(super) fn is_spelled_apart(&self, grants: &[GrantRule], path: Path<'_>) -> bool {
-        self.always.is_none()
-            && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(path))
+        self.app.as_ref().is_some_and(|app| app.is_spelled_apart(grants, path))
+            || self.always.is_none()
+                && self.grants.iter().filter_map(|p| grants.get(*p)).any(|g| g.binds() && g.when.is_spelled_apart(path))
     }
 
     /// What applies in these circumstances.
@@ -239,7 +323,11 @@ impl Permissions {
         if let Some(always) = &self.always {
             return std::borrow::Cow::Borrowed(always);
         }
-        let held = self.grants.iter().filter_map(|p| live.grants.get(*p)).filter(|g| may_rule(&g.when, at));
+        let held = self.held(at, live);
+        if let Some(app) = &self.app {
+            let most = Stated::of(&app.own, app.held(at, live));
+            return std::borrow::Cow::Owned(Stated::of(&self.own, held).within(most, &self.own, live));
+        }
         std::borrow::Cow::Owned(match at.reach {
             Reach::Request { .. } => EffectiveRules::sum(&self.own, held, live),
             Reach::Everywhere => EffectiveRules::everywhere(&self.own, held, live),

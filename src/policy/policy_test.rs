@@ -1,5 +1,6 @@
 //! A policy's own tests: who asks for what, and what must come of it.
 
+use super::explain::Explanation;
 use super::{Policy, Request, SocketRequest};
 use crate::config::{Asks, PolicyTest};
 use crate::headers::GatewayHeader;
@@ -14,7 +15,7 @@ impl PolicyTest {
     /// # Errors
     /// A sentence.
     pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
-        let who = policy.simulate(&self.who, self.peer, now);
+        let who = policy.simulate(&self.who, self.peer, now).and_then(|p| policy.on_behalf(p, &self.headers, now));
         let requested = self.requested.as_ref();
         let explained = match &self.asks {
             Asks::WebSocket => {
@@ -29,13 +30,17 @@ impl PolicyTest {
                 let governed: Vec<_> =
                     headers.into_iter().filter_map(|(which, value)| Some((which, value.clone()?))).collect();
                 let body = Object::read(self.body.as_deref().unwrap_or_default().as_bytes());
+                let chat = policy.live().chats.read(&self.headers);
+                let head = chat.as_ref().map(|_| ()).map_err(Clone::clone);
                 let request = Request {
                     requested,
+                    chat: chat.as_ref().ok().and_then(Option::as_ref),
                     gateway_headers: &governed,
                     body: body.as_ref().ok(),
                     ..Request::plain(method, path, route, self.peer, now)
                 };
-                policy.explain(policy.readable(&who, request, body.as_ref()), &who, request)
+                let head = head.and_then(|()| policy.readable(&who, request, body.as_ref()));
+                policy.explain(head, &who, request)
             }
         };
         let fits = match self.expect.as_str() {
@@ -51,8 +56,20 @@ impl PolicyTest {
                 "expected the scopes `{expected}` to be sent, got `{}`",
                 effective.as_deref().unwrap_or("none")
             )),
-            _ => Ok(()),
+            _ => self.sent_session(&explained),
         }
+    }
+}
+
+impl PolicyTest {
+    fn sent_session(&self, explained: &Explanation) -> Result<(), String> {
+        let Some(expected) = &self.sends_session else { return Ok(()) };
+        let name = GatewayHeader::SessionKey.name();
+        let sent = explained.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+        if sent == Some(expected) {
+            return Ok(());
+        }
+        Err(format!("expected the session key `{expected}` to be sent, got `{}`", sent.unwrap_or("none")))
     }
 }
 

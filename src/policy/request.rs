@@ -1,6 +1,7 @@
 //! What a decision is made on.
 
 use super::grants::{Reach, RequestFacts};
+use crate::chat_session::Chat;
 use crate::headers::GatewayHeader;
 use crate::json_body::Object;
 use crate::request_path::Path;
@@ -26,6 +27,8 @@ pub struct Request<'a> {
     pub requested: Option<&'a ScopeSet>,
     /// The governed headers that were sent.
     pub gateway_headers: &'a [(GatewayHeader, HeaderValue)],
+    /// The chat that it belongs to, as far as the client says.
+    pub chat: Option<&'a Chat>,
     /// The body; `None`: it has not been read.
     pub body: Option<&'a Object<'a>>,
     /// The session of the caller's own response that the body continues.
@@ -42,7 +45,18 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn plain(method: &'a Method, path: Path<'a>, route: &'a Route, peer: Option<IpAddr>, now: Timestamp) -> Self {
         let body = Some(&EMPTY);
-        Self { method, path, route, requested: None, gateway_headers: &[], body, continues: None, peer, now }
+        Self {
+            method,
+            path,
+            route,
+            requested: None,
+            gateway_headers: &[],
+            chat: None,
+            body,
+            continues: None,
+            peer,
+            now,
+        }
     }
 
     pub(super) fn at(&self) -> RequestFacts<'_> {

@@ -8,6 +8,7 @@
 use super::grants::{Reach, RequestFacts};
 use super::permissions::{EffectiveRules, ScopeLimit};
 use super::{Grant, Policy, Proven, narrowed};
+use crate::authn::Identity;
 use crate::config::{OwnDevice, WebSocketRules};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::{Scope, ScopeSet};
@@ -177,6 +178,9 @@ impl Policy {
     ) -> Result<Cow<'a, EffectiveRules>, Refusal> {
         if !self.live.websocket.enabled {
             return Err(Refusal::Upgrade);
+        }
+        if matches!(proven.principal.identity(), Identity::App(_) | Identity::AppUser(_)) {
+            return Err(Refusal::Socket(SocketFault::KeptApart { header: "users" }));
         }
         let effective_rules = proven.permissions.effective_rules(socket.at(), &self.live);
         match effective_rules.bound() {

@@ -103,6 +103,7 @@ fn check(
     let request = Request {
         requested: asked.requested.as_ref(),
         gateway_headers: &asked.gateway_headers,
+        chat: asked.chat.as_ref(),
         body: Some(&object),
         continues: continues.as_deref(),
         ..Request::plain(&method, path, &route, ctx.place(), Timestamp::now())

@@ -45,6 +45,8 @@ pub struct RequestContext {
     pub(super) attempts: Attempts,
     /// What its principal uses by it, for as long as it lasts.
     pub(super) permit: Option<Permit>,
+    /// The same of the app that calls on its principal's behalf.
+    pub(super) app_permit: Option<Permit>,
     /// Why the gateway's answer is not passed on.
     pub(super) stopped: Option<Refusal>,
     /// The pairing join under way, if it is one.
@@ -89,6 +91,7 @@ impl RequestContext {
             asked: RequestedHeaders::default(),
             attempts: Attempts::default(),
             permit: None,
+            app_permit: None,
             stopped: None,
             join: None,
             tried: None,
@@ -147,12 +150,16 @@ impl RequestContext {
         let what = if agent || events { LimitedUse::Stream } else { LimitedUse::Request };
         let quotas = self.record.quotas();
         let entered = match grant.principal() {
-            Some(principal) => quotas.enter(principal, grant.limits(), what),
-            None => quotas.enter_address(self.peer(), grant.limits(), what),
+            // A user's own first: what is refused to one takes nothing of the app's from the others.
+            Some(principal) => quotas.enter(principal, grant.limits(), what).and_then(|permit| {
+                let app = grant.app().map(|(app, limits)| quotas.enter(app, limits, what)).transpose()?;
+                Ok((permit, app))
+            }),
+            None => quotas.enter_address(self.peer(), grant.limits(), what).map(|permit| (permit, None)),
         };
         match entered {
-            Ok(permit) => {
-                self.permit = Some(permit);
+            Ok((permit, app)) => {
+                (self.permit, self.app_permit) = (Some(permit), app);
                 Ok(())
             }
             Err(reached) => {
@@ -187,10 +194,13 @@ impl RequestContext {
         self.record.first_byte = Some(Instant::now());
         let kind = response.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let stream = kind.starts_with("text/event-stream");
-        if let (Some(permit), Some(exchange)) = (&mut self.permit, &self.exchange) {
+        let limits = self.exchange.as_ref().map(|exchange| (exchange.grant().app(), exchange.grant().limits()));
+        let (app_limits, limits) = limits.map(|(app, limits)| (app.map(|(_, l)| l), Some(limits))).unwrap_or_default();
+        for (permit, limits) in [(&mut self.app_permit, app_limits), (&mut self.permit, limits)] {
+            let (Some(permit), Some(limits)) = (permit, limits) else { continue };
             if !stream {
                 permit.streams_not();
-            } else if let Err(reached) = permit.streams(exchange.grant().limits()) {
+            } else if let Err(reached) = permit.streams(limits) {
                 self.stopped = Some(Refusal::Quota(reached));
                 return false;
             }
@@ -220,6 +230,7 @@ impl RequestContext {
         }
         // The client may have its whole answer by now, and ask again.
         self.permit = None;
+        self.app_permit = None;
     }
 }
 

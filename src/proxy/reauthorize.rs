@@ -83,6 +83,7 @@ impl OpenRequest for ReauthorizationContext {
         let request = Request {
             requested: self.asked.requested.as_ref(),
             gateway_headers: &self.asked.gateway_headers,
+            chat: self.asked.chat.as_ref(),
             body: Some(&body),
             ..Request::plain(&self.method, path, &route, self.peer, now)
         };

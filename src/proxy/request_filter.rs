@@ -107,11 +107,12 @@ pub(super) async fn admit(
         });
     }
     let proven = authenticate(&head.headers, ctx, sources).await?;
-    ctx.asked = request_checks::asked(&head.headers)?;
+    ctx.asked = request_checks::asked(&head.headers, &policy)?;
     ctx.record.requested.clone_from(&ctx.asked.requested);
     let request = Request {
         requested: ctx.asked.requested.as_ref(),
         gateway_headers: &ctx.asked.gateway_headers,
+        chat: ctx.asked.chat.as_ref(),
         body: None,
         ..Request::plain(&head.method, path, &route, ctx.place(), Timestamp::now())
     };
@@ -138,8 +139,8 @@ fn join(
     }
     let caller = match who.filter(|p| p.identity() != Identity::Anonymous) {
         Some(p) => {
-            let issuer = p.verified().map(|v| &*v.issuer).unwrap_or_default();
-            format!("{} {issuer} {}", p.identity().source(), p.name())
+            let authority = p.authority().map(|a| &**a).unwrap_or_default();
+            format!("{} {authority} {}", p.identity().source(), p.name())
         }
         None => ctx.peer().map(|ip| ip.to_string()).unwrap_or_default(),
     };
@@ -161,6 +162,12 @@ async fn authenticate(
     let asking = ctx.asking(headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
+    let proven = policy.on_behalf(proven, headers, Timestamp::now())?;
+    ctx.record.principal = Some(proven.principal.clone());
+    if proven.principal.app().is_none() {
+        // Nobody else's word about a user counts.
+        ctx.record.forged += headers.keys().filter(|name| policy.authenticator().describes_user(name)).count();
+    }
     request_checks::not_borrowed(
         &proven,
         presented.as_ref(),

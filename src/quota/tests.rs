@@ -19,6 +19,7 @@ fn policy(names: impl IntoIterator<Item = String>) -> Policy {
             not_before: None,
             expires: None,
             cidrs: Vec::new(),
+            users: None,
             limits: PrincipalLimits::default(),
             place: Arc::from("config.toml:1"),
         })

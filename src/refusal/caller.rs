@@ -16,6 +16,8 @@ pub struct Caller<'a> {
     pub source: SourceLabel,
     /// Its name.
     pub name: &'a str,
+    /// The app that calls on its behalf.
+    pub app: Option<&'a str>,
     /// The scopes that the policy grants it for this request, where these are why it is refused.
     pub holds: Option<&'a ScopeSet>,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Caller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.source {
             SourceLabel::Token => "token",
+            SourceLabel::AppUser => "user",
             SourceLabel::Issuer => "JWT of",
             SourceLabel::Tailnet => "Tailscale",
             SourceLabel::GatewaySecret => return self.holding(f, "the gateway's own secret"),
@@ -31,7 +34,10 @@ impl fmt::Display for Caller<'_> {
             SourceLabel::None => return self.holding(f, "an unauthenticated caller"),
         };
         let name: String = self.name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
-        self.holding(f, &format!("{kind} \"{name}\""))
+        match self.app {
+            Some(app) => self.holding(f, &format!("{kind} \"{name}\" of the app \"{app}\"")),
+            None => self.holding(f, &format!("{kind} \"{name}\"")),
+        }
     }
 }
 
@@ -65,13 +71,13 @@ mod tests {
     fn a_message_says_who_refuses_whom() {
         let refusal = Refusal::ScopeMissing { needed: Scope::parse("operator.write").unwrap(), held: false };
         let scopes = ScopeSet::parse_lines([&b"operator.read"[..]]).unwrap();
-        let mut caller = Caller { source: SourceLabel::Token, name: "reader", holds: Some(&scopes) };
+        let mut caller = Caller { source: SourceLabel::Token, name: "reader", app: None, holds: Some(&scopes) };
         assert_eq!(
             refusal.told_to(Some(&caller)),
             "missing scope: operator.write (scopeshim: token \"reader\" holds operator.read)"
         );
         let nothing = ScopeSet::empty();
-        caller = Caller { source: SourceLabel::Issuer, name: "a\nb", holds: Some(&nothing) };
+        caller = Caller { source: SourceLabel::Issuer, name: "a\nb", app: None, holds: Some(&nothing) };
         assert_eq!(
             refusal.told_to(Some(&caller)),
             "missing scope: operator.write (scopeshim: JWT of \"ab\" holds no scope)"

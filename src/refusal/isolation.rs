@@ -30,6 +30,9 @@ pub enum IsolationFault {
         /// Why not.
         why: &'static str,
     },
+    /// A header that names the chat, and cannot be read.
+    #[error("the header that names the chat cannot be used: {0}")]
+    Chat(&'static str),
     /// A model that the caller may not choose.
     #[error("this caller may not choose the model of a session")]
     Model,
@@ -48,7 +51,7 @@ impl IsolationFault {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Agent { .. } | Self::Session { .. } | Self::Tool { .. } | Self::Model | Self::ModelNotTaken => 403,
-            Self::Body(_) => 400,
+            Self::Body(_) | Self::Chat(_) => 400,
             Self::Crowded => 503,
         }
     }
@@ -61,6 +64,7 @@ impl IsolationFault {
             Self::Model => Code::ModelNotAllowed,
             Self::ModelNotTaken => Code::ModelNotTaken,
             Self::Body(_) => Code::InvalidBody,
+            Self::Chat(_) => Code::InvalidChatHeader,
             Self::Crowded => Code::TooManyBodies,
         }
     }
@@ -75,6 +79,7 @@ impl IsolationFault {
                 "operator: give an agent that model in the gateway's configuration, and pin `agent_id` in place of `model`"
             }
             Self::Body(_) => "send one JSON object in UTF-8, each member once, not compressed",
+            Self::Chat(_) => "send each header of `[sessions]` once, as visible ASCII",
             Self::Crowded => "try again in a moment",
         }
     }

@@ -7,6 +7,7 @@ use scopeshim::label::{Label as _, SourceLabel};
 use scopeshim::principal_limits::{Limit, LimitReached};
 use scopeshim::refusal::{
     Caller, Code, IsolationFault, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault,
+    UserFault,
 };
 use scopeshim::request_path::PathFault;
 use scopeshim::scope::{Scope, ScopeSet};
@@ -128,6 +129,7 @@ fn samples() -> Vec<Refusal> {
         Refusal::RouteAddress,
         Refusal::CredentialForProxy,
         Refusal::Isolation(IsolationFault::Body(scopeshim::json_body::BodyFault::Encoding)),
+        Refusal::Isolation(IsolationFault::Chat("it was sent more than once")),
         Refusal::Isolation(IsolationFault::Crowded),
         Refusal::CrossOrigin,
         Refusal::Preflight(Denied::Origin("https://evil.example".to_owned())),
@@ -146,7 +148,21 @@ fn samples() -> Vec<Refusal> {
     ];
     let jwt = jwt.into_iter().map(Refusal::Jwt);
     let tailnet = tailnet.into_iter().map(Refusal::Tailnet);
-    plain.into_iter().chain(jwt).chain(tailnet).chain(sockets.into_iter().map(Refusal::Socket)).collect()
+    let sockets = sockets.into_iter().map(Refusal::Socket);
+    plain.into_iter().chain(jwt).chain(tailnet).chain(sockets).chain(users()).collect()
+}
+
+/// Those that are about the users of an app.
+fn users() -> impl Iterator<Item = Refusal> {
+    let faults = [
+        UserFault::Missing,
+        UserFault::Form { header: "x-user".to_owned(), why: "is not UTF-8" },
+        UserFault::Jwt(JwtFault::Signature),
+        UserFault::Unknown { user: "eve".to_owned(), app: "open-webui".to_owned() },
+        UserFault::Changed,
+        UserFault::NothingCommon { header: "agent" },
+    ];
+    faults.into_iter().map(Refusal::User)
 }
 
 fn sample(code: &str) -> Refusal {
@@ -241,7 +257,7 @@ fn the_answers_shown_in_the_manual_are_those_that_are_sent() {
         let holds = shown["error"]["message"].as_str().and_then(|m| m.split_once(" holds "));
         let holds = holds.map(|(_, scopes)| ScopeSet::parse_lines([scopes.trim_end_matches(')').as_bytes()]).unwrap());
         let name = shown["error"]["principal"].as_str();
-        let caller = name.map(|name| Caller { source: SourceLabel::Token, name, holds: holds.as_ref() });
+        let caller = name.map(|name| Caller { source: SourceLabel::Token, name, app: None, holds: holds.as_ref() });
         let sent = refusal.body(caller.as_ref(), headers["x-request-id"]);
         assert_eq!(shown, serde_json::from_slice::<Value>(&sent).unwrap(), "{code}");
     }

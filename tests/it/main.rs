@@ -10,6 +10,7 @@ mod access_log;
 mod admin;
 mod ambient_identity;
 mod answers;
+mod app_users;
 mod auth_throttle;
 mod bodies;
 mod cli;

@@ -1,6 +1,6 @@
 //! The part of the file that is in force as soon as it is saved.
 
-use super::{At, Moment, OneOrMany};
+use super::{At, Moment, OneOrMany, Users};
 use crate::headers::GatewayHeader;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -128,10 +128,13 @@ pub struct Issuer {
     pub name: At<String>,
     /// The exact `iss` of its tokens.
     pub issuer: At<String>,
-    /// The audiences accepted: a token's `aud` must hold one of them.
-    pub audiences: At<Vec<At<String>>>,
-    /// Settings for `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`
-    /// or `okta`.
+    /// The audiences accepted: a token's `aud` must hold one of them. Required, unless `proves = "users"`: left
+    /// out there, tokens with an `aud` are refused.
+    pub audiences: Option<At<Vec<At<String>>>>,
+    /// What its JWTs prove: `callers`, or `users`: for which of its users an app calls, beside the app's own
+    /// token. Default `callers`.
+    pub proves: Option<At<String>>,
+    /// Settings for `cloudflare-access`, `keycloak`, `auth0`, `entra`, `google`, `okta` or `open-webui`.
     pub preset: Option<At<String>>,
     /// Where its keys come from. Default: `{ discovery = true }`.
     pub keys: Option<At<Keys>>,
@@ -254,6 +257,9 @@ pub struct Test {
     pub agent_id: Option<At<String>>,
     /// The client's `x-openclaw-session-key`.
     pub session_key: Option<At<String>>,
+    /// Further headers of the request: the chat's, or those of an app's user.
+    #[serde(default)]
+    pub headers: BTreeMap<String, At<String>>,
     /// The request's body, as JSON.
     pub body: Option<At<String>>,
     /// The client's address. Default `127.0.0.1`.
@@ -262,6 +268,8 @@ pub struct Test {
     pub expect: At<String>,
     /// The scopes that must be sent to the gateway.
     pub sends: Option<Vec<At<String>>>,
+    /// The session key that must be sent to the gateway.
+    pub sends_session: Option<At<String>>,
 }
 
 /// The caller of a test: one of these.
@@ -276,7 +284,10 @@ pub struct As {
     pub anonymous: Option<bool>,
     /// The holder of a JWT of this issuer.
     pub issuer: Option<At<String>>,
-    /// With `issuer`: the claims of the JWT; `iss`, `aud`, `exp` and `sub` are filled in.
+    /// A user of the app with this token.
+    pub app: Option<At<String>>,
+    /// With `issuer` or `app`: the claims of the JWT, or those that the app's headers are; `iss`, `aud`, `exp` and
+    /// `sub` are filled in.
     #[serde(default)]
     pub claims: BTreeMap<String, serde_json::Value>,
     /// A user of the tailnet, by login name.
@@ -300,7 +311,11 @@ pub struct To {
     pub anonymous: Option<At<bool>>,
     /// Principals authenticated by this issuer.
     pub issuer: Option<At<String>>,
-    /// With `issuer`: claims by path (`groups`, `realm_access.roles`), each with one value or a list
+    /// Users of the apps with these tokens.
+    pub app: Option<At<OneOrMany>>,
+    /// With `app`: the user's name.
+    pub user: Option<At<OneOrMany>>,
+    /// With `issuer` or `app`: claims by path (`groups`, `realm_access.roles`), each with one value or a list
     /// of which one must be there.
     #[serde(default)]
     pub claim: BTreeMap<String, At<OneOrMany>>,
@@ -351,6 +366,9 @@ pub struct Token {
     pub expires: Option<At<Moment>>,
     /// The addresses it may be used from. Default: any.
     pub cidrs: Option<Vec<At<String>>>,
+    /// For an app that speaks for users: how it says for which one. What the token and its grants give is then
+    /// the most that any of them may do.
+    pub users: Option<At<Users>>,
     /// Limits for its holder.
     pub limits: Option<At<PrincipalLimits>>,
     /// The token that it replaces, while both are accepted. `scopeshim token rotate`

@@ -10,7 +10,9 @@ use super::{headers, tailscale};
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
-use crate::config::{Anonymous, DynamicConfig, Excess, GatewayAuth, GrantRule, Subject};
+use crate::config::{
+    Anonymous, DynamicConfig, Excess, GatewayAuth, GrantRule, HeaderRule, HeaderRules, Subject, Token,
+};
 use crate::route::Need;
 use crate::scope::{Scope, ScopeSet};
 use crate::session_space::AgentId;
@@ -26,7 +28,8 @@ pub(super) fn live(
     auth: Option<GatewayAuth>,
     problems: &mut Problems,
 ) -> Option<DynamicConfig> {
-    let tokens = tokens(file, source, around, problems);
+    let issuers = issuers(file, source, around, problems);
+    let tokens = tokens(file, source, around, &issuers, problems);
     let routes = routes(file, source, problems);
     let policy = &file.policy;
     let unlisted_routes = policy
@@ -52,7 +55,6 @@ pub(super) fn live(
             AgentId::main()
         })
     });
-    let issuers = issuers(file, source, around, problems);
     let token_headers = super::token_headers::token_headers(file, &issuers, problems);
     let anonymous = file.anonymous.as_ref().map(|a| anonymous(a, problems));
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
@@ -99,6 +101,7 @@ pub(super) fn live(
     hosts.extend(policy.hosts.iter().flatten().filter_map(|host| super::websocket::listed_host(host, problems)));
     Some(DynamicConfig {
         gateway_auth: auth?,
+        chats: super::sessions::sessions(&file.sessions, has_spaces(&headers, &grants, &tokens), problems),
         gateway_secret,
         anonymous,
         tokens,
@@ -119,6 +122,12 @@ pub(super) fn live(
         websocket,
         cors: super::cors::origins(&file.cors, problems),
     })
+}
+
+/// Whether anybody has sessions of its own.
+fn has_spaces(everybodys: &HeaderRules, grants: &[GrantRule], tokens: &[Token]) -> bool {
+    let own = |rules: &HeaderRules| rules.session_key == Some(HeaderRule::Prefix);
+    own(everybodys) || grants.iter().any(|g| own(&g.headers)) || tokens.iter().any(|t| t.users.is_some())
 }
 
 fn gateway_secret(file: &File, auth: Option<&GatewayAuth>, problems: &mut Problems) -> Option<ScopeSet> {

@@ -146,6 +146,7 @@ fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) 
         to.gateway_secret.as_ref().is_some_and(|g| *g.get()),
         to.anonymous.as_ref().is_some_and(|a| *a.get()),
         to.issuer.is_some(),
+        to.app.is_some(),
         tailscale::is_meant(to),
     ];
     if sources.iter().filter(|s| **s).count() != 1 {
@@ -153,12 +154,21 @@ fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) 
             "grant-to",
             at.span(),
             "a grant needs exactly one identity source",
-            "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`, `tailnet_*`; several grants add up",
+            "write one of `token`, `gateway_secret = true`, `anonymous = true`, `issuer`, `app`, `tailnet_*`; several grants add up",
         );
         return None;
     }
-    if to.issuer.is_none() && (!to.claim.is_empty() || to.subject.is_some()) {
-        problems.error("grant-to", at.span(), "`claim` and `subject` go with `issuer`", "add `issuer = \"…\"`");
+    if to.issuer.is_none() && to.subject.is_some() {
+        problems.error("grant-to", at.span(), "`subject` goes with `issuer`", "add `issuer = \"…\"`");
+    }
+    if to.issuer.is_none() && to.app.is_none() && !to.claim.is_empty() {
+        problems.error("grant-to", at.span(), "`claim` goes with `issuer` or `app`", "add `issuer = \"…\"`");
+    }
+    if to.app.is_none() && to.user.is_some() {
+        problems.error("grant-to", at.span(), "`user` goes with `app`", "add `app = \"…\"`");
+    }
+    if let Some(apps) = &to.app {
+        return Some(app_users(apps, to, known, problems));
     }
     if let Some(names) = &to.token {
         return Some(Subject::Token(tokens(names, known, problems)));
@@ -169,7 +179,7 @@ fn subject(at: &At<file::To>, known: &Definitions<'_>, problems: &mut Problems) 
     if tailscale::is_meant(to) {
         return Some(Subject::Tailnet(tailscale::subject(at, known.ways.tailnet, problems)));
     }
-    if sources[1] {
+    if to.gateway_secret.as_ref().is_some_and(|g| *g.get()) {
         if !known.ways.gateway_secret {
             problems.warn(
                 "never-matches",
@@ -213,6 +223,31 @@ fn tokens(names: &At<OneOrMany>, known: &Definitions<'_>, problems: &mut Problem
     globs
 }
 
+/// Users of apps. An app that speaks for nobody has none.
+fn app_users(apps: &At<OneOrMany>, to: &file::To, known: &Definitions<'_>, problems: &mut Problems) -> Subject {
+    let names = tokens(apps, known, problems);
+    let speak = |glob: &Glob| known.tokens.iter().any(|t| t.users.is_some() && glob.matches(&t.name));
+    for glob in names.iter().filter(|glob| !speak(glob)) {
+        if glob.exact().is_none_or(|exact| known.names.contains(exact)) {
+            problems.warn(
+                "never-matches",
+                apps.span(),
+                format!("the token `{glob}` speaks for no users, so this never matches"),
+                "add `users = { … }` to its table",
+            );
+        }
+    }
+    Subject::AppUser { apps: names, claims: claims(to), names: to.user.as_ref().map(globs).unwrap_or_default() }
+}
+
+fn globs(values: &At<OneOrMany>) -> Vec<Glob> {
+    values.get().all().iter().map(|v| Glob::new(v)).collect()
+}
+
+fn claims(to: &file::To) -> Vec<(ClaimPath, Vec<Glob>)> {
+    to.claim.iter().map(|(path, values)| (ClaimPath(Arc::from(path.as_str())), globs(values))).collect()
+}
+
 fn issuer(name: &At<String>, to: &file::To, known: &Definitions<'_>, problems: &mut Problems) -> Option<Subject> {
     let Some(issuer) = known.issuers.iter().position(|i| *i.name == **name.get()) else {
         let hint = did_you_mean(name.get(), known.issuers.iter().map(|i| &*i.name))
@@ -220,7 +255,13 @@ fn issuer(name: &At<String>, to: &file::To, known: &Definitions<'_>, problems: &
         problems.error("unknown-issuer", name.span(), format!("no issuer is named `{}`", name.get()), hint);
         return None;
     };
-    let globs = |values: &At<OneOrMany>| values.get().all().iter().map(|v| Glob::new(v)).collect::<Vec<_>>();
-    let claims = to.claim.iter().map(|(path, values)| (ClaimPath(Arc::from(path.as_str())), globs(values))).collect();
-    Some(Subject::Issuer { issuer, claims, names: to.subject.as_ref().map(globs).unwrap_or_default() })
+    if known.issuers.get(issuer).is_some_and(|i| i.proves_users) {
+        problems.warn(
+            "never-matches",
+            name.span(),
+            format!("the issuer `{}` proves the users of apps and no callers, so this never matches", name.get()),
+            "write `to = { app = \"…\", user = \"…\" }`",
+        );
+    }
+    Some(Subject::Issuer { issuer, claims: claims(to), names: to.subject.as_ref().map(globs).unwrap_or_default() })
 }

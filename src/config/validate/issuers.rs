@@ -4,7 +4,7 @@ mod keys;
 mod preset;
 
 use super::token_headers::carrier;
-use super::values::{duration, scopes};
+use super::values::{choice, duration, scopes};
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
@@ -53,7 +53,10 @@ pub(super) fn issuers(file: &File, source: &Source, around: &dyn Environment, pr
                 "give each its own name",
             );
         }
-        if !urls.insert((table.issuer.get(), table.token_from.as_ref().map(At::get))) {
+        let issuer = issuer(at, source, around, problems);
+        // Which one proves an app's users is said by the app's table, so two may have one `iss`.
+        let of_callers = issuer.as_ref().is_none_or(|i| !i.proves_users);
+        if of_callers && !urls.insert((table.issuer.get(), table.token_from.as_ref().map(At::get))) {
             problems.error(
                 "duplicate-issuer",
                 table.issuer.span(),
@@ -61,9 +64,7 @@ pub(super) fn issuers(file: &File, source: &Source, around: &dyn Environment, pr
                 "put their audiences into one table",
             );
         }
-        if let Some(issuer) = issuer(at, source, around, problems) {
-            all.push(issuer);
-        }
+        all.extend(issuer);
     }
     all
 }
@@ -78,15 +79,22 @@ fn issuer(at: &At<file::Issuer>, source: &Source, around: &dyn Environment, prob
             "write the `iss` of its tokens, to the letter",
         );
     }
-    if table.audiences.get().is_empty() || table.audiences.get().iter().any(|a| a.get().is_empty()) {
+    let preset = preset::find(table.preset.as_ref(), problems);
+    let words = [("callers", false), ("users", true)];
+    let proves_users = choice(table.proves.as_ref(), preset.proves_users, &words, "proves", problems);
+    let audiences = table.audiences.as_ref().map(|a| a.get().as_slice());
+    let fit = match audiences {
+        None => proves_users,
+        Some(all) => !all.is_empty() && !all.iter().any(|a| a.get().is_empty()),
+    };
+    if !fit {
         problems.error(
             "audiences",
-            table.audiences.span(),
+            table.audiences.as_ref().map_or_else(|| at.span(), At::span),
             "without an audience, a token made for any other service would be accepted",
             "write the `aud` that the issuer puts into tokens for this gateway",
         );
     }
-    let preset = preset::find(table.preset.as_ref(), problems);
     let keys = keys::source(at, &preset, source, around, problems);
     let hmac = matches!(keys, Some(KeySource::Secret(_)));
     let leeway = duration(table.leeway.as_ref(), Duration::from_secs(30), Duration::ZERO, problems);
@@ -105,14 +113,24 @@ fn issuer(at: &At<file::Issuer>, source: &Source, around: &dyn Environment, prob
         problems.error("roles", at.span(), "`role_scopes` needs `roles_claim`", "add `roles_claim = \"groups\"`");
     }
     let algorithms = algorithms(table, hmac, problems);
+    let token_from = token_from(table.token_from.as_ref(), &preset, problems);
+    if proves_users && token_from.is_none() {
+        problems.error(
+            "token-from",
+            at.span(),
+            "the JWT of an app's user comes beside the app's own token, in a header of its own",
+            "add `token_from`, for example `token_from = \"X-OpenWebUI-User-Jwt\"`",
+        );
+    }
     Some(Issuer {
         name: Arc::from(table.name.get().as_str()),
         issuer: table.issuer.get().clone(),
-        audiences: table.audiences.get().iter().map(|a| a.get().clone()).collect(),
+        audiences: audiences.unwrap_or_default().iter().map(|a| a.get().clone()).collect(),
+        proves_users,
         keys: keys?,
         algorithms,
         leeway: leeway.min(MAX_LEEWAY),
-        token_from: token_from(table.token_from.as_ref(), &preset, problems),
+        token_from,
         typ: table.typ.iter().flatten().map(|t| t.get().to_ascii_lowercase()).collect(),
         empty_subject: preset.empty_subject,
         scope_claims: paths(table.scope_claims.as_ref(), preset.scope_claims),
@@ -141,7 +159,8 @@ fn token_from(given: Option<&At<String>>, preset: &preset::Preset, problems: &mu
     if given.get().eq_ignore_ascii_case("authorization") {
         return None;
     }
-    carrier(given, "token-from", "for example `Cf-Access-Jwt-Assertion`", problems)
+    let example = "for example `Cf-Access-Jwt-Assertion`";
+    carrier(given.get(), given.span(), "a token", "token-from", example, problems)
 }
 
 fn algorithms(table: &file::Issuer, hmac: bool, problems: &mut Problems) -> Vec<Algorithm> {

@@ -10,7 +10,7 @@ use crate::config::{Asks, PolicyTest, SimulatedCaller};
 use crate::label::Label as _;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
-use http::Method;
+use http::{HeaderMap, HeaderName, Method};
 use std::net::{IpAddr, Ipv4Addr};
 use strum::VariantArray as _;
 
@@ -58,12 +58,33 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<PolicyTest> {
         requested,
         agent_id: table.agent_id.as_ref().and_then(|v| headers::text(v.get(), v.span(), problems)),
         session_key: table.session_key.as_ref().and_then(|v| headers::text(v.get(), v.span(), problems)),
+        headers: further(table, problems),
         body: table.body.as_ref().map(|b| b.get().clone()),
         peer: Some(peer),
         expect: expect.clone(),
         sends: table.sends.as_ref().map(|s| scopes(s, problems)),
+        sends_session: table.sends_session.as_ref().map(|s| s.get().clone()),
         span: at.span(),
     })
+}
+
+/// Headers by any name.
+fn further(table: &file::Test, problems: &mut Problems) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &table.headers {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => {
+                if let Some(value) = headers::text(value.get(), value.span(), problems) {
+                    headers.insert(name, value);
+                }
+            }
+            Err(_) => {
+                let message = format!("`{name}` is not a header's name");
+                problems.error("test", value.span(), message, "for example `x-openwebui-chat-id`");
+            }
+        }
+    }
+    headers
 }
 
 fn asks(at: &At<String>, problems: &mut Problems) -> Option<Asks> {
@@ -93,6 +114,10 @@ fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
         issuer: i.get().clone(),
         claims: who.claims.clone().into_iter().collect(),
     }));
+    given.extend(who.app.as_ref().map(|app| SimulatedCaller::AppUser {
+        app: app.get().clone(),
+        claims: who.claims.clone().into_iter().collect(),
+    }));
     given.extend(tailscale::simulated(who).map(SimulatedCaller::Tailnet));
     let one = if given.len() == 1 { given.pop() } else { None };
     if one.is_none() {
@@ -100,7 +125,7 @@ fn who(at: &At<file::As>, problems: &mut Problems) -> Option<SimulatedCaller> {
             "test",
             at.span(),
             "a test needs exactly one caller",
-            "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`, `tailnet_user = \"…\"`, `tailnet_tag = \"…\"`",
+            "one of `token = \"…\"`, `gateway_secret = true`, `anonymous = true`, `issuer = \"…\"`, `app = \"…\"`, `tailnet_user = \"…\"`, `tailnet_tag = \"…\"`",
         );
     }
     one

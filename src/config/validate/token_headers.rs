@@ -2,9 +2,10 @@
 
 use crate::config::Issuer;
 use crate::config::diagnostic::Problems;
-use crate::config::file::{At, File};
+use crate::config::file::File;
 use crate::headers::{self, GatewayHeader};
 use http::HeaderName;
+use std::ops::Range;
 
 /// `[policy] token_headers`.
 pub(super) fn token_headers(file: &File, issuers: &[Issuer], problems: &mut Problems) -> Vec<HeaderName> {
@@ -15,7 +16,8 @@ pub(super) fn token_headers(file: &File, issuers: &[Issuer], problems: &mut Prob
             problems.error(CODE, at.span(), "`authorization` is always read", "remove it from the list");
             continue;
         }
-        let Some(name) = carrier(at, CODE, "for example `x-api-key`", problems) else { continue };
+        let example = "for example `x-api-key`";
+        let Some(name) = carrier(at.get(), at.span(), "a token", CODE, example, problems) else { continue };
         if let Some(issuer) = issuers.iter().find(|i| i.token_from.as_ref() == Some(&name)) {
             let message = format!("`{name}` carries the tokens of the issuer `{}` already", issuer.name);
             problems.error(CODE, at.span(), message, "remove it here, or `token_from` there");
@@ -28,15 +30,18 @@ pub(super) fn token_headers(file: &File, issuers: &[Issuer], problems: &mut Prob
     names
 }
 
-/// A header that can carry a token: none that is read for something else.
+/// A header that can carry something of ours, such as a token: none that is read for something else.
 pub(super) fn carrier(
-    at: &At<String>,
+    name: &str,
+    span: Range<usize>,
+    what: &str,
     code: &'static str,
     example: &'static str,
     problems: &mut Problems,
 ) -> Option<HeaderName> {
     const READ: &[&str] = &[
         "accept",
+        "authorization",
         "connection",
         "content-length",
         "content-type",
@@ -53,8 +58,8 @@ pub(super) fn carrier(
         "upgrade",
         "x-request-id",
     ];
-    let Ok(name) = HeaderName::from_bytes(at.get().as_bytes()) else {
-        problems.error(code, at.span(), format!("`{}` is not a header's name", at.get()), example);
+    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+        problems.error(code, span, format!("`{name}` is not a header's name"), example);
         return None;
     };
     let is_read = name == headers::SCOPES
@@ -62,7 +67,7 @@ pub(super) fn carrier(
         || ["sec-", "access-control-", "tailscale-"].iter().any(|prefix| name.as_str().starts_with(prefix))
         || GatewayHeader::ALL.iter().any(|h| h.names().any(|n| name == n));
     if is_read {
-        problems.error(code, at.span(), format!("`{name}` cannot carry a token"), example);
+        problems.error(code, span, format!("`{name}` cannot carry {what}"), example);
         return None;
     }
     Some(name)

@@ -1,16 +1,22 @@
 //! Named tokens.
 
 use super::values::{cidrs, moment, scopes};
-use crate::config::Token;
 use crate::config::diagnostic::{Problems, Source};
 use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
+use crate::config::{Issuer, Token};
 use crate::secret::TokenHash;
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) fn tokens(file: &File, source: &Source, around: &dyn Environment, problems: &mut Problems) -> Vec<Token> {
+pub(super) fn tokens(
+    file: &File,
+    source: &Source,
+    around: &dyn Environment,
+    issuers: &[Issuer],
+    problems: &mut Problems,
+) -> Vec<Token> {
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut hashes: HashMap<TokenHash, &str> = HashMap::new();
     let mut tokens = Vec::with_capacity(file.token.len());
@@ -58,6 +64,7 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Environment, pro
             );
         }
         let limits = super::principal_limits::limits(table.limits.as_ref(), problems);
+        let users = super::app_users::users(table.users.as_ref(), issuers, problems);
         let place: Arc<str> = Arc::from(source.place(&at.span()));
         let token = |hash, expires| Token {
             name: Arc::from(name.as_str()),
@@ -66,6 +73,7 @@ pub(super) fn tokens(file: &File, source: &Source, around: &dyn Environment, pro
             not_before,
             expires,
             cidrs: nets.clone(),
+            users: users.clone(),
             limits,
             place: place.clone(),
         };

@@ -1,5 +1,6 @@
 //! What bound callers get: each row is a way that was open.
 
+use crate::chat_session::Chat;
 use crate::config::{
     Conditions, DynamicConfig, GrantRule, HeaderRule, HeaderRules, PrincipalLimits, SimulatedCaller, Subject, Token,
 };
@@ -29,6 +30,7 @@ fn policy(headers: HeaderRules) -> Policy {
         not_before: None,
         expires: None,
         cidrs: Vec::new(),
+        users: None,
         limits: PrincipalLimits::default(),
         place: "x:1".into(),
     };
@@ -73,6 +75,7 @@ struct Ask<'a> {
     key: Option<&'static str>,
     body: &'a str,
     continues: Option<&'a str>,
+    chat: Option<&'a Chat>,
 }
 
 fn decide(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<Grant, Refusal> {
@@ -89,6 +92,7 @@ fn decide(policy: &Policy, who: &str, line: &str, ask: &Ask<'_>) -> Result<Grant
         route: &route,
         requested: None,
         gateway_headers: &governed,
+        chat: ask.chat,
         body: Some(&body),
         continues: ask.continues,
         peer: None,
@@ -330,4 +334,72 @@ fn nobody_unbound_writes_into_somebody_s_space_and_their_bodies_are_not_asked_fo
     let other = Ask { key: Some("agent:other:x"), agent: Some("main"), body: r#"{"user":"x"}"#, ..Ask::default() };
     assert_eq!(run(&policy, "alice", CHAT, &other), both("agent:other:x", "main"));
     assert_eq!(tool(&policy, "alice", r#"{"tool":"sessions_list"}"#).unwrap(), r#"{"tool":"sessions_list"}"#);
+}
+
+#[test]
+fn a_chat_is_one_session_and_prompts_of_the_client_s_own_go_elsewhere() {
+    use crate::chat_session::Background;
+    let policy = policy(own_sessions());
+    let chat = Chat::Named("c1".into());
+    let of = |who, line, chat: &Chat, body| run(&policy, who, line, &Ask { chat: Some(chat), body, ..Ask::default() });
+    for line in [CHAT, RESPONSES] {
+        let first = of("alice", line, &chat, "{}").unwrap();
+        assert_eq!(first, both("agent:main:scopeshim.token:alice:c1", "main").unwrap());
+        assert_eq!(of("alice", line, &chat, r#"{"user":"x"}"#).unwrap(), first);
+        assert_ne!(of("alice", line, &Chat::Named("c2".into()), "{}").unwrap(), first);
+        assert_ne!(of("bob", line, &chat, "{}").unwrap(), first);
+    }
+    // The agent that the client chose runs.
+    let other = of("alice", CHAT, &chat, r#"{"model":"openclaw/other"}"#).unwrap();
+    assert_eq!(other, both("agent:other:scopeshim.token:alice:c1", "other").unwrap());
+    // A chat's name is a name: no agent, no other space, nothing incognito.
+    for name in ["agent:other:x", "agent:main:scopeshim.token:bob:c1", "incognito-1", "a b"] {
+        let (key, agent) = of("alice", CHAT, &Chat::Named(name.into()), "{}").unwrap();
+        assert!(key.starts_with("agent:main:scopeshim.token:alice:") && agent == "main", "{name}: {key}");
+        assert_eq!(key.split(':').count(), 5, "{key}");
+    }
+    let background = |background| of("alice", CHAT, &Chat::Background(background), "{}").unwrap().0;
+    let shared = background(Background::Shared);
+    assert_eq!(shared, "agent:main:scopeshim.token:alice:~-background");
+    assert_eq!(background(Background::Shared), shared);
+    assert_ne!(background(Background::Fresh), background(Background::Fresh));
+    assert_ne!(of("alice", CHAT, &Chat::Named("~-background".into()), "{}").unwrap().0, shared);
+    // It is its own, by that key.
+    let asked = format!("GET /sessions/{shared}/history");
+    assert!(path(&policy, "alice", &asked).is_ok() && path(&policy, "bob", &asked).is_err());
+}
+
+#[test]
+fn a_chat_counts_for_nobody_without_sessions_of_its_own_and_behind_what_the_client_names() {
+    let chat = Chat::Named("c1".into());
+    let ask = |key| Ask { chat: Some(&chat), key, ..Ask::default() };
+    let rules = |rule| HeaderRules { session_key: Some(rule), ..HeaderRules::default() };
+    let sent = |rule, who, key| run(&policy(rules(rule)), who, CHAT, &ask(key)).map(|(key, _)| key);
+    assert_eq!(sent(HeaderRule::Pass, "alice", None), Ok(String::new()));
+    assert_eq!(sent(HeaderRule::Pin(value("pinned")), "alice", None), Ok("pinned".into()));
+    assert!(sent(HeaderRule::Refuse, "alice", None).unwrap().contains(":~."), "each call has a session of its own");
+    assert!(sent(HeaderRule::Admin, "alice", None).unwrap().contains(":~."));
+    assert_eq!(sent(HeaderRule::Prefix, "alice", Some("k")), Ok("agent:main:scopeshim.token:alice:k".into()));
+}
+
+#[test]
+fn a_chat_with_one_agent_is_decided_without_its_body() {
+    let rules = HeaderRules { agent_id: Some(HeaderRule::Pin(value("home"))), ..own_sessions() };
+    let policy = policy(rules);
+    let chat = Chat::Named("c1".into());
+    let proven = policy.simulate(&SimulatedCaller::Token("alice".to_owned()), None, Timestamp::UNIX_EPOCH).unwrap();
+    for (line, chat, wants) in [
+        ("/v1/chat/completions", Some(&chat), false),
+        ("/v1/responses", Some(&chat), false),
+        ("/v1/responses", None, true),
+    ] {
+        let path = Path::validate(line.as_bytes()).unwrap();
+        let route = policy.route(&Method::POST, path);
+        let plain = Request::plain(&Method::POST, path, &route, None, Timestamp::UNIX_EPOCH);
+        let grant = policy.decide(&proven, Request { chat, body: None, ..plain }).unwrap();
+        assert_eq!(grant.wants_body(), wants, "{line} {chat:?}");
+        if !wants {
+            assert_eq!(sent(&grant, GatewayHeader::SessionKey).unwrap(), "agent:home:scopeshim.token:alice:c1");
+        }
+    }
 }

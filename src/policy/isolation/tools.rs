@@ -53,9 +53,7 @@ impl Isolation<'_> {
             // The gateway refuses it.
             return Ok(());
         }
-        if let Some(allowed) = self.rules.tools()
-            && !allowed.iter().any(|name| name.matches(tool))
-        {
+        if !self.rules.allows_tool(tool) {
             return Err(denied(tool, "it is not among those allowed"));
         }
         let mut edits = Edits::default();
@@ -78,7 +76,7 @@ impl Isolation<'_> {
                 None if is_about_sessions(tool) => {
                     return Err(denied(tool, "it reaches sessions or agents of others"));
                 }
-                None if FREE.contains(&tool) || self.rules.tools().is_some() => {}
+                None if FREE.contains(&tool) || self.rules.lists_tools() => {}
                 None => {
                     return Err(denied(
                         tool,

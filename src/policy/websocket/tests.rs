@@ -134,6 +134,7 @@ fn token(scopes: ScopeSet) -> Token {
         not_before: None,
         expires: None,
         cidrs: Vec::new(),
+        users: None,
         limits: crate::config::PrincipalLimits::default(),
         place: Arc::from("x:1"),
     }

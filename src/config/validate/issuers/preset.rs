@@ -20,6 +20,8 @@ pub(super) struct Preset {
     pub vouches_for_email: bool,
     /// Whether its machine tokens have no subject.
     pub empty_subject: bool,
+    /// Whether its tokens prove the users of an app, and no callers.
+    pub proves_users: bool,
 }
 
 const PLAIN: Preset = Preset {
@@ -30,6 +32,7 @@ const PLAIN: Preset = Preset {
     name_claims: &["sub"],
     vouches_for_email: false,
     empty_subject: false,
+    proves_users: false,
 };
 
 /// By name. Each differs from the plain one in what its own documentation says.
@@ -64,6 +67,20 @@ const PRESETS: &[(&str, Preset)] = &[
         },
     ),
     ("google", Preset { scope_claims: &[], name_claims: &["email", "sub"], ..PLAIN }),
+    // Who of its users asks, signed with `FORWARD_USER_INFO_HEADER_JWT_SECRET`; it has checked the e-mail or not,
+    // and the app is believed in that.
+    (
+        "open-webui",
+        Preset {
+            token_from: Some("x-openwebui-user-jwt"),
+            scope_claims: &[],
+            roles_claim: Some("role"),
+            name_claims: &["email"],
+            vouches_for_email: true,
+            proves_users: true,
+            ..PLAIN
+        },
+    ),
     ("okta", Preset { scope_claims: &["scp"], roles_claim: Some("groups"), ..PLAIN }),
 ];
 
