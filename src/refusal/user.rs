@@ -31,7 +31,7 @@ pub enum UserFault {
     #[error("the policy no longer has this app speak for its users in this way")]
     Changed,
     /// A rule for the app and one for the user that cannot both be kept.
-    #[error("the rules for the app and for its user leave no {header}")]
+    #[error("the rules for the app and for its user leave no {header} that both allow")]
     NothingCommon {
         /// Of what.
         header: &'static str,

@@ -160,7 +160,7 @@ fn users() -> impl Iterator<Item = Refusal> {
         UserFault::Jwt(JwtFault::Signature),
         UserFault::Unknown { user: "eve".to_owned(), app: "open-webui".to_owned() },
         UserFault::Changed,
-        UserFault::NothingCommon { header: "agent" },
+        UserFault::NothingCommon { header: "x-openclaw-agent-id" },
     ];
     faults.into_iter().map(Refusal::User)
 }
