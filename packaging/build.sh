@@ -48,7 +48,7 @@ cargo deb --locked --no-build --quiet --output dist/
 stage=target/package/rpm
 rm -rf "$stage"
 mkdir -p "$stage/target/package"
-cp -r --parents Cargo.toml README.md CHANGELOG.md config.example.toml packaging src "$binary" "$stage"
+cp -r --parents Cargo.toml README.md CHANGELOG.md config.example.toml docs packaging src "$binary" "$stage"
 find target/package -maxdepth 1 -type f -exec cp {} "$stage/target/package" \;
 find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 (cd "$stage" && env -u CARGO_TARGET_DIR cargo generate-rpm --target-dir target --output ../../../dist/)

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from tests.packages.dist import ROOT
 from tests.support import procs
 
+DOC = "/usr/share/doc/scopeshim"
 # Path: mode, owner and group in an installed system.
 BOTH = {
     "/etc/scopeshim": "2750 root:scopeshim",
@@ -15,7 +17,9 @@ BOTH = {
     "/usr/lib/sysusers.d/scopeshim.conf": "644 root:root",
     "/usr/lib/tmpfiles.d/scopeshim.conf": "644 root:root",
     "/usr/share/bash-completion/completions/scopeshim": "644 root:root",
-    "/usr/share/doc/scopeshim/README.md": "644 root:root",
+    f"{DOC}/README.md": "644 root:root",
+    # Every page that the README leads to.
+    **{f"{DOC}/{page.relative_to(ROOT)}": "644 root:root" for page in sorted((ROOT / "docs").rglob("*.md"))},
     "/usr/share/doc/scopeshim/examples/config.example.toml": "644 root:root",
     "/usr/share/fish/vendor_completions.d/scopeshim.fish": "644 root:root",
     "/usr/share/man/man1/scopeshim.1.gz": "644 root:root",

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+import posixpath
 import re
 import subprocess
 import tomllib
 
 from tests.packages import tools
 from tests.packages.dist import ROOT
-from tests.packages.kinds import KINDS
+from tests.packages.kinds import DOC, KINDS
 from tests.support import procs
 
 # What the README promises; newer symbols would shut out Ubuntu 22.04 and RHEL 9.
@@ -34,6 +35,24 @@ def test_checksums(dist, say):
     for wanted, name in lines:
         assert hashlib.sha256((dist.packages / name).read_bytes()).hexdigest() == wanted, f"{name} has another checksum"
     say(", ".join(f"{name} {(dist.packages / name).stat().st_size / 1e6:.1f} MB" for name in sorted(named)))
+
+
+def test_pages_that_the_readme_and_the_manual_lead_to(dist, say):
+    """Each link to a page in docs/, from the README or from another page, leads to a file of the package."""
+    for kind in KINDS:
+        held = kind.listed(dist)
+        links = 0
+        for page in ["README.md", *(f"docs/{p.relative_to(ROOT / 'docs')}" for p in (ROOT / "docs").rglob("*.md"))]:
+            assert f"{DOC}/{page}" in held, f"{kind.name}: {page} is missing"
+            for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text()):
+                if "://" in target:
+                    continue
+                linked = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
+                if linked.startswith("docs/") and linked.endswith(".md"):
+                    links += 1
+                    assert f"{DOC}/{linked}" in held, f"{kind.name}: {page} leads to {linked}, which is missing"
+        assert links > 50, f"{kind.name}: only {links} links were found"
+    say(f"{links} links in each package")
 
 
 def test_glibc(dist, say):
