@@ -10,6 +10,7 @@ use crate::hostnames::HostNames;
 use crate::identity_providers::IdentityProviders;
 use crate::jwks_cache::JwksCache;
 use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
+use crate::platform;
 use crate::policy::Policy;
 use crate::proxy::{CONNECTION, Proxy, Upstream};
 use crate::reload::{self, Reload, ReloadRequests, Reloader};
@@ -252,7 +253,7 @@ impl App {
 
 /// As many connections as there are descriptors for, where the configuration wants more.
 fn affordable(wanted: usize) -> usize {
-    let Some(limit) = descriptors::lift() else { return wanted };
+    let Some(limit) = platform::raise_descriptor_limit() else { return wanted };
     let most = descriptors::clients(limit);
     if most < wanted {
         tracing::warn!(

@@ -1,23 +1,10 @@
-//! What the system lets this process open, and how many clients that is enough for.
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+//! How many clients the descriptors that the system allows are enough for.
 
 /// A client's own, and one to the gateway for its request.
 const EACH: u64 = 2;
 /// What clients never get: the admin endpoints (3 × 32), clients that are told there is no room (64),
 /// resting connections to the gateway (128), and listeners, logs, files and issuers.
 pub const RESERVED: u64 = 384;
-
-/// Lifts the soft limit on descriptors to the hard one, as far as the system lets this process, and
-/// says what it is then. `None`: there is none.
-#[must_use]
-pub fn lift() -> Option<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        return Some(hard);
-    }
-    Some(soft)
-}
 
 /// How many clients a limit on descriptors is enough for.
 #[must_use]

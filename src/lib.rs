@@ -53,6 +53,7 @@ pub mod logging;
 pub mod metrics;
 pub mod openclaw_config;
 pub mod peer_group;
+pub mod platform;
 pub mod policy;
 pub mod principal_limits;
 pub mod proxy;

@@ -5,6 +5,7 @@ mod by_label;
 
 use crate::label::{AdminEndpoint, Decision, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
+use crate::platform::process_metrics;
 use crate::quota::Series;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
@@ -394,20 +395,12 @@ impl Metrics {
         gauge(&self.gateway_suspended, i64::from(state.gateway_suspended));
         let mut out = Vec::with_capacity(64 * 1024);
         let mut families = self.registry.gather();
-        #[cfg(target_os = "linux")]
-        families.extend(process());
+        families.extend(process_metrics());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         // Writing into memory cannot fail.
         let _ = TextEncoder::new().encode(&families, &mut out);
         out
     }
-}
-
-/// `process_*`, by the names that every dashboard knows.
-#[cfg(target_os = "linux")]
-fn process() -> Vec<prometheus::proto::MetricFamily> {
-    use prometheus::core::Collector as _;
-    prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
 /// Whose limit: the source, a configured token's name or nothing, the key that sets it.

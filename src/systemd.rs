@@ -3,49 +3,35 @@
 //! All of it does nothing outside systemd (sd_notify(3), sd_listen_fds(3)).
 
 use crate::config::ListenAddress;
+use crate::platform::{self, Notice};
 use listenfd::ListenFd;
-use sd_notify::NotifyState;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 /// The process serves.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
-
-/// What the process does, in a line.
-pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    platform::notify(Notice::Ready(status));
 }
 
 /// The configuration is read again; [`ready`] follows.
 pub fn reloading() {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell(&[NotifyState::Reloading, now]);
-    }
+    platform::notify(Notice::Reloading);
 }
 
 /// The process is about to end, within this time.
 pub fn stopping(within: Duration) {
-    let longest = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(longest), NotifyState::Status("draining")]);
+    platform::notify(Notice::Stopping(within));
 }
 
 /// Tells the watchdog that the process is well, for as long as this is polled.
 pub async fn watchdog() {
     // Half of what is granted leaves room for a slow machine.
-    let Some(granted) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let Some(granted) = platform::watchdog_period() else { return std::future::pending().await };
     let mut ticks = tokio::time::interval((granted / 2).max(Duration::from_millis(100)));
     loop {
         ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
-    }
-}
-
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager was not reached");
+        platform::notify(Notice::Alive);
     }
 }
 

@@ -123,8 +123,8 @@ pub struct Tls {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tailscale {
-    /// The socket of tailscaled's LocalAPI. Default `/run/tailscale/tailscaled.sock`. Restart to
-    /// change.
+    /// The socket of tailscaled's LocalAPI. Default `/run/tailscale/tailscaled.sock`, on
+    /// macOS `/var/run/tailscaled.socket`. Restart to change.
     pub socket: Option<At<String>>,
     /// The app capability whose values, `{ "scopes": […] }`, are granted to the peers that have it.
     /// Reloadable.

@@ -1,6 +1,7 @@
 //! Peers that vanish without a word. A tunnel has no other timeout.
 
 use crate::listener::ClientSocket;
+use crate::platform::drop_untaken;
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -25,6 +26,5 @@ pub(super) fn watch(client: &ClientSocket, gateway: &TcpStream) {
 fn set(socket: &SockRef<'_>) {
     let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL).with_retries(COUNT);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(UNTAKEN));
+    drop_untaken(socket, UNTAKEN);
 }

@@ -5,12 +5,10 @@ use crate::config::diagnostic::Problems;
 use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ListenAddress, ListenerIdentity, TailnetCapability, TailnetSubject};
 use crate::glob::Glob;
+use crate::platform::TAILSCALED_SOCKET;
 use crate::whois::WhoisNode;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Where tailscaled's packages for Linux put it.
-const SOCKET: &str = "/run/tailscale/tailscaled.sock";
 
 pub(super) fn identity(at: Option<&At<String>>, address: &ListenAddress, problems: &mut Problems) -> ListenerIdentity {
     use ListenerIdentity as I;
@@ -36,7 +34,7 @@ pub(super) fn identity(at: Option<&At<String>>, address: &ListenAddress, problem
 }
 
 pub(super) fn socket(table: &file::Tailscale, problems: &mut Problems) -> PathBuf {
-    table.socket.as_ref().map_or_else(|| PathBuf::from(SOCKET), |s| super::absolute(s, problems))
+    table.socket.as_ref().map_or_else(|| PathBuf::from(TAILSCALED_SOCKET), |s| super::absolute(s, problems))
 }
 
 /// Whether any listener asks the tailnet.
