@@ -12,7 +12,7 @@ TEST_GATEWAYS ?= 2026.3.28 2026.6.11 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -112,6 +112,20 @@ packages: setup-build ## deb and rpm into dist/, with their bill of materials an
 packages-test: ## install what is in dist/ into small systems with systemd; use, upgrade and remove it there (root)
 	@tests/setup.sh packages-test
 	python3 -m tests packages -v $(PACKAGES)
+
+container: packages ## an OCI image layout, target/image, of the binary that `make packages` builds; no daemon is needed
+	packaging/image.sh $(ARCHS)
+
+release-key:
+	@test -n "$(KEY)" || { echo 'whose signature? make release KEY=fingerprint-or-address, of a key in the keyring of gpg' >&2; exit 2; }
+	@tests/setup.sh release
+
+release: release-key packages container ## everything to publish, signed: release/, with an apt and a dnf repository. KEY=… of gpg's
+	packaging/release.sh "$(KEY)" release dist target/image-archive
+
+repository-test: ## apt and dnf install and upgrade from such repositories, and take nothing tampered with (root)
+	@tests/setup.sh repository-test
+	python3 -m tests repository -v $(REPOSITORY)
 
 reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
 	packaging/reproduce.sh

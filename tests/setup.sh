@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks.
-# usage: tests/setup.sh build|test|fuzz|packages|packages-test [--dry-run]
+# usage: tests/setup.sh build|test|fuzz|packages|packages-test|release|repository-test [--dry-run]
 #
 # On Debian and Ubuntu, as root or with a sudo that asks for no password, it says what it is going to install and installs
 # it. Elsewhere it names the missing commands, in one line, and fails. With --dry-run it only says what it would do.
@@ -42,6 +42,19 @@ if [ "$1" = packages-test ]; then
     need man man-db # lintian looks at manual pages with it
     need rpmlint rpmlint
     need shellcheck shellcheck
+fi
+case $1 in release | repository-test)
+    need python3 python3
+    need gpg gnupg
+    need apt-ftparchive apt-utils
+    need createrepo_c createrepo-c
+    ;;
+esac
+if [ "$1" = repository-test ]; then
+    need debootstrap debootstrap
+    need unshare util-linux
+    need rpmbuild rpm
+    need dnf dnf
 fi
 if [ "$1" = test ]; then
     need curl curl
