@@ -340,11 +340,12 @@ impl Policy {
         Ok(grant)
     }
 
-    /// Whether a request sets a model that the gateway may refuse: from 2026.6 on it takes one from
+    /// Whether a request to this path names a model that the gateway may refuse: from 2026.6 on it takes one from
     /// `operator.admin` alone, in the modes in which it knows its callers' scopes.
     #[must_use]
-    pub fn sets_model_without_admin(&self, grant: &Grant) -> bool {
-        matches!(self.live.gateway_auth, GatewayAuth::None | GatewayAuth::TrustedProxy(_))
+    pub fn sends_model_without_admin(&self, grant: &Grant, path: &str) -> bool {
+        matches!(path, "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings")
+            && matches!(self.live.gateway_auth, GatewayAuth::None | GatewayAuth::TrustedProxy(_))
             && grant.gateway_headers().iter().any(|(header, _)| *header == GatewayHeader::Model)
             && !grant.effective().satisfies(Scope::admin())
     }

@@ -20,7 +20,7 @@ use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::{Join, JoinCodeLimit};
 use crate::json_body::BodyFault;
-use crate::policy::{self, Policy};
+use crate::policy::{self, Grant, Policy};
 use crate::quota::Permit;
 use crate::refusal::{IsolationFault, LimitFault, Refusal};
 use crate::telemetry::Telemetry;
@@ -242,9 +242,9 @@ impl ProxyHttp for Proxy {
         if let Some(tried) = ctx.tried.take() {
             tried.answered(response.status);
         }
-        if response.status == StatusCode::FORBIDDEN
-            && ctx.grant().is_some_and(|g| ctx.policy.sets_model_without_admin(g))
-        {
+        let path = ctx.record.path.as_deref().unwrap_or_default();
+        let no_model = |grant: &Grant| ctx.policy.sends_model_without_admin(grant, path);
+        if response.status == StatusCode::FORBIDDEN && ctx.grant().is_some_and(no_model) {
             ctx.stopped = Some(Refusal::Isolation(IsolationFault::ModelNotTaken));
             return Error::e_explain(pingora::ErrorType::InternalError, "the gateway takes no model from this caller");
         }

@@ -36,8 +36,8 @@ pub enum IsolationFault {
     /// A model that the caller may not choose.
     #[error("this caller may not choose the model of a session")]
     Model,
-    /// A model that the policy sets, and that the gateway does not take for this caller.
-    #[error("the policy sets the model of this caller, and the gateway takes a model from operator.admin alone")]
+    /// A model that was sent for this caller, and that the gateway does not take.
+    #[error("the gateway takes x-openclaw-model from operator.admin alone, and it was sent for this caller")]
     ModelNotTaken,
     /// A body that must be read and cannot.
     #[error("{0}; for this caller the body must be plain JSON, as its agents, sessions or tools are limited")]
@@ -76,7 +76,7 @@ impl IsolationFault {
             Self::Tool { .. } => "call another tool, or have `tools` changed in the policy",
             Self::Model => "leave `model` out, or have `model` changed in the policy",
             Self::ModelNotTaken => {
-                "operator: give an agent that model in the gateway's configuration, and pin `agent_id` in place of `model`"
+                "omit the header; operator: give an agent that model in the gateway's configuration, and pin `agent_id` in place of `model`"
             }
             Self::Body(_) => "send one JSON object in UTF-8, each member once, not compressed",
             Self::Chat(_) => "send each header of `[sessions]` once, as visible ASCII",

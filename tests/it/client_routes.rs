@@ -29,7 +29,7 @@ fn a_client_s_own_credential_goes_alone() {
         "kind = \"trusted-proxy\", user_header = \"x-home-user\"",
     ] {
         let capture = Capture::start();
-        let people = people().replace("[gateway_secret]", "[gateway_secret]\naccept = false");
+        let people = people().replace("[gateway_secret]\n", "");
         let shim = Shim::with(capture.address(), auth, &format!("{people}{HOOKS}"));
         let bearer = format!("Authorization: Bearer {OWN}");
         let token = format!("X-OpenClaw-Token: {OWN}");

@@ -1,6 +1,6 @@
 //! Mode trusted-proxy: what a gateway is told, and what no client can tell it (contract §4).
 
-use crate::support::{Capture, READER, SECRET, Shim, people};
+use crate::support::{Capture, READER, SECRET, Scripted, Shim, WRITER, people};
 
 const AUTH: &str = "kind = \"trusted-proxy\", user_header = \"x-home-user\", \
      required_headers = { \"x-proxy-secret\" = { file = \"gateway.token\" }, \"x-forwarded-proto\" = \"https\" }";
@@ -78,4 +78,22 @@ fn a_grant_may_say_who_its_principals_are() {
     assert_eq!(capture.values("x-forwarded-for"), ["198.51.100.7"]);
     assert_eq!(shim.client().ask("GET /v1/models", "", &[], "").status, 200);
     assert_eq!(capture.values("x-home-user"), ["anonymous"]);
+}
+
+#[test]
+fn a_model_that_the_gateway_does_not_take_is_refused_with_advice() {
+    let body = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.admin"}}"#;
+    let length = body.len();
+    let gateway = Scripted::answering(&format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ));
+    let rule = "[[grant]]\nto = { token = \"writer\" }\nmodel = { pin = \"small\" }\n";
+    let shim = Shim::with(gateway.address(), AUTH, &format!("{}\n{rule}", tables()));
+    let answer = shim.client().ask("POST /v1/chat/completions", WRITER, &[], "{}");
+    assert_eq!((answer.status, answer.code()), (403, "model_not_taken".to_owned()), "{answer:?}");
+    assert!(answer.body.contains("pin `agent_id`"), "{answer:?}");
+    // Elsewhere, and for whom no model is sent, the gateway's answer is its own.
+    for (line, token) in [("GET /v1/models", WRITER), ("GET /v1/models", READER)] {
+        assert_eq!(shim.client().ask(line, token, &[], "").body, body);
+    }
 }
