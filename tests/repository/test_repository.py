@@ -116,7 +116,7 @@ class Debian:
         return procs.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "chroot", str(self.root), *command], env, 300)
 
     def apt(self, *words):
-        return self.run("apt-get", "--quiet", "--yes", "--error-on=any", *words)
+        return self.run("apt-get", "--quiet", "--yes", "-o", "APT::Update::Error-Mode=any", *words)
 
 
 def test_the_same_packages_give_the_same_bytes(repository, say):
@@ -143,6 +143,8 @@ def test_apt_installs_and_upgrades_and_takes_nothing_tampered_with(repository, s
     package = repository.folder / "apt/pool/scopeshim_0.0.2-1_amd64.deb"
     good = package.read_bytes()
     package.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    # Else it is taken from apt's cache.
+    assert debian.apt("clean").returncode == 0
     done = debian.apt("upgrade")
     assert done.returncode != 0 and debian.run("scopeshim").stdout == "scopeshim 0.0.1\n", done.stdout + done.stderr
     package.write_bytes(good)
