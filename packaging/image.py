@@ -77,7 +77,7 @@ def settings(labels: dict) -> dict:
         ],
         "Entrypoint": ["/usr/bin/scopeshim"],
         "Cmd": ["run"],
-        "ExposedPorts": {"18790/tcp": {}},
+        "ExposedPorts": {"18780/tcp": {}},
         "Volumes": {"/var/lib/scopeshim": {}},
         "WorkingDir": "/",
         "Labels": labels,
