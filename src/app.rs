@@ -217,6 +217,8 @@ impl App {
         let gateway = self.gateway.clone();
         background.spawn(async move { gateway.watch().await });
         background.spawn(self.tailnet.clone().follow());
+        let changed = [self.issuers.changed(), self.tailnet.changed()];
+        background.spawn(self.connections.clone().follow(self.policy.clone(), changed));
         if let Some(live) = self.live {
             let admin = Arc::new(Admin::new(AdminState {
                 reload: live.reload,
@@ -367,7 +369,9 @@ async fn sweep(connections: Arc<Connections>, telemetry: Arc<Telemetry>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        connections.sweep();
+        while !connections.sweep() {
+            tokio::task::yield_now().await;
+        }
         telemetry.sum_up();
         telemetry.quotas().sweep();
     }

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// The shortest and longest time between two fetches that a server's cache headers can ask for, and
 /// what holds where they say nothing.
@@ -36,6 +36,7 @@ const AT_START: Duration = Duration::from_secs(5);
 pub struct JwksCache {
     state_dir: PathBuf,
     all: Mutex<HashMap<Arc<str>, Arc<Source>>>,
+    changed: Arc<Notify>,
 }
 
 /// One issuer's keys and where they come from.
@@ -49,6 +50,8 @@ struct Source {
     fetcher: Option<Fetcher>,
     /// Held by the task that fetches; all others wait for its result.
     fetching: AsyncMutex<Last>,
+    /// Told when the keys changed.
+    changed: Arc<Notify>,
 }
 
 /// Issuers that are not in force yet.
@@ -100,7 +103,13 @@ impl JwksCache {
     /// None yet. Keys that were fetched are kept below `state_dir`.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
-        Self { state_dir: state_dir.join("keys"), all: Mutex::default() }
+        Self { state_dir: state_dir.join("keys"), all: Mutex::default(), changed: Arc::default() }
+    }
+
+    /// Tells that some issuer's keys are others now. For one who waits.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
     }
 
     /// Issuers as they would be. One whose source has not changed keeps its keys; one that is new has
@@ -113,7 +122,7 @@ impl JwksCache {
         for issuer in issuers {
             let same = |s: &&Arc<Source>| s.keys == issuer.keys && s.iss == issuer.issuer;
             let source = all.get(&issuer.name).filter(same).cloned().unwrap_or_else(|| {
-                let new = Arc::new(Source::new(issuer));
+                let new = Arc::new(Source::new(issuer, self.changed.clone()));
                 prepared.new.push(new.clone());
                 new
             });
@@ -227,7 +236,7 @@ impl JwksCache {
 }
 
 impl Source {
-    fn new(issuer: &Issuer) -> Self {
+    fn new(issuer: &Issuer, changed: Arc<Notify>) -> Self {
         let fixed = match &issuer.keys {
             KeySource::Remote { .. } => None,
             KeySource::Jwks(text) => KeySet::jwks(text).ok(),
@@ -245,7 +254,14 @@ impl Source {
             slot: Arc::new(fixed.map_or_else(KeySlot::default, KeySlot::fixed)),
             fetcher,
             fetching: AsyncMutex::default(),
+            changed,
         }
+    }
+
+    /// Other keys are in force from here on.
+    fn put(&self, keys: KeySet, confirmed: Timestamp) {
+        self.slot.put(keys, confirmed);
+        self.changed.notify_one();
     }
 
     /// Fetches, unless that is for a token and need not or may not be done again. Returns when to do so
@@ -270,7 +286,7 @@ impl Source {
                     self.slot.confirm(Timestamp::now());
                 } else {
                     tracing::info!(issuer = &*self.issuer, keys = keys.len(), "the issuer's keys are in force");
-                    self.slot.put(keys, Timestamp::now());
+                    self.put(keys, Timestamp::now());
                     store::write(state_dir, &self.issuer, &self.iss, &text);
                 }
                 max_age.map_or(FRESH.2, |age| age.clamp(FRESH.0, FRESH.1))
@@ -301,7 +317,7 @@ async fn keep_fresh(source: std::sync::Weak<Source>, state_dir: PathBuf) {
             && let Some(keys) = store::read(&state_dir, &strong.issuer, &strong.iss).and_then(|t| KeySet::jwks(&t).ok())
         {
             tracing::warn!(issuer = &*strong.issuer, keys = keys.len(), "using the keys of the last run");
-            strong.slot.put(keys, Timestamp::UNIX_EPOCH);
+            strong.put(keys, Timestamp::UNIX_EPOCH);
         }
         if strong.slot.keys().is_none() {
             next = pause;

@@ -11,11 +11,15 @@ mod connection;
 mod connections;
 mod handshake;
 mod head;
+mod reauthorization;
+mod shared;
 mod socket;
 mod stream;
+mod timers;
 
 pub use connection::{Connection, Ending, OpenRequest, UpgradeFuture};
 pub use connections::Connections;
+pub use reauthorization::LastCheck;
 pub use socket::ClientSocket;
 pub use stream::ClientStream;
 

@@ -54,7 +54,8 @@ pub struct Policy {
     anonymous: Arc<Permissions>,
     /// What is held by nobody.
     nobody: Arc<Permissions>,
-    timed: bool,
+    /// When grants begin and end, in order.
+    moments: Box<[Timestamp]>,
     /// Whether anybody is limited.
     limited: bool,
     credentials: UpstreamCredentials,
@@ -114,7 +115,7 @@ impl Policy {
             ),
             index,
             limited: limits.chain([live.limits]).any(|l| !l.is_none()),
-            timed: live.grants.iter().any(|g| g.when.not_before.or(g.when.expires).is_some()),
+            moments: moments(&live),
             reserved_names: if credentials.names_callers() { reserved_names(&live) } else { HashSet::new() },
             probe_user: probe_user(&live),
             credentials,
@@ -249,10 +250,42 @@ impl Policy {
     /// What a judgement on a principal depends on beside the moment: this policy, the keys of its
     /// issuer, what its tailnet says now. The same number, the same judgement.
     #[must_use]
-    pub fn state(&self, principal: &Principal) -> u64 {
-        let keys = principal.prover().and_then(|issuer| self.authenticator.keys_of(issuer)).unwrap_or_default();
-        let keys = if principal.is_outdated() { keys ^ 1 } else { keys };
-        (self.generation << 32) ^ keys
+    pub fn state(&self, principal: Option<&Principal>) -> u64 {
+        let prover = principal.and_then(Principal::prover);
+        let keys = prover.and_then(|issuer| self.authenticator.keys_of(issuer)).unwrap_or_default();
+        self.state_with(principal, keys)
+    }
+
+    /// The same for a principal that this policy has just proven: with the keys that did it, which may not be
+    /// the present ones any more. For a user behind an app it is not noted which they were: it is another number
+    /// than any, and the first change has everything checked.
+    #[must_use]
+    pub fn state_of_proof(&self, principal: Option<&Principal>) -> u64 {
+        let keys = principal.and_then(Principal::verified).map(|v| v.keys).unwrap_or_default();
+        self.state_with(principal, keys)
+    }
+
+    fn state_with(&self, principal: Option<&Principal>, keys: u64) -> u64 {
+        let outdated = principal.is_some_and(Principal::is_outdated);
+        (self.generation << 32) ^ keys ^ u64::from(outdated)
+    }
+
+    /// Until when a judgement on a principal holds if nothing changes, in microseconds since 1970: its proof
+    /// ends, or one of its grants or of its app's begins or ends.
+    #[must_use]
+    pub fn holds_until(&self, proven: &Proven, now: Timestamp) -> i64 {
+        let grants = proven.permissions.grants_and_app_s().filter_map(|place| self.live.grants.get(place));
+        let moments = grants.flat_map(|g| [g.when.not_before, g.when.expires]).flatten().filter(|at| *at > now);
+        let first = moments.chain(proven.principal.valid_until()).min();
+        first.map_or(i64::MAX, Timestamp::as_microsecond)
+    }
+
+    /// The same, with the grants of all principals: earlier than need be, and found without theirs.
+    #[must_use]
+    pub fn first_change(&self, principal: &Principal, now: Timestamp) -> i64 {
+        let next = self.moments.partition_point(|at| *at <= now);
+        let first = self.moments.get(next).copied().into_iter().chain(principal.valid_until()).min();
+        first.map_or(i64::MAX, Timestamp::as_microsecond)
     }
 
     /// Whether anybody is limited in how much they may ask for.
@@ -265,12 +298,6 @@ impl Policy {
     pub fn limited_tokens(&self) -> impl Iterator<Item = (&Arc<str>, PrincipalLimits)> {
         let all = self.live.tokens.iter().zip(&self.tokens);
         all.map(|(token, held)| (&token.name, held.limits(&self.live))).filter(|(_, limits)| !limits.is_none())
-    }
-
-    /// Whether some grant begins or ends by the clock.
-    #[must_use]
-    pub fn is_timed(&self) -> bool {
-        self.timed
     }
 
     /// The scopes that a principal brings along: its token's claims, or its tailnet's capabilities.
@@ -376,6 +403,14 @@ fn not_served(request: Request<'_>, needed: Scope, held: bool) -> Refusal {
         return Refusal::RouteUnknown { likely: builtin::likely(&path), path };
     }
     Refusal::ScopeMissing { needed, held }
+}
+
+/// When grants begin and end, in order.
+fn moments(live: &DynamicConfig) -> Box<[Timestamp]> {
+    let mut moments: Vec<_> = live.grants.iter().flat_map(|g| [g.when.not_before, g.when.expires]).flatten().collect();
+    moments.sort_unstable();
+    moments.dedup();
+    moments.into_boxed_slice()
 }
 
 /// The names of principals that no issuer names.

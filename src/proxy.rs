@@ -93,7 +93,7 @@ impl ProxyHttp for Proxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::begin(self.policy.load_full(), &self.telemetry)
+        RequestContext::begin(&self.policy, &self.telemetry)
     }
 
     // The default would add a compression module, which a stream must not meet.

@@ -33,12 +33,8 @@ use candidate::{Candidate, InForce};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
-
-/// How often open streams are checked again although the policy did not change: tokens and grants
-/// expire too.
-const JUDGE: Duration = Duration::from_millis(500);
 
 /// Puts configurations in force.
 #[derive(Debug)]
@@ -139,19 +135,13 @@ impl Reloader {
         self.lock().clone()
     }
 
-    /// Follows the file, the wishes and the clock for as long as the process serves.
+    /// Follows the file and the wishes for as long as the process serves.
     pub async fn follow(self: Arc<Self>, files: Vec<FileFingerprint>, mut requests: ReloadRequests) {
         let mut watch = Watch::new(files);
-        let mut clock = tokio::time::interval(JUDGE);
-        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let request = tokio::select! {
                 () = watch.changed() => None,
                 Some(request) = requests.recv() => Some(request),
-                _ = clock.tick() => {
-                    self.connections.reauthorize(&self.policy.load(), Timestamp::now());
-                    continue;
-                }
             };
             let request = match request {
                 Some(ReloadRequest::Revoke(name, answer)) => {

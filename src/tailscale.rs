@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 
 /// For how long an answer holds. What the tailnet takes away is gone after this at the latest.
 const FRESH: Duration = Duration::from_secs(10);
@@ -42,6 +42,7 @@ pub struct Tailnet {
     /// What this machine is called there is noted here.
     names: Arc<HostNames>,
     telemetry: Arc<Telemetry>,
+    changed: Arc<Notify>,
 }
 
 /// One answer, or a question under way for whose answer everybody waits.
@@ -77,7 +78,14 @@ impl Tailnet {
             silence: Mutex::default(),
             names,
             telemetry,
+            changed: Arc::default(),
         }
+    }
+
+    /// Tells that tailscaled says something else of a caller by now. For one who waits.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
     }
 
     /// Why tailscaled does not answer, for people; `None` if it does, or if it is not needed.
@@ -235,7 +243,10 @@ impl Tailnet {
     async fn compare(&self, about: About, seen: &WhoisResult) {
         match self.ask(about).await {
             Ok(now) if now.peer() == seen.peer() => {}
-            Ok(_) | Err(TailnetFault::UnknownPeer) => seen.outdate(),
+            Ok(_) | Err(TailnetFault::UnknownPeer) => {
+                seen.outdate();
+                self.changed.notify_one();
+            }
             Err(_) => {}
         }
     }

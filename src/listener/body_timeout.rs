@@ -55,6 +55,16 @@ impl BodyWatch {
         self.late.load(Ordering::Relaxed)
     }
 
+    /// Whether one is to come, or to go on.
+    pub(super) fn is_expected(&self) -> bool {
+        self.expected.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes are wanted and none are there.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_expected() && self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Wakes the reader if the wait is over. The reader looks once more: bytes may have come.
     pub(super) fn check(&self, pace: Pace, now: u64) -> bool {
         let late = self.fault(pace, now).is_some();

@@ -1,19 +1,20 @@
 //! The connections that are open, and what each is doing.
 
 use super::body_timeout::BodyWatch;
+use super::shared::Shared;
+use super::timers::{NEVER, Timer};
 use crate::access_log::AccessRecord;
 use crate::authn::tailscale::Caller;
 use crate::config::{Limits, ListenerIdentity};
 use crate::policy::Policy;
 use crate::refusal::{Code, LimitFault, Refusal};
-use crate::telemetry::Telemetry;
 use futures_util::task::AtomicWaker;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long a client has to take the answer that ends its connection.
@@ -22,11 +23,16 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 const OVERTIME: Duration = Duration::from_secs(5);
 /// How long a client whose request is ended by the policy may take to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often a body that is waited for is looked at.
+const BODY_CHECK: Duration = Duration::from_millis(250);
 
 /// An answer under way that a change of policy may end: enough to check it again.
 pub trait OpenRequest: Send + Sync + std::fmt::Debug {
     /// Why it may not go on under this policy, now; `None` if it may.
     fn ends_under(&self, policy: &Policy, now: jiff::Timestamp) -> Option<Refusal>;
+
+    /// Until when it may go on if nothing changes, in microseconds since 1970: then it is checked again.
+    fn holds_until(&self) -> i64;
 
     /// Asks it to end in its own way, and its connection with it. False: it has none; where the policy
     /// ends it, its connection is revoked, and where the process does, it is left alone.
@@ -64,20 +70,21 @@ pub struct Connection {
     /// Whether its first request is not answered yet.
     fresh: AtomicBool,
     since: AtomicU64,
-    born: Instant,
     cancelled: CancellationToken,
     open: Mutex<Option<Arc<dyn OpenRequest>>>,
-    telemetry: Arc<Telemetry>,
-    draining: Arc<AtomicBool>,
     sequel: Mutex<Option<UpgradeFuture>>,
-    limits: Arc<Limits>,
+    shared: Arc<Shared>,
+    /// When it is looked at for overstaying.
+    deadline: Timer,
+    /// When what is open is checked again.
+    recheck: Timer,
     requests: AtomicU64,
     /// Whether the time for a head is over.
     late: AtomicBool,
     head_reader: AtomicWaker,
     body: BodyWatch,
     /// Why what is open may not go on, and since when.
-    revoked: OnceLock<(Refusal, Instant)>,
+    revoked: OnceLock<(Refusal, u64)>,
     /// The task that serves it, while it waits for the socket.
     task: AtomicWaker,
 }
@@ -95,26 +102,19 @@ const CLOSING: u8 = 3;
 
 impl Connection {
     /// One that was just accepted, and is expected to speak.
-    pub(super) fn begin(
-        caller: Caller,
-        identity: ListenerIdentity,
-        limits: Arc<Limits>,
-        telemetry: Arc<Telemetry>,
-        draining: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn begin(caller: Caller, identity: ListenerIdentity, shared: Arc<Shared>) -> Self {
         Self {
             caller,
             identity,
             phase: AtomicU8::new(READING_HEAD),
             fresh: AtomicBool::new(true),
-            since: AtomicU64::new(0),
-            born: Instant::now(),
+            since: AtomicU64::new(shared.now()),
             cancelled: CancellationToken::new(),
             open: Mutex::default(),
-            telemetry,
-            draining,
             sequel: Mutex::default(),
-            limits,
+            shared,
+            deadline: Timer::new(caller.connection),
+            recheck: Timer::new(caller.connection),
             requests: AtomicU64::new(0),
             late: AtomicBool::new(false),
             head_reader: AtomicWaker::new(),
@@ -145,7 +145,7 @@ impl Connection {
     /// Whether the process is ending, and takes no further request on an open connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.shared.draining.load(Ordering::Relaxed)
     }
 
     /// Whether the process is ending and this request came too late. The first one of a connection
@@ -164,7 +164,7 @@ impl Connection {
     /// Whether this request is the last that this connection may carry.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
-        self.limits.requests_per_connection.is_some_and(|most| self.requests.load(Ordering::Relaxed) >= most)
+        self.shared.limits.requests_per_connection.is_some_and(|most| self.requests.load(Ordering::Relaxed) >= most)
     }
 
     /// A request was answered; what is left of its body is not read as another head.
@@ -188,17 +188,22 @@ impl Connection {
     /// What is wrong with how the body comes.
     #[must_use]
     pub fn body_fault(&self) -> Option<LimitFault> {
-        self.body.fault(self.limits.body_pace, self.age())
+        self.body.fault(self.shared.limits.body_pace, self.shared.now())
     }
 
     /// The body is wanted and nothing of it is there. True: it has been waited for too long.
     pub(super) fn body_waits(&self, reader: &Waker) -> bool {
-        self.body.waits(reader, self.age())
+        let now = self.shared.now();
+        let late = self.body.waits(reader, now);
+        if self.body.is_expected() {
+            self.shared.deadlines.set(&self.deadline, time(now, BODY_CHECK));
+        }
+        late
     }
 
     /// Bytes came that are no head.
     pub(super) fn body_came(&self, bytes: usize) {
-        self.body.came(bytes, self.age());
+        self.body.came(bytes, self.shared.now());
     }
 
     /// Whether no request is complete that could be answered.
@@ -228,7 +233,7 @@ impl Connection {
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+        &self.shared.limits
     }
 
     /// Why what is open may not go on, if that is so. It never is again.
@@ -246,18 +251,16 @@ impl Connection {
     /// Ends what is open: its socket fails, so that it is answered where it can be. What has not ended
     /// after a while is cut. True when this is new.
     pub(super) fn revoke(&self, refusal: Refusal) -> bool {
-        let now = Instant::now();
+        let now = self.shared.now();
         let first = self.revoked.set((refusal, now)).is_ok();
         self.task.wake();
-        if self.revoked.get().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LAST_WORDS) {
-            self.cancel();
-        }
+        self.shared.deadlines.set(&self.deadline, time(now, LAST_WORDS));
         first
     }
 
     /// A head was no request at all; no record was begun for it.
     pub(super) fn malformed(&self, refusal: &Refusal) {
-        let mut record = AccessRecord::begin(self.telemetry.clone(), Arc::from("-"), 0, self.peer());
+        let mut record = AccessRecord::begin(self.shared.telemetry.clone(), Arc::from("-"), 0, self.peer());
         record.status = refusal.status();
         record.refusal = Some(refusal.clone());
         record.emit();
@@ -272,7 +275,22 @@ impl Connection {
 
     /// An answer is under way that may have to end before its time.
     pub fn reauthorize_with(&self, request: Arc<dyn OpenRequest>) {
+        let until = request.holds_until();
+        // Behind the lock: whoever walks through what is open sees this, or this sees what has changed.
         *self.open() = Some(request);
+        self.recheck_by(until);
+    }
+
+    /// Has what is open checked again at this time, in microseconds since 1970, or before.
+    pub(super) fn recheck_by(&self, until: i64) {
+        self.shared.rechecks.set(&self.recheck, until);
+    }
+
+    /// How often something changed that what is open may rest on: policy, keys, what the tailnet says. To
+    /// be read before any of them is.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.shared.changes.load(Ordering::SeqCst)
     }
 
     /// HTTP ends on this connection, and this follows in its place, as the rest of one request.
@@ -310,31 +328,87 @@ impl Connection {
         self.cancelled.cancelled().await;
     }
 
-    /// Milliseconds since it was accepted.
-    fn age(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     fn enter(&self, phase: u8) {
-        self.since.store(self.age(), Ordering::Relaxed);
-        self.phase.store(phase, Ordering::Relaxed);
+        let now = self.shared.now();
+        self.since.store(now, Ordering::Relaxed);
+        let before = self.phase.swap(phase, Ordering::SeqCst);
+        match (before == BUSY, phase == BUSY) {
+            (false, true) => drop(self.shared.busy.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.shared.busy.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        self.set_deadline(now);
     }
 
-    /// Ends it if it overstays: by its reader, who may have something to say, or at once.
-    pub(super) fn sweep(&self) {
-        let stays = Duration::from_millis(self.age().saturating_sub(self.since.load(Ordering::Relaxed)));
-        match self.phase() {
-            RESTING if stays > self.limits.keepalive => self.cancel(),
-            READING_HEAD if stays > self.limits.head_timeout + OVERTIME => self.cancel(),
-            READING_HEAD if stays > self.limits.head_timeout => {
+    /// Has it looked at when its present state may last too long.
+    pub(super) fn set_deadline(&self, now: u64) {
+        self.shared.deadlines.set(&self.deadline, self.deadline(now));
+    }
+
+    fn deadline(&self, now: u64) -> i64 {
+        if self.cancelled.is_cancelled() {
+            return NEVER;
+        }
+        let since = self.since.load(Ordering::Relaxed);
+        let state = match self.phase() {
+            RESTING => time(since, self.shared.limits.keepalive),
+            READING_HEAD if self.late.load(Ordering::Relaxed) => {
+                time(since, self.shared.limits.head_timeout + OVERTIME)
+            }
+            READING_HEAD => time(since, self.shared.limits.head_timeout),
+            CLOSING => time(since, FAREWELL),
+            _ if self.body.is_waiting() => time(now, BODY_CHECK),
+            _ => NEVER,
+        };
+        self.revoked.get().map_or(state, |(_, since)| state.min(time(*since, LAST_WORDS)))
+    }
+
+    /// Takes it off every list. It ends here, whatever its task was at.
+    pub(super) fn leave(&self) {
+        if self.phase.swap(CLOSING, Ordering::SeqCst) == BUSY {
+            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.shared.deadlines.forget(&self.deadline);
+        self.shared.rechecks.forget(&self.recheck);
+    }
+
+    /// Its time to be checked again has come: returns what is open.
+    pub(super) fn recheck_due(&self, at: i64) -> Option<Arc<dyn OpenRequest>> {
+        self.recheck.fired(at);
+        self.open().clone()
+    }
+
+    /// Its deadline has come. Ends it if it overstays: by its reader, who may have something to say, or at once.
+    pub(super) fn deadline_due(&self, at: i64) {
+        self.deadline.fired(at);
+        let now = self.shared.now();
+        let phase = self.phase();
+        let stays = Duration::from_millis(now.saturating_sub(self.since.load(Ordering::Relaxed)));
+        let limits = &self.shared.limits;
+        match phase {
+            RESTING if stays > limits.keepalive => self.cancel(),
+            READING_HEAD if stays > limits.head_timeout + OVERTIME => self.cancel(),
+            READING_HEAD if stays > limits.head_timeout => {
                 self.late.store(true, Ordering::Relaxed);
                 self.head_reader.wake();
             }
             CLOSING if stays > FAREWELL => self.cancel(),
             BUSY => {
-                self.body.check(self.limits.body_pace, self.age());
+                self.body.check(limits.body_pace, now);
             }
             _ => {}
         }
+        let told_for = self.revoked.get().map(|(_, since)| Duration::from_millis(now.saturating_sub(*since)));
+        if told_for.is_some_and(|time| time > LAST_WORDS) {
+            self.cancel();
+        }
+        // Never at once again, whatever moved meanwhile.
+        self.shared.deadlines.set(&self.deadline, self.deadline(now).max(time(now, Duration::ZERO)));
     }
+}
+
+/// The first moment that is more than this long after another.
+fn time(since: u64, span: Duration) -> i64 {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    i64::try_from(since.saturating_add(span).saturating_add(1)).unwrap_or(NEVER)
 }

@@ -287,6 +287,11 @@ impl Permissions {
         Self { own, grants: places, always: None, app: Some(app.clone()) }
     }
 
+    /// The places of its grants, and of those of the app that calls on its behalf.
+    pub(super) fn grants_and_app_s(&self) -> impl Iterator<Item = usize> {
+        self.grants.iter().chain(self.app.iter().flat_map(|app| &app.grants)).copied()
+    }
+
     /// Whether no rule gives it anything or names it.
     pub(super) fn is_nothing(&self) -> bool {
         self.grants.is_empty() && self.own.scopes.is_empty()

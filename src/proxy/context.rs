@@ -18,8 +18,10 @@ use crate::quota::{LimitedUse, Permit};
 use crate::refusal::{LimitFault, Refusal};
 use crate::request_checks::RequestedHeaders;
 use crate::telemetry::Telemetry;
+use arc_swap::ArcSwap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 use pingora::prelude::Error;
 use pingora::proxy::Session;
@@ -38,6 +40,8 @@ tokio::task_local! {
 pub struct RequestContext {
     pub(super) policy: Arc<Policy>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// What had changed before it began: see [`Connection::changes`].
+    changes: u64,
     pub(super) record: AccessRecord,
     exchange: Option<Arc<ReauthorizationContext>>,
     /// What the client asked for, until it is decided.
@@ -76,16 +80,19 @@ impl RequestContext {
         self.connection.as_ref().is_some_and(|c| c.is_draining() || c.is_used_up())
     }
 
-    pub(super) fn begin(policy: Arc<Policy>, telemetry: &Arc<Telemetry>) -> Self {
+    pub(super) fn begin(policy: &ArcSwap<Policy>, telemetry: &Arc<Telemetry>) -> Self {
         let connection = CONNECTION.try_with(Arc::clone).ok();
         if let Some(connection) = &connection {
             connection.request_begins();
         }
+        let changes = connection.as_ref().map_or(0, |c| c.changes());
+        let policy = policy.load_full();
         let peer = connection.as_ref().and_then(|c| c.peer());
         let record = AccessRecord::begin(telemetry.clone(), next_request_id(), policy.generation(), peer);
         Self {
             policy,
             connection,
+            changes,
             record,
             exchange: None,
             asked: RequestedHeaders::default(),
@@ -116,9 +123,10 @@ impl RequestContext {
             .map(|(principal, session)| ResponseIdReader::new(principal.key(), session.clone()));
         let method = self.record.method.clone();
         let path = self.record.path.clone().unwrap_or_default();
-        let exchange = Arc::new(ReauthorizationContext::new(grant, asked, &self.policy, method, path, self.place()));
+        let (place, now) = (self.place(), Timestamp::now());
+        let exchange = Arc::new(ReauthorizationContext::new(grant, asked, &self.policy, method, path, place, now));
         if let Some(connection) = &self.connection {
-            connection.reauthorize_with(exchange.clone());
+            exchange.register(connection, self.changes);
         }
         self.exchange = Some(exchange);
     }

@@ -1,9 +1,9 @@
 //! A request under way and its answer, as the list of open connections sees it: checked again when the
 //! policy or the time may have ended what was granted (law 9).
 
-use crate::authn::{ClientCredential, Principal};
+use crate::authn::ClientCredential;
 use crate::json_body::Object;
-use crate::listener::OpenRequest;
+use crate::listener::{Connection, LastCheck, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
 use crate::request_checks::RequestedHeaders;
@@ -12,7 +12,6 @@ use http::Method;
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// What is needed to check a request again.
 #[derive(Debug)]
@@ -22,10 +21,7 @@ pub(super) struct ReauthorizationContext {
     method: Method,
     path: Arc<str>,
     peer: Option<IpAddr>,
-    /// The state of policy and keys under which it was last checked.
-    generation: AtomicU64,
-    /// Until when that judgement holds, in milliseconds since 1970.
-    until: AtomicI64,
+    checked: LastCheck,
 }
 
 impl ReauthorizationContext {
@@ -37,10 +33,22 @@ impl ReauthorizationContext {
         method: Method,
         path: Arc<str>,
         peer: Option<IpAddr>,
+        now: Timestamp,
     ) -> Self {
-        let generation = AtomicU64::new(grant.principal().map_or(0, |principal| policy.state(principal)));
-        let until = AtomicI64::new(grant.principal().map_or(i64::MAX, |principal| until(principal)));
-        Self { grant, asked, method, path, peer, generation, until }
+        let principal = grant.principal();
+        let state = policy.state_of_proof(principal.map(AsRef::as_ref));
+        let until = principal.map_or(i64::MAX, |principal| policy.first_change(principal, now));
+        Self { grant, asked, method, path, peer, checked: LastCheck::new(state, now, until) }
+    }
+
+    /// Has it checked again while it lasts; `changes` is what [`Connection::changes`] said before it was begun. If
+    /// something changed since, it is not known which of it the decision saw, so it is due at once.
+    pub(super) fn register(self: &Arc<Self>, connection: &Connection, changes: u64) {
+        connection.reauthorize_with(self.clone());
+        if connection.changes() != changes {
+            self.checked.doubt();
+            connection.reauthorize_with(self.clone());
+        }
     }
 
     pub(super) fn grant(&self) -> &Grant {
@@ -48,13 +56,12 @@ impl ReauthorizationContext {
     }
 }
 
-/// The end of a principal's proof, in milliseconds since 1970.
-fn until(principal: &Principal) -> i64 {
-    principal.valid_until().map_or(i64::MAX, Timestamp::as_millisecond)
-}
-
 impl OpenRequest for ReauthorizationContext {
     fn ends_under(&self, policy: &Policy, now: Timestamp) -> Option<Refusal> {
+        let state = policy.state(self.grant.principal().map(AsRef::as_ref));
+        if self.checked.holds(state, now) {
+            return None;
+        }
         let path = match Path::validate(self.path.as_bytes()) {
             Ok(path) => path,
             Err(fault) => return Some(Refusal::Target(fault)),
@@ -65,18 +72,13 @@ impl OpenRequest for ReauthorizationContext {
             let nobody = ClientCredential::default();
             return match policy.unauthenticated(&route, self.grant.client_credential().unwrap_or(&nobody), self.peer) {
                 Ok(Some(grant)) if grant.client_credential().is_some() == self.grant.client_credential().is_some() => {
+                    self.checked.note(state, now, i64::MAX);
                     None
                 }
                 Ok(_) => Some(Refusal::CredentialMissing),
                 Err(refusal) => Some(refusal),
             };
         };
-        // Thousands of streams are asked twice a second: most can say at once that nothing changed.
-        let state = policy.state(principal);
-        let in_time = now.as_millisecond() < self.until.load(Ordering::Relaxed);
-        if in_time && !policy.is_timed() && self.generation.swap(state, Ordering::Relaxed) == state {
-            return None;
-        }
         // What was decided on in the body, and what it could not be decided without.
         let body = self.asked.model.as_ref().map(|m| serde_json::json!({ "model": m }).to_string()).unwrap_or_default();
         let body = Object::read(body.as_bytes()).unwrap_or(Object::empty());
@@ -87,10 +89,23 @@ impl OpenRequest for ReauthorizationContext {
             body: Some(&body),
             ..Request::plain(&self.method, path, &route, self.peer, now)
         };
-        let confirmed = policy.confirm(principal, self.peer, now).and_then(|proven| {
-            self.until.store(until(&proven.principal), Ordering::Relaxed);
-            policy.decide(&proven, request)
+        let decided = policy.confirm(principal, self.peer, now).and_then(|proven| {
+            policy.decide(&proven, request)?;
+            Ok(policy.holds_until(&proven, now))
         });
-        confirmed.err()
+        match decided {
+            Ok(until) => {
+                self.checked.note(state, now, until);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    fn holds_until(&self) -> i64 {
+        self.checked.until()
     }
 }
+
+#[cfg(test)]
+mod tests;

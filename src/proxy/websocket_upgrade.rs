@@ -119,7 +119,7 @@ pub(super) async fn hand_over(
     early.extend_from_slice(&held);
     ctx.record.status = 101;
     ctx.handed_over = true;
-    let open = Arc::new(OpenSocket::new(ctx.place()));
+    let open = Arc::new(OpenSocket::new(ctx.place(), Arc::downgrade(&connection)));
     let client = Client { socket, early, upgrade: upgrade.checked, record: ctx.record.take(), open: open.clone() };
     connection.hand_over(open, Box::pin(serve(client, sockets.clone())));
     Ok(())

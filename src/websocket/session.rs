@@ -132,7 +132,7 @@ async fn handshake(
     wire: &mut Wire<ClientSocket>,
     upgrade: &mut Upgraded,
     record: &mut AccessRecord,
-    open: &OpenSocket,
+    open: &Arc<OpenSocket>,
     sockets: &Sockets,
 ) -> Result<Connected, Stop> {
     let late = Stop::Refused(Refusal::Socket(SocketFault::Late), None);
