@@ -102,6 +102,7 @@ mod tests {
             expires: Some(jiff::Timestamp::UNIX_EPOCH),
             cidrs: Vec::new(),
             limits: crate::principal_limits::PrincipalLimits::default(),
+            users: None,
             place: Arc::from("x:1"),
         };
         let live = DynamicConfig {
