@@ -59,7 +59,7 @@ pub struct AccessRecord {
     /// When the gateway's answer began.
     pub first_byte: Option<Instant>,
     /// How many headers claimed what they may not.
-    pub forged: usize,
+    pub spoofed: usize,
     /// What went wrong on the way, in the transport's words.
     pub cause: Option<String>,
     /// Connections to the gateway tried.
@@ -117,7 +117,7 @@ impl AccessRecord {
             change: None,
             status: 0,
             first_byte: None,
-            forged: 0,
+            spoofed: 0,
             cause: None,
             attempts: 0,
             stream: None,
@@ -239,7 +239,7 @@ impl AccessRecord {
             duration: self.begun.elapsed(),
             first_byte: self.first_byte.map(|at| at - self.begun),
             stream: self.stream.as_ref().map(|(kind, _)| *kind),
-            forged: self.forged,
+            spoofed: self.spoofed,
             granted: self.granted.as_deref(),
             requested: self.requested.as_ref(),
         });

@@ -1,10 +1,10 @@
 //! **scopeshim** stands in front of an OpenClaw gateway. It proves who calls, decides by a policy
 //! which operator scopes the caller holds, and sends the gateway a request that every release of it
-//! understands: its own credential, exactly one scopes header, nothing forged.
+//! understands: its own credential, exactly one scopes header, nothing spoofed.
 //!
-//! # The story of a request
+//! # The path of a request
 //! [`listener`] accepts a connection and hands it to Pingora. [`proxy`] takes the [`policy::Policy`]
-//! in force, by which this request is judged to its end. The head is judged first
+//! in force, by which this request is decided to its end. [`evaluation`] checks the head first
 //! ([`framing`], [`host`], [`request_path`]), then its credential. [`authn`] says who is calling, [`policy`] what they
 //! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
 //! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
@@ -30,6 +30,7 @@ pub mod config;
 pub mod cors;
 pub mod descriptors;
 pub mod doctor;
+pub mod evaluation;
 pub mod fake_gateway;
 pub mod file_watch;
 pub mod files;
@@ -72,5 +73,6 @@ pub mod tailscale;
 pub mod telemetry;
 pub mod tls;
 pub mod trace_context;
+pub mod upgrade_request;
 pub mod websocket;
 pub mod whois;

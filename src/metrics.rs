@@ -29,7 +29,7 @@ pub struct Metrics {
     first_byte: Histogram,
     stream_duration: PerLabel<StreamKind, Histogram>,
     streams: PerLabel<StreamKind, IntGauge>,
-    forged: IntCounter,
+    spoofed: IntCounter,
     invariant: IntCounter,
     suppressed: IntCounter,
     lines_lost: IntCounter,
@@ -74,7 +74,7 @@ pub struct RequestEnd<'a> {
     /// Which kind of stream it was, if it was one.
     pub stream: Option<StreamKind>,
     /// Headers that claimed what they may not.
-    pub forged: usize,
+    pub spoofed: usize,
     /// The scopes that were sent.
     pub granted: Option<&'a ScopeSet>,
     /// The scopes that were asked for.
@@ -161,7 +161,7 @@ impl Metrics {
             first_byte: histogram("gateway_first_byte_seconds", "Time until the gateway began its answer.", &answers)?,
             stream_duration: PerLabel::new(|kind: StreamKind| streams.with_label_values(&[kind.as_str()])),
             streams: PerLabel::new(|kind: StreamKind| open.with_label_values(&[kind.as_str()])),
-            forged: counter(
+            spoofed: counter(
                 "forged_headers_total",
                 "Request headers that claimed identity, origin or authority and were removed.",
             )?,
@@ -265,7 +265,7 @@ impl Metrics {
         if let Some(first_byte) = e.first_byte {
             self.first_byte.observe(first_byte.as_secs_f64());
         }
-        self.forged.inc_by(e.forged as u64);
+        self.spoofed.inc_by(e.spoofed as u64);
         self.granted.count(e.granted);
         self.requested.count(e.requested);
     }
@@ -367,7 +367,7 @@ mod tests {
             duration: Duration::from_millis(3),
             first_byte: None,
             stream: None,
-            forged: 2,
+            spoofed: 2,
             granted: None,
             requested: Some(&ScopeSet::parse_lines([&b"a,b,operator.read"[..]]).unwrap()),
         });

@@ -10,7 +10,6 @@ mod grant;
 pub mod grants;
 mod isolation;
 mod permissions;
-pub mod policy_test;
 mod request;
 mod upstream_headers;
 mod websocket;

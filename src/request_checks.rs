@@ -1,17 +1,17 @@
-//! What a request's headers ask for, checked without a socket: the part of admission that a dry run
-//! shares with the real one.
+//! The checks of a request's head, one by one, without a socket. `evaluation` puts them in order.
 
 use crate::authn::{Presented, ambient};
 use crate::chat_session::Chat;
+use crate::config::BodySizes;
 use crate::cors::Page;
 use crate::headers::{self, GatewayHeader, Kind};
 use crate::host::Host;
 use crate::hostnames::HostNames;
 use crate::policy::{Policy, Proven};
-use crate::refusal::Refusal;
+use crate::refusal::{LimitFault, Refusal};
 use crate::route::{Need, Route};
 use crate::scope::ScopeSet;
-use http::header::{EXPECT, HOST, ORIGIN};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// What a request asks for.
@@ -36,19 +36,18 @@ pub fn asked(headers: &HeaderMap, policy: &Policy) -> Result<RequestedHeaders, R
     Ok(RequestedHeaders { requested, gateway_headers, chat: policy.live().chats.read(headers)?, model: None })
 }
 
-/// How many headers claim what they may not.
+/// How many header fields claim what a client may not: identity, origin or authority.
 #[must_use]
-pub fn forged(headers: &HeaderMap, policy: &Policy) -> usize {
-    let is_forged = |name: &&HeaderName| policy.credentials().kind(name.as_str()) == Kind::Forged;
+pub fn spoofed(headers: &HeaderMap, policy: &Policy) -> usize {
+    let is_spoofed = |name: &&HeaderName| policy.credentials().kind(name.as_str()) == Kind::Forged;
     let authenticator = policy.authenticator();
-    headers.keys().filter(is_forged).filter(|n| !authenticator.reads(n) && !authenticator.describes_user(n)).count()
+    headers.keys().filter(is_spoofed).filter(|n| !authenticator.reads(n) && !authenticator.describes_user(n)).count()
 }
 
-/// Refuses what a web page could send in the name of a caller whose identity is their place, or whose user and
-/// password a browser remembers: a page
-/// could borrow it, where it cannot borrow a bearer token. Neither a page of another origin counts that
-/// `[cors]` does not list, nor
-/// one whose name was made to lead here (DNS rebinding): see [`own_host`].
+/// Refuses what a web page could send in the name of a caller who is identified by an address, or whose user
+/// and password a browser remembers: a page can use both without knowing a secret, unlike a bearer token.
+/// Refused are pages of other origins that `[cors]` does not list, and pages whose host name was made to
+/// resolve to this machine (DNS rebinding, see [`own_host`]).
 ///
 /// # Errors
 /// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
@@ -107,6 +106,33 @@ pub fn method(method: &Method, route: &Route) -> Result<(), Refusal> {
 pub fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
     let met = headers.get_all(EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if met { Ok(()) } else { Err(Refusal::Expectation) }
+}
+
+/// The body that a head announces.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnnouncedBody {
+    /// Whether there is one.
+    pub expected: bool,
+    /// How large it may be, in bytes.
+    pub limit: u64,
+}
+
+/// Checks what the head says of its body. The form of both length fields was checked before.
+///
+/// # Errors
+/// [`Refusal::Limit`] when there may be none, or it is too large.
+pub fn body(method: &Method, headers: &HeaderMap, route: &Route, sizes: &BodySizes) -> Result<AnnouncedBody, Refusal> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).map(|l| l.parse().unwrap_or(u64::MAX));
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    let body = AnnouncedBody { expected: chunked || length.is_some_and(|l| l > 0), limit: sizes.of(route.label) };
+    let none = matches!(*method, Method::GET | Method::HEAD) || matches!(route.need, Need::Health(_));
+    if body.expected && none {
+        return Err(Refusal::Limit(LimitFault::BodyUnexpected));
+    }
+    if length.is_some_and(|l| l > body.limit) {
+        return Err(Refusal::Limit(LimitFault::BodySize { limit: body.limit }));
+    }
+    Ok(body)
 }
 
 fn gateway_headers(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValue)>, Refusal> {

@@ -1,9 +1,9 @@
-//! WebSockets: a client proves itself at the upgrade or in its first frame, and only then is the
-//! gateway's own socket opened, under an identity of this proxy that keeps the scopes granted.
+//! WebSockets: a client authenticates at the upgrade or in its first frame. Only then is the gateway's own
+//! connection opened, under an identity of this proxy that keeps the granted scopes.
 //!
-//! `upgrade`, `frames`, `connect` and `admit` decide: values in, values out. `wire`, `gateway`, `tunnel` and
-//! `session` carry it out, on sockets that Pingora has let go of. Behind the handshake bytes pass
-//! as they come: the gateway holds a session to the scopes it began with (contract §7).
+//! `connect_frame`, `frame_codec` and `authorize` are pure: values in, values out. `session` runs the handshake
+//! with `message_stream` and `upstream`, on sockets taken over from Pingora, and `tunnel` moves the bytes
+//! afterwards, unread: the gateway holds a session to the scopes it began with (contract §7).
 
 pub mod authorize;
 pub mod connect_frame;
@@ -16,7 +16,6 @@ mod reauthorize;
 mod session;
 pub mod tunnel;
 pub mod unauthenticated_limit;
-pub mod upgrade;
 pub mod upstream;
 mod upstream_upgrade;
 

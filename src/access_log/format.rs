@@ -147,7 +147,7 @@ impl<'a> Line<'a> {
             detail: record.refusal.as_ref().map(Text),
             generation: record.generation,
             stream: record.is_stream(),
-            forged: record.forged,
+            forged: record.spoofed,
             attempts: record.attempts,
             cause: record.cause.as_deref(),
             socket,

@@ -1,10 +1,11 @@
 //! `check`: everything that is wrong with a configuration, before it is used.
 
 use super::{ConfigFile, Exit, complain, say};
-use crate::config::diagnostic::{Severity, Source};
+use crate::config::diagnostic::Severity;
 use crate::config::environment::System;
-use crate::config::{self, Config, Loaded};
-use crate::policy::{Policy, policy_test};
+use crate::config::{self, BootstrapConfig, Config, Loaded};
+use crate::evaluation::policy_test;
+use crate::policy::Policy;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -97,10 +98,10 @@ pub(super) fn dry_run(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
 }
 
 /// Reads a configuration that must be right, and compiles it for a dry run.
-pub(super) fn load_policy(path: &Path) -> Result<(Source, Policy), Exit> {
-    let (loaded, policy) = dry_run(load(path)?);
-    if let Some(policy) = policy {
-        return Ok((loaded.source, policy));
+pub(super) fn load_policy(path: &Path) -> Result<(BootstrapConfig, Policy), Exit> {
+    let (mut loaded, policy) = dry_run(load(path)?);
+    if let (Some(config), Some(policy)) = (loaded.config.take(), policy) {
+        return Ok((config.fixed, policy));
     }
     complain(loaded.render().trim_end());
     complain(format!("{}: the configuration is wrong", path.display()));

@@ -1,20 +1,15 @@
-//! `explain`: who would this be, what may they do, and why. Offline, by the code of the data path.
+//! `explain`: who a caller would be, what it may do, and why. Offline, by the evaluation of the data plane.
 
 use super::{ConfigFile, Exit, check, complain, say};
-use crate::authn::ambient;
-use crate::config::{KeySource, SimulatedCaller};
-use crate::hostnames::HostNames;
-use crate::json_body::Object;
+use crate::config::{BodySizes, KeySource, SimulatedCaller};
+use crate::evaluation::{Caller, DryRun, SimulatedHead};
 use crate::jwks::{KeySet, KeySlot};
 use crate::jwks_cache::JwksCache;
+use crate::policy::Policy;
 use crate::policy::explain::{Explanation, WEBSOCKET};
-use crate::policy::{Policy, Proven, Request, SocketRequest};
-use crate::refusal::{Refusal, SocketFault};
-use crate::request_checks;
-use crate::request_path::Path as Target;
-use crate::websocket::upgrade::{self, Page};
+use crate::upgrade_request;
 use crate::whois::WhoisNode;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -67,11 +62,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn explain(args: &Args) -> Exit {
-    let (_, policy) = match check::load_policy(&args.file.config) {
+    let (fixed, policy) = match check::load_policy(&args.file.config) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match explained(args, policy) {
+    match explained(args, policy, &fixed.limits.body) {
         Ok(explanation) => {
             if args.json {
                 say(serde_json::to_string_pretty(&explanation).unwrap_or_default());
@@ -87,7 +82,7 @@ pub(super) fn explain(args: &Args) -> Exit {
     }
 }
 
-fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
+fn explained(args: &Args, policy: Policy, sizes: &BodySizes) -> Result<Explanation, String> {
     let mut headers = HeaderMap::new();
     for line in &args.headers {
         let (name, value) =
@@ -103,75 +98,16 @@ fn explained(args: &Args, policy: Policy) -> Result<Explanation, String> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let path = Target::validate(args.path.as_bytes())
-        .map_err(|fault| format!("`{}`: {fault}; this would be answered 400", args.path))?;
-    let now = Timestamp::now();
-    let peer = ambient::of(Some(args.from), &headers);
-    let asked = request_checks::asked(&headers, &policy);
-    // Without a `Host` line the request is taken to name this machine by its address.
-    headers.entry(HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
-    let is_upgrade = args.websocket || upgrade::is_wanted(&headers);
-    let authenticator = policy.authenticator();
-    let presented = if is_upgrade {
-        authenticator.presented_by_upgrade(&headers).map(|(presented, _)| presented)
+    let body = args.body.as_deref().map(read).transpose()?.unwrap_or_default();
+    let head = if args.websocket || upgrade_request::is_wanted(&headers) {
+        SimulatedHead::upgrade(&args.method, &args.path, headers)
     } else {
-        authenticator.presented(&headers)
+        SimulatedHead::new(&args.method, &args.path, headers, &body)
     };
-    let who = match simulated(args)? {
-        Some(who) => policy.simulate(&who, peer, now),
-        None => presented
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|p| authenticator.credential(p.as_ref()))
-            .and_then(|c| policy.authenticate(c, peer, now)),
-    };
-    // A socket's client names no user: it is decided on the app alone.
-    let who = if is_upgrade { who } else { who.and_then(|proven| policy.on_behalf(proven, &headers, now)) };
-    if is_upgrade {
-        return Ok(socket(&policy, &headers, who, peer, now));
-    }
-    let route = policy.route(&args.method, path);
-    let head = request_checks::method(&args.method, &route).and_then(|()| request_checks::expectation(&headers));
-    let who = who.and_then(|proven| {
-        let page = policy.live().cors.page(&headers);
-        let presented = presented.as_ref().ok().and_then(Option::as_ref);
-        let (names, hosts) = (HostNames::of_this_machine(), &policy.live().hosts);
-        request_checks::not_borrowed(&proven, presented, &headers, &names, hosts, &page).map(|()| proven)
-    });
-    let (who, asked) = match asked {
-        Ok(asked) => (who, asked),
-        Err(refusal) => (who.and(Err(refusal)), request_checks::RequestedHeaders::default()),
-    };
-    let text = args.body.as_deref().map(read).transpose()?.unwrap_or_default();
-    let body = Object::read(text.as_bytes());
-    let request = Request {
-        requested: asked.requested.as_ref(),
-        gateway_headers: &asked.gateway_headers,
-        chat: asked.chat.as_ref(),
-        body: body.as_ref().ok(),
-        ..Request::plain(&args.method, path, &route, peer, now)
-    };
-    let head = head.and_then(|()| policy.readable(&who, request, body.as_ref()));
-    Ok(policy.explain(head, &who, request))
-}
-
-fn socket(
-    policy: &Policy,
-    headers: &HeaderMap,
-    who: Result<Proven, Refusal>,
-    peer: Option<IpAddr>,
-    now: Timestamp,
-) -> Explanation {
-    let own_host = request_checks::own_host(headers, &HostNames::of_this_machine(), &policy.live().hosts);
-    let page = upgrade::page(headers, &policy.websocket().origins, own_host.is_ok());
-    let who = who.and_then(|p| if p.principal.identity().is_ambient() { own_host.map(|()| p) } else { Ok(p) });
-    let head = if page == Page::Foreign { Err(Refusal::Socket(SocketFault::Origin)) } else { Ok(()) };
-    let (who, requested) = match request_checks::requested(headers) {
-        Ok(requested) => (who, requested),
-        Err(refusal) => (who.and(Err(refusal)), None),
-    };
-    let socket = SocketRequest { requested: requested.as_ref(), requested_scopes: None, session: None, peer, now };
-    policy.explain_socket(head, &who, socket)
+    let who = simulated(args)?;
+    let caller = who.as_ref().map_or(Caller::Presented, Caller::Simulated);
+    let (peer, now) = (Some(args.from), Timestamp::now());
+    Ok(DryRun { policy: &policy, head: &head, body: &body, caller, peer, body_sizes: sizes, now }.explain())
 }
 
 /// A JWT is verified with the issuer's true keys: from its file, or as the last run kept them.
@@ -227,7 +163,7 @@ fn simulated(args: &Args) -> Result<Option<SimulatedCaller>, String> {
     }))
 }
 
-/// What the one supposed brings along.
+/// The claims or capabilities that the simulated caller has.
 fn claims(args: &Args) -> Result<Map<String, Value>, String> {
     let Some(file) = &args.claims else { return Ok(Map::new()) };
     match serde_json::from_str(&read(file)?) {
@@ -250,7 +186,7 @@ fn text(e: &Explanation, args: &Args) -> String {
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
     };
-    if e.route == WEBSOCKET {
+    if e.route == Some(WEBSOCKET) {
         line("a WebSocket, at any path".to_owned());
     } else {
         line(format!("{} {}", args.method, args.path));
@@ -263,7 +199,9 @@ fn text(e: &Explanation, args: &Args) -> String {
         }
         None => line("  who       not authenticated".to_owned()),
     }
-    line(format!("  route     {} needs {}", e.route, e.needs));
+    if let (Some(route), Some(needs)) = (&e.route, &e.needs) {
+        line(format!("  route     {route} needs {needs}"));
+    }
     for source in &e.sources {
         let scopes = if source.scopes.is_empty() { "nothing" } else { &source.scopes };
         match &source.but {

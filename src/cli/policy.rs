@@ -1,15 +1,13 @@
 //! `policy diff` and `policy test`.
 
 use super::{ConfigFile, Exit, check, complain, say};
-use crate::authn::ClientCredential;
-use crate::config::{AppUsers, DynamicConfig, SimulatedCaller};
-use crate::policy::policy_test;
-use crate::policy::{Grant, Policy, Request, SocketRequest};
+use crate::config::{AppUsers, BodySizes, DynamicConfig, Limits, SimulatedCaller};
+use crate::evaluation::{Caller, DryRun, SimulatedHead, policy_test};
+use crate::policy::{Grant, Policy};
 use crate::refusal::Refusal;
-use crate::request_path::Path as Target;
 use crate::route::{Need, Pattern};
 use crate::whois::WhoisNode;
-use http::Method;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -85,7 +83,7 @@ fn diff(old: &std::path::Path, new: &std::path::Path) -> Exit {
     Exit::Failed
 }
 
-/// Everybody the policy names: tokens, the gateway's secret, anonymous, and for each issuer a bearer
+/// Every caller that the policy names: tokens, the gateway's secret, anonymous, and for each issuer a bearer
 /// of nothing and one of each claim that a grant names.
 fn principals(policy: &Policy) -> Vec<(String, SimulatedCaller)> {
     let live = policy.live();
@@ -187,35 +185,32 @@ fn table(
     everybody: &BTreeMap<String, SimulatedCaller>,
     requests: &BTreeMap<String, (Method, String)>,
 ) -> Table {
-    let now = Timestamp::now();
-    let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let sizes = Limits::default().body;
     let mut table = Table::new();
     for (name, who) in everybody {
         for (shown, (method, path)) in requests {
-            let Ok(path) = Target::validate(path.as_bytes()) else { continue };
-            let route = policy.route(method, path);
-            let request = Request::plain(method, path, &route, peer, now);
-            let outcome = match policy.unauthenticated(&route, &ClientCredential::default(), peer) {
-                Ok(Some(grant)) if grant.client_credential().is_some() => "the client's own credential".to_owned(),
-                Ok(Some(_)) => "public".to_owned(),
-                Err(refusal) => in_words(Err(refusal)),
-                Ok(None) => {
-                    in_words(policy.simulate(who, peer, now).and_then(|proven| policy.decide(&proven, request)))
-                }
-            };
-            table.insert((name.clone(), shown.clone()), outcome);
+            let head = SimulatedHead::new(method, path, HeaderMap::new(), "");
+            table.insert((name.clone(), shown.clone()), outcome(policy, &head, who, &sizes));
         }
-        let socket = SocketRequest { requested: None, requested_scopes: None, session: None, peer, now };
-        let decided = policy.simulate(who, peer, now).and_then(|proven| policy.decide_socket(&proven, socket));
-        table.insert((name.clone(), "WebSocket".to_owned()), in_words(decided));
+        let head = SimulatedHead::upgrade(&Method::GET, "/", HeaderMap::new());
+        table.insert((name.clone(), "WebSocket".to_owned()), outcome(policy, &head, who, &sizes));
     }
     table
 }
 
-fn in_words(decided: Result<Grant, Refusal>) -> String {
+fn outcome(policy: &Policy, head: &SimulatedHead, who: &SimulatedCaller, sizes: &BodySizes) -> String {
+    let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let caller = Caller::Simulated(who);
+    let run = DryRun { policy, head, body: "", caller, peer, body_sizes: sizes, now: Timestamp::now() };
+    in_words(run.decide())
+}
+
+fn in_words(decided: Result<Option<Grant>, Refusal>) -> String {
     match decided {
-        Ok(grant) if grant.effective().is_empty() => "allowed with no scopes".to_owned(),
-        Ok(grant) => format!("allowed with {}", grant.effective()),
+        Ok(None) => "answered by this proxy".to_owned(),
+        Ok(Some(grant)) if grant.principal().is_none() => "public".to_owned(),
+        Ok(Some(grant)) if grant.effective().is_empty() => "allowed with no scopes".to_owned(),
+        Ok(Some(grant)) => format!("allowed with {}", grant.effective()),
         Err(refusal) => format!("refused: {}", refusal.code()),
     }
 }

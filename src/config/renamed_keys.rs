@@ -125,11 +125,9 @@ mod tests {
             let (first, rest) = path.split_once('.').map_or((path.as_str(), None), |(a, b)| (a, Some(b)));
             let dotted = rest.map_or_else(|| key.before.to_owned(), |rest| format!("{rest}.{}", key.before));
             let header = if array { format!("[[{first}]]") } else { format!("[{first}]") };
-            let (_, said) = {
-                let mut problems = Problems::default();
-                let _ = parse::read(&format!("{header}\n{dotted} = 1\n"), &mut problems);
-                ((), problems.into_sorted())
-            };
+            let mut problems = Problems::default();
+            let _ = parse::read(&format!("{header}\n{dotted} = 1\n"), &mut problems);
+            let said = problems.into_sorted();
             assert!(said.iter().all(|p| p.code != "unknown-key"), "{said:?}");
             let warning = said.iter().find(|p| p.code == "renamed-key").unwrap();
             assert!(warning.message.contains(key.before) && warning.hint.contains(key.now), "{warning:?}");

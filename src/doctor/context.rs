@@ -1,12 +1,12 @@
-//! What every check looks at: the configuration, a caller to ask as, the gateway as it was found.
+//! What every check of `doctor` needs: the configuration, a caller to test as, the findings about the gateway.
 
 use crate::config::{BootstrapConfig, Config, ListenAddress, ListenerIdentity};
+use crate::evaluation::{self, DryRun, SimulatedHead};
 use crate::gateway_probe::{Findings, probe};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
 use crate::jwks_cache::JwksCache;
-use crate::policy::{Policy, Proven, Request};
+use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::request_path::Path;
 use crate::secret::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -48,7 +48,6 @@ pub(super) struct Caller {
     pub name: String,
     /// What proves them.
     pub lines: Lines,
-    proven: Proven,
 }
 
 /// Why there is no caller to test as.
@@ -93,10 +92,17 @@ impl Chain {
 
     /// Whether the policy lets the caller do this.
     pub(super) fn may(&self, caller: &Caller, method: &Method, path: &str) -> bool {
-        let Ok(path) = Path::validate(path.as_bytes()) else { return false };
-        let route = self.policy.route(method, path);
-        let request = Request::plain(method, path, &route, self.peer, Timestamp::now());
-        self.policy.decide(&caller.proven, request).is_ok()
+        let head = SimulatedHead::new(method, path, caller.lines.iter().cloned().collect(), "");
+        let run = DryRun {
+            policy: &self.policy,
+            head: &head,
+            body: "",
+            caller: evaluation::Caller::Presented,
+            peer: self.peer,
+            body_sizes: &self.fixed.limits.body,
+            now: Timestamp::now(),
+        };
+        run.decide().is_ok()
     }
 }
 
@@ -136,7 +142,7 @@ fn prove(policy: &Policy, lines: Lines, peer: Option<IpAddr>) -> Result<Caller, 
     let presented = policy.authenticator().presented(&headers)?;
     let credential = policy.authenticator().credential(presented.as_ref())?;
     let proven = policy.authenticate(credential, peer, Timestamp::now())?;
-    Ok(Caller { name: proven.principal.name().to_owned(), lines, proven })
+    Ok(Caller { name: proven.principal.name().to_owned(), lines })
 }
 
 /// An address to connect to, of one to listen on.

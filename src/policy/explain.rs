@@ -3,11 +3,11 @@
 use super::grants::RequestFacts;
 use super::upstream_headers;
 use super::{Grant, Policy, Proven, Request, SocketRequest};
-use crate::authn::{ClientCredential, Identity};
+use crate::authn::Identity;
 use crate::config::PrincipalLimits;
-use crate::json_body::{BodyFault, Object};
+use crate::json_body::Object;
 use crate::label::{Label as _, SourceLabel};
-use crate::refusal::{IsolationFault, Refusal};
+use crate::refusal::Refusal;
 use crate::scope::{Scope, ScopeSet};
 use http::header::AUTHORIZATION;
 use serde::Serialize;
@@ -21,10 +21,10 @@ pub const WEBSOCKET: &str = "websocket";
 pub struct Explanation {
     /// The identified caller; `None` where the caller is not authenticated.
     pub principal: Option<ExplainedPrincipal>,
-    /// The route's name, or [`WEBSOCKET`].
-    pub route: &'static str,
+    /// The route's name, or [`WEBSOCKET`]; `None` where the request was refused before its path was known.
+    pub route: Option<&'static str>,
     /// What the route needs, in words.
-    pub needs: String,
+    pub needs: Option<String>,
     /// What gives scopes, and what nearly would.
     pub sources: Vec<ExplainedGrant>,
     /// The most that the app may do which calls on the principal's behalf.
@@ -54,6 +54,15 @@ pub struct Explanation {
     pub headers: Vec<(String, String)>,
     /// The smallest change of the policy that would allow it.
     pub change: Option<String>,
+}
+
+/// What was asked for.
+struct Asked<'a> {
+    at: RequestFacts<'a>,
+    requested: Option<&'a ScopeSet>,
+    body: Option<&'a str>,
+    route: &'static str,
+    needs: String,
 }
 
 /// A principal.
@@ -93,67 +102,53 @@ pub struct Reason {
 }
 
 impl Policy {
-    /// Decides, and says why. It is [`Policy::decide`] that decides; `head` is what was checked before
-    /// anybody was asked who they are.
+    /// Why a request was decided so. `request` is `None` where it was refused before its path was known, and a
+    /// decision without a grant is an answer that this proxy gives itself.
     #[must_use]
     pub fn explain(
         &self,
-        head: Result<(), Refusal>,
+        decided: &Result<Option<Grant>, Refusal>,
         who: &Result<Proven, Refusal>,
-        request: Request<'_>,
+        request: Option<Request<'_>>,
     ) -> Explanation {
-        let unauthenticated = || self.unauthenticated(request.route, &ClientCredential::default(), request.peer);
-        let decided = head.and_then(|()| match unauthenticated()? {
-            Some(grant) => Ok(grant),
-            None => who.clone().and_then(|proven| self.decide(&proven, request)),
+        let asked = request.map(|r| Asked {
+            at: r.at(),
+            requested: r.requested,
+            body: r.body.map(Object::source),
+            route: r.route.label.as_str(),
+            needs: r.route.need.to_string(),
         });
-        let needs = request.route.need.to_string();
-        let text = request.body.map(Object::source);
-        self.explained(&decided, who, (request.at(), request.requested, text), request.route.label.as_str(), needs)
+        self.explained(decided.as_ref().map(Option::as_ref), who, asked)
     }
 
-    /// Whether a body can be read, if the request cannot be decided without it.
-    ///
-    /// # Errors
-    /// The [`Refusal`] of one that cannot.
-    pub fn readable(
-        &self,
-        who: &Result<Proven, Refusal>,
-        request: Request<'_>,
-        body: Result<&Object<'_>, &BodyFault>,
-    ) -> Result<(), Refusal> {
-        let (Err(fault), Ok(proven)) = (body, who) else { return Ok(()) };
-        let wanted = self.decide(proven, Request { body: None, ..request }).is_ok_and(|grant| grant.wants_body());
-        if wanted { Err(Refusal::Isolation(IsolationFault::Body(fault.clone()))) } else { Ok(()) }
-    }
-
-    /// The same of a WebSocket. It is [`Policy::decide_socket`] that decides.
+    /// The same of a WebSocket.
     #[must_use]
     pub fn explain_socket(
         &self,
-        head: Result<(), Refusal>,
+        decided: &Result<Grant, Refusal>,
         who: &Result<Proven, Refusal>,
         socket: SocketRequest<'_>,
     ) -> Explanation {
-        let decided = head.and_then(|()| who.clone()).and_then(|proven| self.decide_socket(&proven, socket));
         let needs = "nothing itself: each call over it needs its own scope, which the gateway asks for".to_owned();
-        self.explained(&decided, who, (socket.at(), socket.requested, None), WEBSOCKET, needs)
+        let asked = Asked { at: socket.at(), requested: socket.requested, body: None, route: WEBSOCKET, needs };
+        self.explained(decided.as_ref().map(Some), who, Some(asked))
     }
 
     fn explained(
         &self,
-        decided: &Result<Grant, Refusal>,
+        decided: Result<Option<&Grant>, &Refusal>,
         who: &Result<Proven, Refusal>,
-        (at, requested, body): (RequestFacts<'_>, Option<&ScopeSet>, Option<&str>),
-        route: &'static str,
-        needs: String,
+        asked: Option<Asked<'_>>,
     ) -> Explanation {
-        let sources = who.as_ref().map(|p| self.sources(p, at)).unwrap_or_default();
-        let ceiling = who.as_ref().ok().and_then(|p| p.permissions.app_scopes(at, &self.live));
-        let (outcome, refusal) = match decided {
-            Ok(_) => ("allow", None),
-            Err(refusal) => (refusal.code().as_str(), Some(refusal)),
+        let (grant, refusal) = match decided {
+            Ok(grant) => (grant, None),
+            Err(refusal) => (None, Some(refusal)),
         };
+        let at = asked.as_ref().map(|a| a.at);
+        let caller = who.as_ref().ok().zip(at);
+        let sources = caller.map(|(p, at)| self.sources(p, at)).unwrap_or_default();
+        let ceiling = caller.and_then(|(p, at)| p.permissions.app_scopes(at, &self.live));
+        let body = asked.as_ref().and_then(|a| a.body);
         Explanation {
             principal: who.as_ref().ok().map(|p| ExplainedPrincipal {
                 name: p.principal.name().to_owned(),
@@ -161,24 +156,22 @@ impl Policy {
                 app: p.principal.app().map(|app| app.name().to_owned()),
                 place: self.place(p),
             }),
-            route,
-            needs,
             granted: granted(&sources, ceiling.as_ref()),
             ceiling: ceiling.as_ref().map(ScopeSet::to_header),
             sources,
-            requested: requested.map(ScopeSet::to_header),
-            limits: decided.as_ref().ok().and_then(|g| shown(g.limits())),
-            effective: decided.as_ref().ok().map(|g| g.effective().to_header()),
-            outcome,
+            requested: asked.as_ref().and_then(|a| a.requested).map(ScopeSet::to_header),
+            route: asked.as_ref().map(|a| a.route),
+            needs: asked.map(|a| a.needs),
+            limits: grant.and_then(|g| shown(g.limits())),
+            effective: grant.map(|g| g.effective().to_header()),
+            outcome: refusal.map_or("allow", |r| r.code().as_str()),
             status: refusal.map(Refusal::status),
             message: refusal.map(ToString::to_string),
-            path: decided.as_ref().ok().and_then(|g| g.path().map(ToOwned::to_owned)),
-            body: decided
-                .as_ref()
-                .ok()
+            path: grant.and_then(|g| g.path().map(ToOwned::to_owned)),
+            body: grant
                 .and_then(|g| g.body().zip(body))
                 .map(|(edits, body)| String::from_utf8_lossy(&edits.clone().apply(body.as_bytes())).into_owned()),
-            headers: decided.as_ref().map(|g| self.lines(g, at.peer)).unwrap_or_default(),
+            headers: grant.zip(at).map(|(g, at)| self.lines(g, at.peer)).unwrap_or_default(),
             change: refusal.map(|r| self.remedy(who.as_ref().ok(), r)),
         }
     }
@@ -296,7 +289,7 @@ fn shown(limits: PrincipalLimits) -> Option<String> {
 }
 
 /// Whether a name that a token brought may stand in a line that people copy into the policy: a `*`
-/// would grant to everybody, a quote would write the rest of the table.
+/// would grant to every caller, a quote would write the rest of the table.
 fn is_plain(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || " @._+-:|/".contains(c))
 }

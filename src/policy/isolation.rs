@@ -233,7 +233,7 @@ impl<'a> Isolation<'a> {
         }
     }
 
-    /// The session's header where it decides nothing: nobody's key but the caller's own goes out.
+    /// The session's header where it decides nothing: only the caller's own key is sent.
     fn send_session(&self, session: Option<&HeaderValue>, grant: &mut Grant) -> Checked<()> {
         let Some(value) = session else { return Ok(()) };
         let key = if self.is_bound() { text(value)?.into() } else { String::from_utf8_lossy(value.as_bytes()) };

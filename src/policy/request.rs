@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(super) fn at(&self) -> RequestFacts<'_> {
+    pub(super) fn at(&self) -> RequestFacts<'a> {
         let reach = Reach::Request { method: self.method, path: self.path };
         RequestFacts { reach, peer: self.peer, now: self.now }
     }

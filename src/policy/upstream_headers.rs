@@ -107,7 +107,7 @@ pub fn user(name: &str) -> HeaderValue {
     if text.ends_with(' ') {
         text.replace_range(text.len() - 1.., "%20");
     }
-    // An empty name is no name to the gateway; nobody has one, and if somebody did: this one is nobody's.
+    // An empty name is no name to the gateway; no principal has one; if one did, this value belongs to no other.
     HeaderValue::from_str(&text).ok().filter(|v| !v.is_empty()).unwrap_or(HeaderValue::from_static("%"))
 }
 

@@ -1,12 +1,9 @@
 //! A request's body: where there may be one, how large, how slow.
 
 use super::context::RequestContext;
-use crate::config::BodySizes;
-use crate::refusal::{LimitFault, Refusal};
-use crate::route::{Need, Route};
+use crate::refusal::LimitFault;
+use crate::request_checks::AnnouncedBody;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
 use pingora::ErrorType::InternalError;
 use pingora::prelude::{Error, Result};
 
@@ -22,31 +19,15 @@ pub(super) struct Body {
 }
 
 impl Body {
+    /// The body that a checked head announces.
+    pub(super) fn announced(body: AnnouncedBody) -> Self {
+        Self { expected: body.expected, limit: body.limit, came: 0 }
+    }
+
     /// How large it may be, in bytes.
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
-}
-
-/// Checks what the head says of its body.
-pub(super) fn announced(
-    method: &Method,
-    headers: &HeaderMap,
-    route: &Route,
-    sizes: &BodySizes,
-) -> Result<Body, Refusal> {
-    // The form of both is checked already.
-    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).map(|l| l.parse().unwrap_or(u64::MAX));
-    let chunked = headers.contains_key(TRANSFER_ENCODING);
-    let body = Body { expected: chunked || length.is_some_and(|l| l > 0), limit: sizes.of(route.label), came: 0 };
-    let none = matches!(*method, Method::GET | Method::HEAD) || matches!(route.need, Need::Health(_));
-    if body.expected && none {
-        return Err(Refusal::Limit(LimitFault::BodyUnexpected));
-    }
-    if length.is_some_and(|l| l > body.limit) {
-        return Err(Refusal::Limit(LimitFault::BodySize { limit: body.limit }));
-    }
-    Ok(body)
 }
 
 /// The request is sent, and its body is wanted.

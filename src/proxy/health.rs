@@ -2,7 +2,7 @@
 //!
 //! Health needs no authentication, so these requests must cost the gateway nothing. And behind a
 //! loopback proxy every caller looks local to the gateway, which tells local callers more than a
-//! stranger should know (contract §1, "Unauthenticated").
+//! unauthenticated caller should know (contract §1, "Unauthenticated").
 
 use super::Upstream;
 use crate::headers::SCOPES;

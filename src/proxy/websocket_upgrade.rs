@@ -1,18 +1,19 @@
-//! Where a request becomes a WebSocket: the last that Pingora sees of it.
+//! Answers the upgrade to a WebSocket and takes the socket over from Pingora.
 //!
 //! Pingora 0.9.1 loses one upgrade in 200 that it proxies to a fast gateway (its issue 946) and has
 //! no call to hand a connection over (its issue 647). The socket is taken out of its session, which
 //! continues with a placeholder session until it is dropped.
 
 use super::context::RequestContext;
-use crate::authn::{Credential, ambient};
+use crate::authn::Credential;
+use crate::evaluation::UpgradeHead;
 use crate::headers::REQUEST_ID;
 use crate::identity_providers::IdentityProviders;
 use crate::listener::ClientStream;
 use crate::policy::SocketRequest;
 use crate::refusal::Refusal;
 use crate::request_checks;
-use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve, upgrade};
+use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve};
 use futures_util::poll;
 use http::HeaderValue;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -34,25 +35,18 @@ pub(super) struct Upgrade {
     checked: Upgraded,
 }
 
-/// Checks an upgrade. A credential in its head is checked here; without one, the first frame has to
-/// bring it.
+/// Goes on with an upgrade whose head was checked. A credential in its head is verified here; without one, the
+/// first frame has to bring it.
 pub(super) async fn admit(
     head: &RequestHeader,
+    upgrade: UpgradeHead,
     ctx: &mut RequestContext,
     sources: &IdentityProviders,
     sockets: &Sockets,
 ) -> Result<Upgrade, Refusal> {
     let policy = ctx.policy.clone();
-    let rules = policy.websocket();
-    if !rules.enabled {
-        return Err(Refusal::Upgrade);
-    }
     let headers = &head.headers;
-    let accept = upgrade::accept_key(&head.method, head.version, headers)?;
-    ctx.record.forged = request_checks::forged(headers, &policy);
-    ctx.record.place = ambient::of(ctx.peer(), headers);
-    let own_host = request_checks::own_host(headers, &sources.names, &policy.live().hosts);
-    let page = upgrade::page(headers, &rules.origins, own_host.is_ok());
+    let UpgradeHead { accept, origin } = upgrade;
     let (presented, protocol) = policy.authenticator().presented_by_upgrade(headers)?;
     let proven = match policy.authenticator().credential(presented.as_ref())? {
         Credential::Absent => None,
@@ -82,16 +76,7 @@ pub(super) async fn admit(
     Ok(Upgrade {
         accept,
         protocol,
-        checked: Upgraded {
-            policy,
-            proven,
-            asking: ctx.asking(headers),
-            requested,
-            own_host,
-            page,
-            unauthenticated,
-            permit,
-        },
+        checked: Upgraded { policy, proven, asking: ctx.asking(headers), requested, origin, unauthenticated, permit },
     })
 }
 

@@ -7,11 +7,11 @@ use super::message_stream::{Wire, WireError};
 use super::reauthorize::OpenSocket;
 use super::tunnel::{Ended, Tunnel};
 use super::unauthenticated_limit::UnauthenticatedSlot;
-use super::upgrade::Page;
 use super::upstream::{Authorization, Connected, Failure, Opened};
 use super::{Sockets, keepalive};
 use crate::access_log::{AccessRecord, WebSocketRecord};
 use crate::authn::Credential;
+use crate::evaluation::UpgradeOrigin;
 use crate::identity_providers::TailnetQuery;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{ClientSocket, Ending, OpenRequest as _};
@@ -47,16 +47,14 @@ pub struct Client {
 pub struct Upgraded {
     /// The policy it was checked by.
     pub policy: Arc<Policy>,
-    /// Who was proven by it, if anybody.
+    /// The caller it authenticated, if it did.
     pub proven: Option<Proven>,
     /// What the tailnet is to be asked, if its first frame holds no credential either.
     pub asking: TailnetQuery,
     /// The scopes its header asked for.
     pub requested: Option<ScopeSet>,
-    /// Whether its `Host` is a name of this machine, which who has no credential must call by.
-    pub own_host: Result<(), Refusal>,
-    /// The page it came from.
-    pub page: Page,
+    /// Where it came from.
+    pub origin: UpgradeOrigin,
     /// The place a client takes that has not proven itself.
     pub unauthenticated: Option<UnauthenticatedSlot>,
     /// What its principal uses by it, from its proof to its end.
@@ -222,9 +220,7 @@ async fn authorized<'a>(
     opened: bool,
     sockets: &Sockets,
 ) -> Result<(Grant, Option<Exact<'a>>), Refusal> {
-    if upgrade.page == Page::Foreign || (upgrade.page == Page::None && connect.is_browser()) {
-        return Err(Refusal::Socket(SocketFault::Origin));
-    }
+    upgrade.origin.check_page(connect.is_browser())?;
     let proven = if let Some(proven) = &upgrade.proven {
         proven.clone()
     } else {
@@ -232,9 +228,7 @@ async fn authorized<'a>(
         let credential = connect.secret().map_or(Ok(Credential::Absent), |s| authenticator.bearer(s.as_bytes()))?;
         sockets.sources.authenticate(&upgrade.policy, credential, &upgrade.asking, record.place).await?
     };
-    if proven.principal.identity().is_ambient() {
-        upgrade.own_host.clone()?;
-    }
+    upgrade.origin.check_caller(&proven)?;
     record.principal = Some(proven.principal.clone());
     let decided = authorize::decide(&upgrade.policy, &proven, connect, circumstances(upgrade, record.place, opened))?;
     if upgrade.permit.is_none() {

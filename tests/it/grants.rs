@@ -1,10 +1,6 @@
-//! Grants: to whom, when, and what becomes of the gateway's own headers. And that `explain` says what
-//! truly happens.
+//! Grants: to whom, when, and what becomes of the gateway's own headers.
 
-use crate::support::{Capture, READER, SECRET, Shim, WRITER, fake_gateway, people, scopeshim};
-use serde_json::Value;
-use std::io::Write as _;
-use std::process::Stdio;
+use crate::support::{Capture, READER, SECRET, Shim, WRITER, fake_gateway, people};
 use std::time::Duration;
 
 const CHAT: &str = "{}";
@@ -72,82 +68,4 @@ fn the_first_grant_that_speaks_of_an_excess_decides() {
     assert_eq!(shim.client().ask("GET /v1/models", READER, all, "").status, 200);
     assert_eq!(gateway.seen()[0].headers["x-openclaw-scopes"], "operator.read");
     assert_eq!(shim.client().ask("GET /v1/models", WRITER, all, "").status, 403);
-}
-
-/// Asks `explain` with a token on standard input.
-fn explain(shim: &Shim, line: &str, token: &str, headers: &[&str]) -> Value {
-    let mut command = scopeshim();
-    command.args(["explain", "--json", "--token", "-", "--config"]).arg(shim.config());
-    for header in headers {
-        command.args(["-H", header]);
-    }
-    command.args(line.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let all = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    assert!(!all.contains(token) && !all.contains(SECRET), "a secret is shown: {all}");
-    serde_json::from_str(&all).unwrap_or_else(|e| panic!("{e}: {all}"))
-}
-
-#[test]
-fn explain_says_what_truly_happens() {
-    let capture = Capture::start();
-    let grants = "[policy]\nsession_key = \"refuse\"\n[[grant]]\nto = { token = \"reader\" }\nscopes = [\"operator.write\"]\nmethods = [\"POST\"]\nroutes = [\"/tools/\"]\n\
-         [[grant]]\nto = { gateway_secret = true }\nexcess = \"narrow\"\nagent_id = { pin = \"main\" }\n\
-         [[route]]\npath = \"/open\"\npublic = true\n[[route]]\nprefix = \"/plugin/\"\nneeds = \"operator.pairing\"\n\
-         [[route]]\nprefix = \"/any/\"\nneeds = \"authenticated\"\n";
-    let shim = Shim::start(capture.address(), &format!("{}\n{grants}", people()));
-    let lines = [
-        "GET /v1/models",
-        "POST /v1/chat/completions",
-        "POST /tools/invoke",
-        "POST /sessions/a/kill",
-        "GET /open",
-        "GET /plugin/x",
-        "GET /nowhere",
-        "GET /Plugin/x",
-        "GET /any/%2561",
-        "GET /v1/models/j/x",
-        "POST /tools%2Finvoke",
-        "TRACE /v1/models",
-    ];
-    let header_sets: &[&[&str]] = &[
-        &[],
-        &["x-openclaw-scopes:"],
-        &["x-openclaw-scopes: operator.read"],
-        &["x-openclaw-scopes: operator.admin operator.nonsense"],
-        &["x-openclaw-model: m"],
-        &["x-openclaw-session-key: s", "x-openclaw-agent-id: a"],
-        &["x-openclaw-scopes: \"broken\""],
-        &["x-openclaw-agent-id: a", "x-openclaw-agent-id: b"],
-    ];
-    let mut compared = 0;
-    for line in lines {
-        for token in [READER, WRITER, SECRET, "nobody-s-token-0123456789"] {
-            for headers in header_sets {
-                let answer = shim.client().ask(line, token, headers, "");
-                let explained = explain(&shim, line, token, headers);
-                let outcome = if answer.status == 200 { "allow".to_owned() } else { answer.code() };
-                assert_eq!(explained["outcome"], outcome, "{line} {headers:?}\n{explained:#}\n{answer:?}");
-                if outcome == "allow" {
-                    for pair in explained["headers"].as_array().unwrap() {
-                        let (name, value) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
-                        let sent = capture.values(name).pop().unwrap_or_else(|| panic!("{name} was not sent"));
-                        // Each call that names no session has one of its own.
-                        let (sent, value) = (sent.split("~.").next().unwrap(), value.split("~.").next().unwrap());
-                        assert!(sent == value || value == "Bearer ***", "{name}: {sent} instead of {value}");
-                    }
-                } else {
-                    let (told, explained) = (answer.json(), explained["message"].as_str().unwrap());
-                    assert!(
-                        told["error"]["message"].as_str().unwrap().starts_with(explained),
-                        "{line} {headers:?} {told}"
-                    );
-                }
-                compared += 1;
-            }
-        }
-    }
-    assert_eq!(compared, 384);
 }

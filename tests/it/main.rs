@@ -23,6 +23,7 @@ mod docs;
 mod docs_references;
 mod doctor;
 mod example;
+mod explain;
 mod framing;
 mod gateway;
 mod gateway_probe;

@@ -1,7 +1,7 @@
 //! `POST /tools/invoke`: which tool, in whose name, on whose sessions.
 //!
 //! The gateway takes the session and the agent of the call from the body, and tools take more of them from
-//! their arguments. A tool passes for a bound caller if it is known to reach nobody's sessions, or if what
+//! their arguments. A tool passes for a bound caller if it is known to reach no sessions, or if what
 //! it reaches is judged here, or if the policy names it and it is no session tool.
 
 use super::{Agents, Checked, Isolation, Sessions, unreadable};

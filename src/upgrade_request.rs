@@ -1,4 +1,4 @@
-//! The upgrade request: whether it is one, and from which page it comes.
+//! The request that asks to become a WebSocket: whether it is one, and from which page it comes.
 
 use crate::refusal::{Refusal, SocketFault};
 use base64::Engine as _;
@@ -60,7 +60,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
 /// The page a WebSocket was opened from. The gateway is not told, so it is checked here, more strictly
 /// than release 2026.9.6 does, which takes any page of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum OriginPage {
     /// None: no browser sends no `Origin`.
     None,
     /// One that may connect.
@@ -72,18 +72,20 @@ pub enum Page {
 /// Checks `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
 /// `Host` cannot have been made to lead here by a stranger ([`crate::request_checks::own_host`]).
 #[must_use]
-pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> Page {
+pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> OriginPage {
     if !headers.contains_key(ORIGIN) {
-        return Page::None;
+        return OriginPage::None;
     }
-    let Some(origin) = only(headers, &ORIGIN).and_then(|o| std::str::from_utf8(o).ok()) else { return Page::Foreign };
+    let Some(origin) = only(headers, &ORIGIN).and_then(|o| std::str::from_utf8(o).ok()) else {
+        return OriginPage::Foreign;
+    };
     let origin = origin.to_ascii_lowercase();
     if allowed.contains(&origin) {
-        return Page::Allowed;
+        return OriginPage::Allowed;
     }
     let host = only(headers, &HOST).and_then(|h| std::str::from_utf8(h).ok()).unwrap_or_default().to_ascii_lowercase();
     let same = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(&host));
-    if same && own_host { Page::Allowed } else { Page::Foreign }
+    if same && own_host { OriginPage::Allowed } else { OriginPage::Foreign }
 }
 
 #[cfg(test)]
@@ -141,7 +143,7 @@ mod tests {
                 .is_some_and(|host| crate::authn::ambient::is_own(host, ["box.tail1.ts.net"]))
         };
         let of = |origin: &str, host: &str| page(&map(&[("origin", origin), ("host", host)]), &allowed, own(host));
-        assert_eq!(page(&map(&[("host", "a")]), &allowed, false), Page::None);
+        assert_eq!(page(&map(&[("host", "a")]), &allowed, false), OriginPage::None);
         for (origin, host) in [
             ("http://127.0.0.1:18780", "127.0.0.1:18780"),
             ("http://localhost:18780", "LOCALHOST:18780"),
@@ -150,7 +152,7 @@ mod tests {
             ("https://box.tail1.ts.net", "box.tail1.ts.net"),
             ("https://UI.example.org", "evil.example"),
         ] {
-            assert_eq!(of(origin, host), Page::Allowed, "{origin} {host}");
+            assert_eq!(of(origin, host), OriginPage::Allowed, "{origin} {host}");
         }
         for (origin, host) in [
             ("http://127.0.0.1:3000", "127.0.0.1:18780"),
@@ -163,9 +165,9 @@ mod tests {
             ("http://", ""),
             ("http://127.0.0.1:18780/x", "127.0.0.1:18780"),
         ] {
-            assert_eq!(of(origin, host), Page::Foreign, "{origin} {host}");
+            assert_eq!(of(origin, host), OriginPage::Foreign, "{origin} {host}");
         }
         let two = map(&[("origin", "http://127.0.0.1"), ("origin", "http://127.0.0.1"), ("host", "127.0.0.1")]);
-        assert_eq!(page(&two, &allowed, true), Page::Foreign);
+        assert_eq!(page(&two, &allowed, true), OriginPage::Foreign);
     }
 }

@@ -1,11 +1,11 @@
 //! A policy's own tests: who asks for what, and what must come of it.
 
-use super::explain::Explanation;
-use super::{Policy, Request, SocketRequest};
-use crate::config::{Asks, PolicyTest};
-use crate::headers::GatewayHeader;
-use crate::json_body::Object;
-use crate::request_path::Path;
+use super::{Caller, DryRun, SimulatedHead};
+use crate::config::{Asks, Limits, PolicyTest};
+use crate::headers::{self, GatewayHeader};
+use crate::policy::Policy;
+use crate::policy::explain::Explanation;
+use http::{HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use std::ops::Range;
 
@@ -15,34 +15,33 @@ impl PolicyTest {
     /// # Errors
     /// A sentence.
     pub fn run(&self, policy: &Policy, now: Timestamp) -> Result<(), String> {
-        let who = policy.simulate(&self.who, self.peer, now).and_then(|p| policy.on_behalf(p, &self.headers, now));
-        let requested = self.requested.as_ref();
-        let explained = match &self.asks {
-            Asks::WebSocket => {
-                let socket = SocketRequest { requested, requested_scopes: None, session: None, peer: self.peer, now };
-                policy.explain_socket(Ok(()), &who, socket)
+        let mut headers = self.headers.clone();
+        let scopes = self.requested.as_ref().and_then(|s| HeaderValue::from_str(&s.to_header()).ok());
+        for (name, value) in [
+            (headers::SCOPES, &scopes),
+            (HeaderName::from_static(GatewayHeader::AgentId.name()), &self.agent_id),
+            (HeaderName::from_static(GatewayHeader::SessionKey.name()), &self.session_key),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
             }
-            Asks::Request { method, path } => {
-                let path = Path::validate(path.as_bytes()).map_err(|fault| fault.to_string())?;
-                let route = &policy.route(method, path);
-                let headers =
-                    [(GatewayHeader::AgentId, &self.agent_id), (GatewayHeader::SessionKey, &self.session_key)];
-                let governed: Vec<_> =
-                    headers.into_iter().filter_map(|(which, value)| Some((which, value.clone()?))).collect();
-                let body = Object::read(self.body.as_deref().unwrap_or_default().as_bytes());
-                let chat = policy.live().chats.read(&self.headers);
-                let head = chat.as_ref().map(|_| ()).map_err(Clone::clone);
-                let request = Request {
-                    requested,
-                    chat: chat.as_ref().ok().and_then(Option::as_ref),
-                    gateway_headers: &governed,
-                    body: body.as_ref().ok(),
-                    ..Request::plain(method, path, route, self.peer, now)
-                };
-                let head = head.and_then(|()| policy.readable(&who, request, body.as_ref()));
-                policy.explain(head, &who, request)
-            }
+        }
+        let body = self.body.as_deref().unwrap_or_default();
+        let head = match &self.asks {
+            Asks::WebSocket => SimulatedHead::upgrade(&Method::GET, "/", headers),
+            Asks::Request { method, path } => SimulatedHead::new(method, path, headers, body),
         };
+        let sizes = Limits::default().body;
+        let explained = DryRun {
+            policy,
+            head: &head,
+            body,
+            caller: Caller::Simulated(&self.who),
+            peer: self.peer,
+            body_sizes: &sizes,
+            now,
+        }
+        .explain();
         let fits = match self.expect.as_str() {
             "deny" => explained.outcome != "allow",
             code => explained.outcome == code,
@@ -59,9 +58,7 @@ impl PolicyTest {
             _ => self.sent_session(&explained),
         }
     }
-}
 
-impl PolicyTest {
     fn sent_session(&self, explained: &Explanation) -> Result<(), String> {
         let Some(expected) = &self.sends_session else { return Ok(()) };
         let name = GatewayHeader::SessionKey.name();
