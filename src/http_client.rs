@@ -1,5 +1,7 @@
 //! A small HTTP/1.1 client for this program's own questions: one connection, one request, and only
 //! the header lines it is given. No redirect, no proxy, no retry: what it reports is what happened.
+//! It is hyper without reqwest, which adds lines of its own, pools connections, and cannot go on with a
+//! connection that is there already; reqwest fetches issuers' keys, where TLS and proxies are needed.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST};

@@ -1,7 +1,7 @@
 //! How often callers may miss a pairing join code.
 //!
 //! The gateway answers every wrong code with 404, and after ten of them within a minute from one
-//! address it refuses all joins from there for five minutes (2026.9.6). To it, everybody behind this
+//! address it refuses all joins from there for five minutes (2026.9.6). To it, every caller behind this
 //! proxy is one address: so each caller's misses are bounded here, and all of them together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How many misses a caller has.
 const PER_CALLER: usize = 3;
-/// How many misses all callers have: one fewer than lock everybody out.
+/// How many misses all callers have: one fewer than lock all callers out.
 const ALL: usize = 9;
 /// For how long a miss counts: the gateway's minute, and some seconds for the way there.
 const WINDOW: Duration = Duration::from_secs(75);

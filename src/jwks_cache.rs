@@ -113,7 +113,7 @@ impl JwksCache {
     }
 
     /// Issuers as they would be. One whose source has not changed keeps its keys; one that is new has
-    /// none yet. Nothing is asked of anybody and nothing that is in force changes: that is what
+    /// none yet. Nothing is fetched and nothing that is in force changes: that is what
     /// [`Self::commit`] does, and a preparation that is dropped leaves no trace (law 11).
     #[must_use]
     pub fn prepare(&self, issuers: &[Issuer]) -> Prepared {

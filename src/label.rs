@@ -1,5 +1,5 @@
 //! The closed sets that metrics, log lines and the status page are labelled with. Each is an enum, so
-//! that a value nobody counts cannot be made.
+//! that no value can be made that has no series.
 
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
@@ -121,11 +121,11 @@ label! {
 label! {
     /// Which admin endpoint a request came by.
     AdminEndpoint {
-        /// The unix socket: everybody who can open it can change things.
+        /// The unix socket: everyone who can open it can change things.
         Socket,
         /// The loopback port, `[admin] address`: for reading.
         Address,
-        /// `[admin] metrics_address`, for monitoring from elsewhere: numbers and health, nothing about anybody.
+        /// `[admin] metrics_address`, for monitoring from elsewhere: numbers and health, nothing about callers.
         MetricsAddress,
     }
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum PeerGroup {
     /// By a unix socket.
     Unix,
-    /// From this machine: behind a tunnel or a proxy here, everybody is.
+    /// From this machine: behind a tunnel or a proxy here, every client is.
     Loopback,
     /// An IPv4 address.
     V4(Ipv4Addr),

@@ -51,11 +51,11 @@ pub struct Policy {
     tokens: Vec<Arc<Permissions>>,
     gateway_secret: Arc<Permissions>,
     anonymous: Arc<Permissions>,
-    /// What is held by nobody.
+    /// Of a caller that no rule names.
     nobody: Arc<Permissions>,
     /// When grants begin and end, in order.
     moments: Box<[Timestamp]>,
-    /// Whether anybody is limited.
+    /// Whether any caller is limited.
     limited: bool,
     credentials: UpstreamCredentials,
     /// Where the gateway is told who is calling: the names that no issuer's principal may go by.
@@ -287,7 +287,7 @@ impl Policy {
         first.map_or(i64::MAX, Timestamp::as_microsecond)
     }
 
-    /// Whether anybody is limited in how much they may ask for.
+    /// Whether any caller is limited in how much they may ask for.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.limited
@@ -312,7 +312,7 @@ impl Policy {
             .unwrap_or_default()
     }
 
-    /// Permission for a caller whom nobody authenticates here: no scope at all, and with it the credential of
+    /// Permission for a caller that is not authenticated here: no scope at all, and with it the credential of
     /// its own that the route passes on. `None`: the route wants a principal.
     ///
     /// # Errors
@@ -394,7 +394,7 @@ impl Policy {
     }
 }
 
-/// Why a route is not open to a caller. A path that no route serves is mostly a mistyped one: nobody is to
+/// Why a route is not open to a caller. A path that no route serves is mostly a mistyped one: no one is to
 /// be given `operator.admin` for it.
 fn not_served(request: Request<'_>, needed: Scope, held: bool) -> Refusal {
     if request.route.label == RouteLabel::Unlisted && needed.as_str() == ADMIN && !held {

@@ -1,7 +1,7 @@
 //! Session keys, as far as they say who may use a session.
 
 /// Whether a session key names an incognito session, which the gateway's documents keep for
-/// `operator.admin` and its modes with a shared secret leave open to anybody who knows the key.
+/// `operator.admin` and its modes with a shared secret leave open to every caller who knows the key.
 ///
 /// The gateway trims a key and folds its case, and takes `agent:<id>:<kind>:incognito-…` for one.
 /// Here a segment that begins so is enough wherever it stands: releases put `agent:<id>:` in front

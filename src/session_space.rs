@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What every key of a principal's own space begins with, behind the agent. A principal's own part of a
-/// key stands behind its name, and an agent's name holds no dot: nobody else can write it.
+/// key stands behind its name, and an agent's name holds no dot: no other caller can write it.
 pub const LEAD: &str = "scopeshim.";
 
 /// The longest escaped part of a key. With all parts this long a key stays below the 512 characters that the

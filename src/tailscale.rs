@@ -45,14 +45,14 @@ pub struct Tailnet {
     changed: Arc<Notify>,
 }
 
-/// One answer, or a question under way for whose answer everybody waits.
+/// One answer, or a question under way for whose answer all callers wait.
 #[derive(Debug)]
 struct Answer {
     asked: Instant,
     /// The policy under which it was asked for.
     generation: u64,
     said: OnceCell<Result<Arc<WhoisResult>, TailnetFault>>,
-    /// Whom it proved, after it went stale: they are asked about again while anybody holds on to it.
+    /// Whom it proved, after it went stale: they are asked about again while anything refers to it.
     about: About,
 }
 

@@ -1,7 +1,7 @@
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || :
     if [ "$1" -ge 1 ]; then
-        # Not the socket: whoever connects meanwhile waits there.
+        # Not the socket: clients that connect meanwhile wait there.
         systemctl try-restart scopeshim.service || :
     fi
 fi

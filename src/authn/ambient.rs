@@ -1,6 +1,6 @@
 //! Where a caller is, and under which name they call: what identity without a credential rests on.
 //!
-//! Anybody's browser can be made to call this machine under a name of somebody else's (DNS rebinding),
+//! Any web page can make a browser call this machine under a host name of its own (DNS rebinding),
 //! and behind a local tunnel or reverse proxy every caller has a loopback address. Neither is proof.
 
 use crate::host::Host;
@@ -58,7 +58,7 @@ fn is_of_a_relay(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || NAMES.contains(&&*folded)
 }
 
-/// Whether a host is a name that no stranger can make lead here: an address, `localhost`, or one of `names`,
+/// Whether a host is a name that no third party can point at this machine: an address, `localhost`, or one of `names`,
 /// which are in lower case.
 #[must_use]
 pub fn is_own<'a>(host: Host<'_>, names: impl IntoIterator<Item = &'a str>) -> bool {

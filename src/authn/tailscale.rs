@@ -1,6 +1,6 @@
 //! Who a peer is in the tailnet: what to ask tailscaled, and what its answer means.
 //!
-//! Nothing here asks anybody; [`crate::tailscale`] does.
+//! Nothing here does I/O; [`crate::tailscale`] asks tailscaled.
 
 use super::claims;
 use crate::config::ListenerIdentity;

@@ -5,7 +5,7 @@ use crate::doctor::{Checked, DoctorOptions, Report, Verdict, examine};
 use crate::gateway_probe::Severity;
 use crate::secret::Secret;
 
-/// Where a client's token is taken from: never the command line, which everybody on the machine sees.
+/// Where a client's token is taken from: never the command line, which every user of the machine can see.
 const TOKEN: &str = "SCOPESHIM_TOKEN";
 
 #[derive(Debug, clap::Args)]

@@ -30,7 +30,7 @@ pub enum SecretFileFault {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// Everybody on this machine can read it.
+    /// Every user of this machine can read it.
     #[error("can be read by every user of this machine (mode {0:04o})")]
     WorldReadable(u32),
     /// It is too large to be a secret.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 /// ends, if it does.
 pub type TokenList = BTreeMap<String, Option<Timestamp>>;
 
-/// Reads the tokens of a file that may be wrong. `None` where it says nothing about anybody: where it
+/// Reads the tokens of a file that may be wrong. `None` where it names no caller: where it
 /// is not TOML, or has no `[[listen]]`, as when its beginning alone, or nothing at all, was saved.
 #[must_use]
 pub fn listed(text: &str) -> Option<TokenList> {

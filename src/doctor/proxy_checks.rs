@@ -1,4 +1,4 @@
-//! This proxy's own part: it listens, knows its callers, narrows, and lets nothing forged through.
+//! The checks of this proxy: it listens, authenticates its callers, narrows scopes, and removes spoofed headers.
 
 use super::Outcome;
 use super::context::{AMBIGUOUS, Caller, Chain, NoCaller, TIMEOUT, is_ours, lines, server};
@@ -57,7 +57,7 @@ fn tls_alone() -> Advice {
     )
 }
 
-/// Are strangers refused, and are the sources that prove callers in order?
+/// Are unknown callers refused, and are the sources that prove callers in order?
 pub(super) async fn identity(chain: &Chain) -> Outcome {
     let live = chain.policy.live();
     let now = Timestamp::now();

@@ -5,7 +5,7 @@ pub const ENDPOINTS_COMMANDS: &str = "openclaw config set gateway.http.endpoints
      openclaw config set gateway.http.endpoints.responses.enabled true, then restart the gateway";
 
 /// Mode trusted-proxy for a proxy on the same machine. A user header of the form `x-forwarded-…` would
-/// make every socket a stranger's, whose device has to be approved by hand.
+/// make every WebSocket one of an unknown device, which has to be approved by hand.
 pub const TRUSTED: &str = r#"{ gateway: { auth: { mode: "trusted-proxy", trustedProxy: { userHeader: "x-scopeshim-user", allowLoopback: true } }, trustedProxies: ["127.0.0.1", "::1"] } }"#;
 
 /// How the gateway gets to know this proxy's device where it does not pair it by itself.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 /// The longest token accepted, in bytes: a gateway's request head has 16 KiB in all.
 pub const MAX_TOKEN: usize = 12 * 1024;
-/// Why a text is no JWT that could be accepted by anybody.
+/// Why a text is no JWT at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Longer than [`MAX_TOKEN`].

@@ -23,7 +23,7 @@ const KEPT_CLIENT: &[&str] = &["displayName", "version", "buildId", "modelIdenti
 /// this proxy's device.
 const KEPT_AUTH: &[&str] = &["method", "role", "scopes", "issuedAtMs"];
 /// Where hello-ok says by which URLs a plugin's pages are reached: each holds a token that the gateway
-/// takes from anybody, and none of them leads through this proxy.
+/// takes from any client, and none of them leads through this proxy.
 const CAPABILITIES: &[&str] =
     &["pluginSurfaceUrls", "canvasHostUrl", "canvasCapability", "canvasCapabilityExpiresAtMs"];
 /// Clients that live in a browser: the gateway takes them with an `Origin` only, which it is never

@@ -345,7 +345,7 @@ impl UpstreamWebSocket {
                     break;
                 }
                 Ok(false) => {}
-                // It does not take anybody in this way.
+                // It takes no client in this way.
                 Err(Failure::Refused(Refusal::Socket(_)) | Failure::Answered(_)) if named => {}
                 Err(why) => {
                     *pairing = Pairing::Unknown;

@@ -1,4 +1,7 @@
 //! From HTTP to WebSocket on a connection to the gateway (RFC 6455 §4.1).
+//!
+//! httparse reads the answer and tungstenite computes the key. The rest is written here because the socket is
+//! spliced afterwards: hyper's upgrade would put its own reader, and a task, between the two.
 
 use crate::refusal::{Refusal, SocketFault};
 use bytes::BytesMut;

@@ -85,7 +85,7 @@ pub(super) fn capability(file: &File, problems: &mut Problems) -> Option<Tailnet
     }
 }
 
-/// A listener asks the tailnet, and nothing is granted to anybody there; or the other way round.
+/// A listener identifies callers by the tailnet, and nothing is granted to them; or the other way round.
 pub(super) fn lint_idle(file: &File, problems: &mut Problems) {
     let asking = asking(file);
     let carried = file.tailscale.capability.is_some() || file.tailscale.max_scopes.is_some();

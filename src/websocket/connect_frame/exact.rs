@@ -78,7 +78,7 @@ impl Connect {
     /// a token of this proxy's, which never leaves. `own` is the gateway's secret.
     ///
     /// # Errors
-    /// [`Inexact`], with the first thing in it that nobody checked.
+    /// [`Inexact`], with the first member that is not checked here.
     pub fn exact(&self, own: Option<&Secret>) -> Result<Option<Exact<'_>>, Inexact> {
         let params = &self.params;
         let node = self.role() == Role::Node;
