@@ -182,7 +182,7 @@ fn the_gateway_is_told_the_user_and_never_takes_one_for_a_token_of_that_name() {
     live.gateway_auth = GatewayAuth::TrustedProxy(Box::new(TrustedProxy {
         user_header: HeaderName::from_static("x-home-user"),
         required_headers: Vec::new(),
-        stand_in_address: IpAddr::from([192, 0, 2, 1]),
+        local_client_address: IpAddr::from([192, 0, 2, 1]),
     }));
     let policy = Policy::dry_run(live);
     let told = |name| {
