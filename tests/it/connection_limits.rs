@@ -91,7 +91,7 @@ fn a_health_flood_is_one_question_a_second_for_the_gateway() {
     let begun = Instant::now();
     let mut clients: Vec<_> = (0..10).map(|_| shim.client()).collect();
     let mut asked = 0;
-    while begun.elapsed() < Duration::from_millis(1500) {
+    while begun.elapsed() < Duration::from_millis(1500) || asked <= 100 {
         for client in &mut clients {
             let live = client.ask("GET /healthz", "", &[], "");
             assert_eq!((live.status, live.body.as_str()), (200, r#"{"ok":true,"status":"live"}"#));
@@ -101,7 +101,9 @@ fn a_health_flood_is_one_question_a_second_for_the_gateway() {
         }
     }
     let arrived = gateway.seen().len();
-    assert!(asked > 100 && (2..=6).contains(&arrived), "{arrived} of {asked} reached the gateway");
+    // Two questions, each once a second, and both at the begin.
+    let most = 2 * (usize::try_from(begun.elapsed().as_secs()).unwrap() + 2);
+    assert!((2..=most).contains(&arrived), "{arrived} of {asked} reached the gateway");
     assert!(gateway.seen().iter().all(|s| s.headers.get_all("x-openclaw-scopes").iter().count() == 1));
 }
 
