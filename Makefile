@@ -22,7 +22,10 @@ deps: ## what builds and tests need: says what is missing, then installs it (DRY
 	@$(if $(DRY_RUN),,tests/setup.sh test)
 
 demo: setup-build ## show it all on this machine; stays up until Ctrl-C
-	cargo run --locked --quiet -- demo $(DEMO)
+	@test -x target/debug/scopeshim || echo "Compiling scopeshim and its crates: about 4 minutes on two cores, once. cargo names each:"
+	cargo build --locked
+	@echo "Starting the demonstration:"
+	@cargo run --locked --quiet -- demo $(DEMO)
 
 build: setup-build ## the optimised binary: target/release/scopeshim
 	cargo build --locked --release

@@ -90,7 +90,7 @@ if [ "$sudo" != none ] && command -v apt-get >/dev/null 2>&1; then
         echo "to be installed by apt-get:$packages"
         exit 0
     fi
-    echo "installing:$packages"
+    echo "installing:$packages (apt-get says nothing while it works; a minute or two)"
     $sudo apt-get update -qq
     # shellcheck disable=SC2086 # words are meant
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $packages >/dev/null
