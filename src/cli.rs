@@ -3,6 +3,7 @@
 mod admin_client;
 mod await_reload;
 mod check;
+mod client;
 mod demo;
 mod doctor;
 mod explain;
@@ -30,7 +31,8 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 success; 1 failure, or problems found; 64 the command line is wrong; \
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 failure, or problems found; 2 no problem found, but `doctor` could not \
+test everything; 64 the command line is wrong; \
 66 the configuration file cannot be read; 69 an address cannot be listened on, or the running process cannot be reached; \
 78 the configuration is wrong, or the running process refused it.";
 
@@ -58,6 +60,8 @@ enum Verb {
     /// Manage named bearer tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Make a token for a client, with the least scopes it needs, and print its settings filled in
+    Client(client::Args),
     /// Generate manual pages, completions, and the schema of the configuration file
     #[command(subcommand, hide = true)]
     Generate(generate::Verb),
@@ -81,6 +85,8 @@ pub enum Exit {
     Ok = 0,
     /// It failed, or something was found.
     Failed = 1,
+    /// Nothing was found, and not everything could be tested.
+    Incomplete = 2,
     /// `EX_USAGE`: the command line is wrong.
     Usage = 64,
     /// `EX_NOINPUT`: a file cannot be read.
@@ -122,6 +128,7 @@ pub fn main() -> Exit {
         Verb::Policy(verb) => policy::policy(&verb),
         Verb::Generate(verb) => generate::generate(&verb),
         Verb::Token(verb) => token::token(verb),
+        Verb::Client(args) => client::client(&args),
         Verb::Demo(args) => demo::demo(&args),
     }
 }

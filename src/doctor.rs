@@ -12,6 +12,8 @@ mod process_checks;
 mod proxy_checks;
 mod sse_check;
 mod websocket_check;
+mod websocket_principals;
+mod websocket_session;
 
 use crate::config::environment::System;
 use crate::config::{self, Config};
@@ -35,7 +37,8 @@ pub struct DoctorOptions<'a> {
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether everything works: warnings do not count.
+    /// Whether everything that can be tested was, and works: warnings do not count, and a stage that was
+    /// skipped is not proven.
     pub healthy: bool,
     /// Stage by stage.
     pub checks: Vec<Checked>,
@@ -62,8 +65,10 @@ pub enum Verdict {
     Good,
     /// With something to be changed.
     Found,
-    /// It could not be proven.
+    /// It could not be proven, because something that it needs is missing.
     Skipped,
+    /// It was not asked for, is turned off, or shows nothing here.
+    NotTested,
 }
 
 /// What a check says.
@@ -72,7 +77,10 @@ pub(crate) enum Outcome {
     Good(String),
     /// What was seen besides, and what should be changed.
     Found(String, Vec<Advice>),
+    /// Something that the stage needs is missing: the token, the process, an earlier stage.
     Skipped(String),
+    /// There is nothing to test, or nobody asked for it.
+    NotTested(String),
 }
 
 impl Outcome {
@@ -101,13 +109,15 @@ impl Log {
             Outcome::Good(said) => (Verdict::Good, said, Vec::new()),
             Outcome::Found(said, findings) => (Verdict::Found, said, findings),
             Outcome::Skipped(why) => (Verdict::Skipped, why, Vec::new()),
+            Outcome::NotTested(why) => (Verdict::NotTested, why, Vec::new()),
         };
         self.0.push(Checked { stage, verdict, said, findings });
     }
 
     fn report(self) -> Report {
+        let unproven = |c: &Checked| c.verdict == Verdict::Skipped;
         let wrong = |c: &Checked| c.findings.iter().any(|f| f.severity == Severity::Error);
-        Report { healthy: !self.0.iter().any(wrong), checks: self.0 }
+        Report { healthy: !self.0.iter().any(|c| wrong(c) || unproven(c)), checks: self.0 }
     }
 }
 
@@ -133,12 +143,13 @@ pub async fn examine(what: DoctorOptions<'_>) -> Report {
     log.note("forgery", proxy_checks::forgery(&chain).await);
     log.note("way-around", bypass::around(&chain).await);
     log.note("websocket", websocket_check::connect(&chain).await);
+    log.note("principals", websocket_principals::scopes(&chain).await);
     log.note(
         "stream",
         if what.chat {
             sse_check::chat(&chain).await
         } else {
-            Outcome::Skipped("costs a model call: `doctor --chat` does it".to_owned())
+            Outcome::NotTested("costs a model call: `doctor --chat` does it".to_owned())
         },
     );
     log.report()

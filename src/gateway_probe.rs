@@ -4,9 +4,11 @@
 //! here changes what is sent: the scopes header is always explicit and the edge always enforces.
 
 pub mod config_snippets;
+mod credential;
 mod findings;
 mod requests;
 
+pub use credential::CredentialCheck;
 pub use findings::{Advice, Capabilities, Findings, ProbeState, Severity, Side};
 pub use requests::probe;
 

@@ -71,6 +71,14 @@ pub struct BindError {
     cause: String,
 }
 
+impl BindError {
+    /// Whether it is about a unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        self.address.starts_with("unix:")
+    }
+}
+
 impl Listener {
     /// Binds an address.
     ///

@@ -9,7 +9,6 @@ mod json5;
 pub mod ports;
 
 use crate::config::environment::Environment;
-use crate::gateway_probe::config_snippets;
 use crate::secret::Secret;
 use env_and_secrets::Values;
 pub use isolation::GatewayIsolation;
@@ -25,8 +24,6 @@ const PORT: u16 = 18789;
 pub struct OpenClaw {
     /// The file.
     pub path: PathBuf,
-    /// The release that wrote it last, as it says.
-    pub release: Option<[u32; 3]>,
     /// The gateway's port.
     pub port: u16,
     /// The host by which it is reached from this machine.
@@ -132,7 +129,6 @@ impl OpenClaw {
         let enabled = |name: &str| at(&format!("/gateway/http/endpoints/{name}/enabled")) == Some(&Value::Bool(true));
         Ok(Self {
             path: path.to_owned(),
-            release: at("/meta/lastTouchedVersion").and_then(Value::as_str).and_then(config_snippets::release),
             port,
             host,
             bind,

@@ -16,6 +16,7 @@ pub use context::CONNECTION;
 
 use crate::client_credential_limit::{ClientCredentialLimit, Tried};
 use crate::config::Limits;
+use crate::gateway_probe::CredentialCheck;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::{Join, JoinCodeLimit};
@@ -65,6 +66,7 @@ pub struct Proxy {
     response_sessions: ResponseSessions,
     held: Arc<HeldBytes>,
     health: Health,
+    credential: CredentialCheck,
     limits: Limits,
 }
 
@@ -82,9 +84,32 @@ impl Proxy {
         let joins = Arc::default();
         let tried = Arc::default();
         let health = Health::new(upstream.clone(), telemetry.clone());
+        let credential = CredentialCheck::new(upstream.address().clone());
         let response_sessions = ResponseSessions::default();
         let held = Arc::default();
-        Self { policy, upstream, sources, telemetry, sockets, joins, tried, response_sessions, held, health, limits }
+        Self {
+            policy,
+            upstream,
+            sources,
+            telemetry,
+            sockets,
+            joins,
+            tried,
+            response_sessions,
+            held,
+            health,
+            credential,
+            limits,
+        }
+    }
+}
+
+impl Proxy {
+    /// Why a 401 of the gateway is not the client's affair.
+    async fn credential_refused(&self, ctx: &RequestContext) -> Option<Refusal> {
+        let user = ctx.grant()?.gateway_user();
+        let refused = self.credential.is_refused(&ctx.policy, user).await;
+        refused.then(|| Refusal::GatewayCredential { mode: ctx.policy.credentials().mode() })
     }
 }
 
@@ -234,8 +259,12 @@ impl ProxyHttp for Proxy {
         }
         let proven = ctx.grant().is_some_and(|g| g.principal().is_some());
         // It does not take our credential, or refuses all work: the probes find out which.
-        let doubt = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE);
-        self.upstream.answered(proven && doubt);
+        let unauthorized = proven && response.status == StatusCode::UNAUTHORIZED;
+        self.upstream.answered(unauthorized || (proven && response.status == StatusCode::SERVICE_UNAVAILABLE));
+        if unauthorized && let Some(refusal) = self.credential_refused(ctx).await {
+            ctx.stopped = Some(refusal);
+            return Err(Error::explain(pingora::ErrorType::HTTPStatus(401), "401 to this proxy's credential").into_up());
+        }
         if response.status != StatusCode::NOT_FOUND {
             ctx.join.take().into_iter().for_each(Join::is_no_miss);
         }

@@ -193,6 +193,12 @@ pub enum Refusal {
     /// The gateway let a connection time out.
     #[error("the gateway did not accept the connection in time")]
     GatewayTimeout,
+    /// The gateway does not take what proves this proxy: the caller's own credential is right.
+    #[error("the gateway refused scopeshim's own credential (mode {mode}), not yours")]
+    GatewayCredential {
+        /// How this proxy proves itself to it.
+        mode: &'static str,
+    },
     /// The client's request broke off or was malformed past the head.
     #[error("the request body is malformed or incomplete")]
     ClientBroken,
@@ -259,7 +265,10 @@ impl Refusal {
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
             Self::Limit(fault) => fault.status(),
-            Self::GatewayUnreachable | Self::GatewayBroken | Self::GatewayInvalid(_) => 502,
+            Self::GatewayUnreachable
+            | Self::GatewayBroken
+            | Self::GatewayInvalid(_)
+            | Self::GatewayCredential { .. } => 502,
             Self::GatewayTimeout => 504,
             Self::GatewayRestarting | Self::Draining => 503,
             Self::Internal => 500,
@@ -316,6 +325,7 @@ impl Refusal {
             Self::GatewayBroken => Code::GatewayBroken,
             Self::GatewayInvalid(_) => Code::GatewayInvalidResponse,
             Self::GatewayTimeout => Code::GatewayTimeout,
+            Self::GatewayCredential { .. } => Code::GatewayCredentialRefused,
             Self::ClientBroken => Code::ClientBroken,
             Self::Draining => Code::Draining,
             Self::Internal => Code::Internal,
@@ -381,6 +391,12 @@ impl Refusal {
             }
             Self::GatewayInvalid(_) => {
                 "operator: check that `[gateway] url` is an OpenClaw gateway, with nothing in between"
+            }
+            Self::GatewayCredential { mode: "trusted-proxy" } => {
+                "operator: compare `[gateway] auth` with gateway.auth and gateway.trustedProxies in openclaw.json (`allowUsers` too); `scopeshim doctor` says more"
+            }
+            Self::GatewayCredential { .. } => {
+                "operator: put the gateway's present secret where `[gateway] auth` reads it; it counts at once. `scopeshim doctor` says more"
             }
             Self::Draining => "try again at once, on a new connection",
             Self::Internal => "try again; operator: see the log",

@@ -47,14 +47,15 @@ pub(super) fn doctor(args: &Args) -> Exit {
         report.checks.iter().for_each(print);
         say(summary(&report));
     }
-    if report.healthy { Exit::Ok } else { Exit::Failed }
+    exit(&report)
 }
 
 fn print(checked: &Checked) {
     let wrong = checked.findings.iter().any(|f| f.severity == Severity::Error);
     let mark = match checked.verdict {
         Verdict::Good => "ok",
-        Verdict::Skipped => "-",
+        Verdict::Skipped => "skip",
+        Verdict::NotTested => "-",
         Verdict::Found if wrong => "FAIL",
         Verdict::Found => "warn",
     };
@@ -66,12 +67,70 @@ fn print(checked: &Checked) {
     }
 }
 
+fn exit(report: &Report) -> Exit {
+    if report.healthy {
+        Exit::Ok
+    } else if count(report, Severity::Error) == 0 {
+        Exit::Incomplete
+    } else {
+        Exit::Failed
+    }
+}
+
+fn count(report: &Report, severity: Severity) -> usize {
+    report.checks.iter().flat_map(|c| &c.findings).filter(|f| f.severity == severity).count()
+}
+
+/// The stages that went so.
+fn stages(report: &Report, verdict: Verdict) -> String {
+    let stages: Vec<&str> = report.checks.iter().filter(|c| c.verdict == verdict).map(|c| c.stage).collect();
+    stages.join(", ")
+}
+
 fn summary(report: &Report) -> String {
-    let count = |severity| report.checks.iter().flat_map(|c| &c.findings).filter(|f| f.severity == severity).count();
-    match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => "healthy".to_owned(),
-        (0, warnings) => format!("healthy; {warnings} to consider"),
+    let skipped = stages(report, Verdict::Skipped);
+    let mut said = match (count(report, Severity::Error), skipped.is_empty()) {
+        (0, true) => "healthy".to_owned(),
+        (0, false) => format!("not proven: nothing wrong was found, but these stages were skipped: {skipped}"),
         (1, _) => "1 problem".to_owned(),
         (errors, _) => format!("{errors} problems. Fix the first one first: later ones may follow from it"),
+    };
+    if count(report, Severity::Error) > 0 && !skipped.is_empty() {
+        said.push_str(&format!(". Skipped: {skipped}"));
+    }
+    let untested = stages(report, Verdict::NotTested);
+    if report.healthy && !untested.is_empty() {
+        said.push_str(&format!(". Not tested: {untested}"));
+    }
+    match count(report, Severity::Warning) {
+        0 => said,
+        warnings => format!("{said}; {warnings} to consider"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway_probe::{Advice, Side};
+
+    fn checked(stage: &'static str, verdict: Verdict, severity: Option<Severity>) -> Checked {
+        let advice = |severity| Advice::new("code", severity, Side::Proxy, "what", "why", "change");
+        Checked { stage, verdict, said: String::new(), findings: severity.map(advice).into_iter().collect() }
+    }
+
+    #[test]
+    fn a_stage_that_was_skipped_is_not_healthy() {
+        let good = || checked("config", Verdict::Good, None);
+        let skipped = || checked("websocket", Verdict::Skipped, None);
+        let report = |healthy, checks| Report { healthy, checks };
+        let all = report(true, vec![good(), checked("stream", Verdict::NotTested, None)]);
+        assert_eq!((summary(&all).as_str(), exit(&all)), ("healthy. Not tested: stream", Exit::Ok));
+        let some = report(false, vec![good(), skipped()]);
+        assert!(!summary(&some).contains("healthy") && summary(&some).ends_with("skipped: websocket"));
+        assert_eq!(exit(&some), Exit::Incomplete);
+        let wrong = report(false, vec![checked("request", Verdict::Found, Some(Severity::Error)), skipped()]);
+        assert_eq!((summary(&wrong).as_str(), exit(&wrong)), ("1 problem. Skipped: websocket", Exit::Failed));
+        let warned = report(true, vec![checked("narrowing", Verdict::Found, Some(Severity::Warning))]);
+        assert_eq!(summary(&warned), "healthy; 1 to consider");
     }
 }

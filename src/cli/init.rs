@@ -97,6 +97,9 @@ pub(super) fn init(mut args: Args) -> Exit {
     }
     say(snippets::gateway_changes(&found));
     say(snippets::clients(&args.listen, &secret));
+    if let Some(warning) = snippets::exposure(&args.listen) {
+        complain(warning);
+    }
     // Who wrote over the file of a running process has changed who is let in.
     let settled =
         if args.force { settle(&RunningProcess::by(files.config())) } else { ReloadOutcome::InForce(String::new()) };
@@ -118,10 +121,14 @@ pub(super) fn init(mut args: Args) -> Exit {
     }
     let config = files.config().display();
     if files.packaged() {
-        say(format!("Next:\n\n    systemctl enable --now scopeshim\n    scopeshim doctor --config {config}"));
+        say(format!(
+            "Next:\n\n    systemctl enable --now scopeshim\n    SCOPESHIM_TOKEN={secret} scopeshim doctor --config {config}"
+        ));
         return Exit::Ok;
     }
-    say(format!("Next:\n\n    scopeshim run --config {config}\n    scopeshim doctor --config {config}"));
+    say(format!(
+        "Next:\n\n    scopeshim run --config {config}\n    SCOPESHIM_TOKEN={secret} scopeshim doctor --config {config}"
+    ));
     Exit::Ok
 }
 

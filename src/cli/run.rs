@@ -99,8 +99,18 @@ fn load(path: &Path) -> Result<(Config, Provenance), Exit> {
 fn failed(error: &StartError) -> Exit {
     complain(format!("error: {error}"));
     match error {
+        StartError::Bind(fault) if fault.is_unix() => {
+            complain(
+                "  = help: another scopeshim of this user runs already. A second one needs a `[server] state_dir` of its own \
+                 (its admin socket is there), and another `[[listen]] address`",
+            );
+            Exit::Unavailable
+        }
         StartError::Bind(_) => {
-            complain("  = help: stop the other process, or change `[[listen]] address` (or `[admin]`)");
+            complain(
+                "  = help: stop the other process, or change `[[listen]] address` (or `[admin]`); a second scopeshim of this \
+                 user needs a `[server] state_dir` of its own too",
+            );
             Exit::Unavailable
         }
         StartError::Resolve(_) => {

@@ -1,5 +1,6 @@
 //! `token`: named bearer tokens.
 
+mod adopt;
 mod edit;
 mod revoke;
 
@@ -24,6 +25,26 @@ pub(super) enum Verb {
         /// Add the table to the configuration instead of printing it, and wait until it is in force
         #[arg(long)]
         write: bool,
+        #[command(flatten)]
+        at: RunningProcess,
+    },
+    /// Make the gateway's shared secret a named token, so that the clients that hold it keep their key
+    ///
+    /// Its SHA-256 is added to the configuration and `[gateway_secret]` is removed. For a gateway that gets another
+    /// secret, or mode trusted-proxy.
+    Adopt {
+        /// Name of the token
+        name: String,
+        /// A scope of the token; can be repeated. Default: what `[gateway_secret]` grants today, else
+        /// operator.read and operator.write
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// A file that holds the secret; default: the one that `[gateway] auth` names
+        #[arg(long, value_name = "FILE")]
+        file: Option<std::path::PathBuf>,
+        /// Also change `[gateway] auth` to mode trusted-proxy with this user header, by the same edit
+        #[arg(long, value_name = "HEADER")]
+        user_header: Option<String>,
         #[command(flatten)]
         at: RunningProcess,
     },
@@ -69,6 +90,15 @@ pub(super) const PREFIX: &str = "scs_";
 pub(super) fn token(verb: Verb) -> Exit {
     match verb {
         Verb::New { name, scopes, expires, write, at } => new(&name, &scopes, expires, write.then_some(&at)),
+        Verb::Adopt { name, scopes, file, user_header, at } => {
+            let what = adopt::Adoption {
+                name: &name,
+                scopes: &scopes,
+                file: file.as_deref(),
+                user_header: user_header.as_deref(),
+            };
+            adopt::adopt(&at, &what)
+        }
         Verb::List { file, json } => list(&file, json),
         Verb::Rotate { name, overlap, at } => {
             edited(&at, |document, hash| edit::rotate(document, &name, hash, jiff::Timestamp::now() + overlap))
@@ -82,16 +112,17 @@ fn hash(secret: &str) -> String {
     TokenHash::of(secret.as_bytes()).to_hex()
 }
 
-fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&RunningProcess>) -> Exit {
+/// Whether a token may be called so and hold these scopes.
+pub(super) fn validate(name: &str, scopes: &[String]) -> Result<(), Exit> {
     if !crate::config::is_name(name) {
         complain(format!("error: `{name}` is not a name: 1 to 64 letters, digits and . _ - @"));
-        return Exit::Usage;
+        return Err(Exit::Usage);
     }
     for scope in scopes {
         match Scope::parse(scope) {
             Err(fault) => {
                 complain(format!("error: `{scope}`: {fault}"));
-                return Exit::Usage;
+                return Err(Exit::Usage);
             }
             Ok(scope) if !scope.is_known() => {
                 complain(format!(
@@ -101,6 +132,13 @@ fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: O
             }
             Ok(_) => {}
         }
+    }
+    Ok(())
+}
+
+fn new(name: &str, scopes: &[String], expires: Option<jiff::Timestamp>, write: Option<&RunningProcess>) -> Exit {
+    if let Err(exit) = validate(name, scopes) {
+        return exit;
     }
     if let Some(at) = write {
         return edited(at, |document, hash| edit::add(document, name, hash, scopes, expires));
@@ -122,18 +160,40 @@ fn edited(
     at: &RunningProcess,
     change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>,
 ) -> Exit {
-    let Ok(secret) = generate() else {
-        complain("error: the system's random numbers are not available");
-        return Exit::System;
+    let secret = match added(at, change) {
+        Ok(secret) => secret,
+        Err(exit) => return exit,
     };
-    if let Err(error) =
-        edit::edit(at.config(), edit::EditRequirement::Right, |document| change(document, &hash(&secret)))
-    {
-        complain(format!("error: {error}"));
-        return Exit::Failed;
-    }
     complain("The token, shown this once; give it to the client:");
     say(secret);
+    settled(at)
+}
+
+/// Adds a token with these scopes; gives its secret, which is not in force yet.
+pub(super) fn added_named(at: &RunningProcess, name: &str, scopes: &[String]) -> Result<String, Exit> {
+    validate(name, scopes)?;
+    added(at, |document, hash| edit::add(document, name, hash, scopes, None))
+}
+
+fn added(
+    at: &RunningProcess,
+    change: impl FnOnce(&mut toml_edit::DocumentMut, &str) -> Result<(), edit::EditError>,
+) -> Result<String, Exit> {
+    let Ok(secret) = generate() else {
+        complain("error: the system's random numbers are not available");
+        return Err(Exit::System);
+    };
+    match edit::edit(at.config(), edit::EditRequirement::Right, |document| change(document, &hash(&secret))) {
+        Ok(_) => Ok(secret),
+        Err(error) => {
+            complain(format!("error: {error}"));
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// Waits until the edited file is in force, and says how it went.
+pub(super) fn settled(at: &RunningProcess) -> Exit {
     let file = at.config().display();
     match settle(at) {
         ReloadOutcome::InForce(said) => {

@@ -16,7 +16,7 @@ pub(super) async fn around(chain: &Chain) -> Outcome {
     let resolved = tokio::net::lookup_host((gateway.host.as_str(), gateway.port)).await;
     let local = resolved.is_ok_and(|mut all| all.all(|a| a.ip().to_canonical().is_loopback()));
     if !local {
-        return Outcome::Skipped(format!(
+        return Outcome::NotTested(format!(
             "{} is not on this machine's loopback: make sure that only this proxy can reach it",
             gateway.authority()
         ));

@@ -5,8 +5,9 @@ use crate::evaluation::{self, DryRun, SimulatedHead};
 use crate::gateway_probe::{Findings, probe};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
 use crate::jwks_cache::JwksCache;
-use crate::policy::Policy;
+use crate::policy::{Policy, Proven, SocketRequest};
 use crate::refusal::Refusal;
+use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -48,6 +49,7 @@ pub(super) struct Caller {
     pub name: String,
     /// What proves them.
     pub lines: Lines,
+    proven: Proven,
 }
 
 /// Why there is no caller to test as.
@@ -106,6 +108,15 @@ impl Chain {
     }
 }
 
+impl Chain {
+    /// What the policy lets the caller hold over a WebSocket.
+    pub(super) fn websocket_scopes(&self, caller: &Caller) -> Result<ScopeSet, Refusal> {
+        let now = Timestamp::now();
+        let request = SocketRequest { requested: None, requested_scopes: None, session: None, peer: self.peer, now };
+        self.policy.decide_socket(&caller.proven, request).map(|grant| grant.effective().clone())
+    }
+}
+
 impl Caller {
     /// The caller's lines and more.
     pub(super) fn with(&self, more: &[(&'static str, &'static str)]) -> Lines {
@@ -142,7 +153,7 @@ fn prove(policy: &Policy, lines: Lines, peer: Option<IpAddr>) -> Result<Caller, 
     let presented = policy.authenticator().presented(&headers)?;
     let credential = policy.authenticator().credential(presented.as_ref())?;
     let proven = policy.authenticate(credential, peer, Timestamp::now())?;
-    Ok(Caller { name: proven.principal.name().to_owned(), lines })
+    Ok(Caller { name: proven.principal.name().to_owned(), lines, proven })
 }
 
 /// An address to connect to, of one to listen on.

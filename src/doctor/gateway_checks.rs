@@ -32,7 +32,7 @@ pub(super) fn credential(chain: &Chain) -> Outcome {
     };
     let found = advice(chain, &["gateway-credential", "gateway-attribution", "gateway-locked-out"]);
     match (found.is_empty(), capabilities.credential_accepted) {
-        (true, None) => Outcome::Skipped("no route of this release shows it".to_owned()),
+        (true, None) => Outcome::NotTested("no route of this release shows it".to_owned()),
         _ => Outcome::claim(&format!("the gateway accepts it (mode {})", chain.gateway.mode), found),
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn endpoints(chain: &Chain) -> Outcome {
         Err(skipped) => return skipped,
     };
     match capabilities.endpoints_enabled {
-        None => Outcome::Skipped("the gateway does not show it".to_owned()),
+        None => Outcome::NotTested("the gateway does not show it".to_owned()),
         Some(_) => Outcome::claim("the OpenAI endpoints are switched on", advice(chain, &["endpoints-disabled"])),
     }
 }

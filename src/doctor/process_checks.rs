@@ -57,7 +57,7 @@ mod tests {
         let said = |policy: Value| match evaluate(&json!({ "policy": policy })) {
             Outcome::Good(said) => said,
             Outcome::Found(_, advice) => format!("{} -> {}", advice[0].what, advice[0].change),
-            Outcome::Skipped(why) => why,
+            Outcome::Skipped(why) | Outcome::NotTested(why) => why,
         };
         assert_eq!(said(json!({"generation": 3, "last_reload_ok": true})), "policy 3 is in force");
         assert!(said(json!({"generation": 1, "from_last_good": true})).contains("scopeshim check"));

@@ -141,7 +141,9 @@ pub(super) fn caller(chain: &Chain) -> Result<&Caller, Outcome> {
     }
     chain.caller.as_ref().map_err(|why| {
         Outcome::Skipped(match why {
-            NoCaller::Unknown => "no client token to test with: set SCOPESHIM_TOKEN".to_owned(),
+            NoCaller::Unknown => {
+                "no client token to test with: `SCOPESHIM_TOKEN=scs_... scopeshim doctor` tests with one".to_owned()
+            }
             NoCaller::Refused(_) => "the token given is refused".to_owned(),
         })
     })
@@ -167,13 +169,19 @@ pub(super) async fn request(chain: &Chain) -> Outcome {
             Outcome::Good(format!("{said}: this release lists no models"))
         }
         Ok(a) if a.status == 403 && !may => Outcome::Good(format!("{said}, as the policy says")),
-        Ok(a) if a.status == 401 => Outcome::found(error(
-            "caller-unknown-to-process",
-            Side::Proxy,
-            format!("the file has {}, the running process does not", caller.name),
-            "the process has another policy in force than the file",
-            "`scopeshim reload`; the stage `process` says more",
-        )),
+        // The file knows the caller, and this is the process's own word, not one of the gateway.
+        Ok(a) if a.status == 401 && a.text_at("/error/code").as_deref() == Some("credential_unknown") => {
+            Outcome::found(error(
+                "caller-unknown-to-process",
+                Side::Proxy,
+                format!(
+                    "the file has {}, and the process that answers on {} does not know it",
+                    caller.name, chain.server
+                ),
+                "that process has another policy in force than the file",
+                "`scopeshim reload`; if it says that the file is in force, another process answers on that address",
+            ))
+        }
         // The gateway's own stages say it with its cause.
         _ if !matches!(chain.gateway.state, ProbeState::Answers(_)) || chain.gateway.is_wrong() => {
             Outcome::Skipped(format!("{said}; the gateway's stages say why"))

@@ -4,22 +4,18 @@
 use super::Outcome;
 use super::context::{Chain, Lines};
 use super::proxy_checks::{address, caller};
+use super::websocket_session::{TIMEOUT, call, lacks};
 use crate::gateway_probe::{Advice, Severity, Side, config_snippets};
 use crate::http_client::Server;
+use crate::scope::ScopeSet;
+use http::Request;
 use http::header::AUTHORIZATION;
-use http::{Method, Request};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 use tungstenite::handshake::HandshakeError;
-use tungstenite::{Error, Message, WebSocket};
-
-/// For each step; a busy gateway takes its time.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Asks for operator.read on every release, where `health` asks for nothing.
-const READS: &str = "status";
+use tungstenite::{Error, WebSocket};
 
 /// How far the session came.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,29 +24,36 @@ enum Came {
     NotUpgraded(u16, String),
     /// The connect request was refused: its code and message.
     NotConnected(String, String),
-    /// Connected with these scopes; what a call that reads was refused with.
-    Connected(Vec<String>, Option<String>),
+    /// Connected; which of the granted scopes it lacks, with the calls that say so.
+    Connected(Vec<String>),
     /// The connection broke off, or nothing came.
     Broken(String),
 }
 
-/// Connects as a client that only has a token.
+/// Connects as a client that only has a token, and asks for whatever it is granted, as most clients do.
 pub(super) async fn connect(chain: &Chain) -> Outcome {
+    if !chain.policy.websocket().enabled {
+        return Outcome::NotTested("WebSockets are disabled here".to_owned());
+    }
     let caller = match caller(chain) {
         Ok(caller) => caller,
         Err(skipped) => return skipped,
     };
-    if !chain.may(caller, &Method::GET, "/v1/models") {
-        return Outcome::Skipped(format!("{} may not read", caller.name));
-    }
-    let (server, lines) = (address(chain).clone(), caller.lines.clone());
-    match tokio::task::spawn_blocking(move || reach(&server, &lines)).await {
-        Ok(came) => evaluate(&came),
+    let held = match chain.websocket_scopes(caller) {
+        Ok(held) if held.is_empty() => return Outcome::NotTested(format!("{} holds no scope", caller.name)),
+        Ok(held) => held,
+        Err(refusal) => {
+            return Outcome::NotTested(format!("the policy gives {} no WebSocket: {refusal}", caller.name));
+        }
+    };
+    let (server, lines, granted) = (address(chain).clone(), caller.lines.clone(), held.clone());
+    match tokio::task::spawn_blocking(move || reach(&server, &lines, &granted)).await {
+        Ok(came) => evaluate(&came, &held),
         Err(error) => Outcome::Skipped(error.to_string()),
     }
 }
 
-fn reach(server: &Server, lines: &Lines) -> Came {
+fn reach(server: &Server, lines: &Lines, held: &ScopeSet) -> Came {
     let broken = |error: std::io::Error| Came::Broken(error.to_string());
     match server {
         Server::Tcp(host, port) => {
@@ -60,19 +63,19 @@ fn reach(server: &Server, lines: &Lines) -> Came {
                 s.set_read_timeout(Some(TIMEOUT))?;
                 Ok(s)
             });
-            stream.map_or_else(broken, |stream| session(stream, server, lines))
+            stream.map_or_else(broken, |stream| session(stream, server, lines, held))
         }
         Server::Unix(path) => {
             let stream = UnixStream::connect(path).and_then(|s| {
                 s.set_read_timeout(Some(TIMEOUT))?;
                 Ok(s)
             });
-            stream.map_or_else(broken, |stream| session(stream, server, lines))
+            stream.map_or_else(broken, |stream| session(stream, server, lines, held))
         }
     }
 }
 
-fn session<S: Read + Write>(stream: S, server: &Server, lines: &Lines) -> Came {
+fn session<S: Read + Write>(stream: S, server: &Server, lines: &Lines, held: &ScopeSet) -> Came {
     let host = if matches!(server, Server::Unix(_)) { "localhost".to_owned() } else { server.to_string() };
     let mut request = Request::builder()
         .uri(format!("ws://{host}/"))
@@ -89,7 +92,7 @@ fn session<S: Read + Write>(stream: S, server: &Server, lines: &Lines) -> Came {
         Err(error) => return Came::Broken(error.to_string()),
     };
     match tungstenite::client(request, stream) {
-        Ok((socket, _)) => talk(socket, lines),
+        Ok((socket, _)) => talk(socket, lines, held),
         Err(HandshakeError::Failure(Error::Http(answer))) => {
             let body: Value = answer.body().as_deref().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
             let part = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
@@ -100,13 +103,13 @@ fn session<S: Read + Write>(stream: S, server: &Server, lines: &Lines) -> Came {
     }
 }
 
-fn talk<S: Read + Write>(mut socket: WebSocket<S>, lines: &Lines) -> Came {
+fn talk<S: Read + Write>(mut socket: WebSocket<S>, lines: &Lines, held: &ScopeSet) -> Came {
     let token = lines
         .iter()
         .find(|(name, _)| *name == AUTHORIZATION)
         .and_then(|(_, value)| value.to_str().ok()?.strip_prefix("Bearer "));
     let connect = json!({
-        "minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": ["operator.read"], "caps": [],
+        "minProtocol": 3, "maxProtocol": 4, "role": "operator", "caps": [],
         "client": {
             "id": "gateway-client", "version": env!("CARGO_PKG_VERSION"), "platform": "linux", "mode": "backend",
         },
@@ -121,47 +124,27 @@ fn talk<S: Read + Write>(mut socket: WebSocket<S>, lines: &Lines) -> Came {
         let code = part("/error/details/code").or_else(|| part("/error/code")).unwrap_or_default();
         return Came::NotConnected(code, part("/error/message").unwrap_or_default());
     }
-    let scopes = answer.pointer("/payload/auth/scopes").and_then(Value::as_array);
-    let scopes = scopes.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    let refused = match call(&mut socket, READS, &json!({})) {
-        Ok(answer) if answer.get("ok") == Some(&Value::Bool(true)) => None,
-        Ok(answer) => Some(answer.pointer("/error/message").and_then(Value::as_str).unwrap_or("refused").to_owned()),
-        Err(error) => return Came::Broken(error),
-    };
-    let _ = socket.close(None);
-    Came::Connected(scopes, refused)
-}
-
-/// Sends a request and waits for its answer; events in between are passed over.
-fn call<S: Read + Write>(socket: &mut WebSocket<S>, method: &str, params: &Value) -> Result<Value, String> {
-    let request = json!({ "type": "req", "id": method, "method": method, "params": params });
-    socket.send(Message::text(request.to_string())).map_err(|e| e.to_string())?;
-    let begun = Instant::now();
-    while begun.elapsed() < TIMEOUT {
-        match socket.read().map_err(|e| e.to_string())? {
-            Message::Text(text) => {
-                let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-                if answer.get("type") == Some(&json!("res")) && answer.get("id") == Some(&json!(method)) {
-                    return Ok(answer);
-                }
-            }
-            Message::Close(why) => {
-                return Err(why.map_or_else(|| "closed".to_owned(), |w| format!("closed: {} {}", w.code, w.reason)));
-            }
-            _ => {}
+    match lacks(&mut socket, held) {
+        Ok(lacking) => {
+            let _ = socket.close(None);
+            Came::Connected(lacking)
         }
+        Err(error) => Came::Broken(error),
     }
-    Err(format!("no answer to `{method}` within {TIMEOUT:?}"))
 }
 
-fn evaluate(came: &Came) -> Outcome {
+fn evaluate(came: &Came, held: &ScopeSet) -> Outcome {
     let stage = |code, what: String, why: &'static str, side, change: &'static str| {
         Outcome::found(Advice::new(code, Severity::Error, side, what, why, change))
     };
     match came {
-        Came::NotUpgraded(_, code) if code == "upgrade_not_served" => {
-            Outcome::Skipped("WebSockets are disabled here".to_owned())
-        }
+        Came::NotUpgraded(_, code) if code == "upgrade_not_served" => stage(
+            "websocket-upgrade",
+            "the running process serves no WebSockets, which the file does not disable".to_owned(),
+            "control UIs and chat clients cannot connect",
+            Side::Proxy,
+            "`scopeshim reload`; the stage `process` says more",
+        ),
         Came::NotUpgraded(status, said) => stage(
             "websocket-upgrade",
             format!("the WebSocket upgrade is refused: {status} {said}"),
@@ -177,15 +160,15 @@ fn evaluate(came: &Came) -> Outcome {
             "see the logs of this proxy and of the gateway",
         ),
         Came::NotConnected(code, message) => refused(code, message),
-        Came::Connected(scopes, None) => {
-            Outcome::Good(format!("a client with a token and no device connects and reads, with {}", scopes.join(", ")))
+        Came::Connected(lacking) if lacking.is_empty() => {
+            Outcome::Good(format!("a client with a token and no device connects, and holds {held}"))
         }
-        Came::Connected(_, Some(message)) => stage(
+        Came::Connected(lacking) => stage(
             "scope-gap",
-            format!("stage scope gap: the session is connected, but a call that reads says `{message}`"),
-            "the gateway clears the scopes of sessions without a device (openclaw #46716, #51396)",
-            Side::Proxy,
-            "connect through this proxy, and grant the caller operator.read in the policy",
+            format!("stage scope gap: the session is connected, but lacks {}", lacking.join(", ")),
+            "the gateway clears scopes of sessions that the policy grants (openclaw #46716, #51396)",
+            Side::Gateway,
+            "see whether `gateway.roles` or `identityScopes` in openclaw.json name this caller with less",
         ),
     }
 }
@@ -228,8 +211,8 @@ mod tests {
     use super::*;
 
     fn said(came: &Came) -> String {
-        match evaluate(came) {
-            Outcome::Good(said) | Outcome::Skipped(said) => said,
+        match evaluate(came, &ScopeSet::parse_lines([&b"operator.read"[..]]).unwrap()) {
+            Outcome::Good(said) | Outcome::Skipped(said) | Outcome::NotTested(said) => said,
             Outcome::Found(_, advice) => advice[0].what.clone(),
         }
     }
@@ -243,9 +226,9 @@ mod tests {
         assert!(refused("AUTH_TOKEN_MISMATCH", "unauthorized").starts_with("stage token mismatch"));
         assert!(refused("PAIRING_REQUIRED", "pairing required").starts_with("stage pairing required"));
         assert!(refused("NOT_PAIRED", "device identity required").starts_with("stage device identity required"));
-        let gap = said(&Came::Connected(vec![], Some("missing scope: operator.read".to_owned())));
-        assert!(gap.starts_with("stage scope gap"), "{gap}");
-        assert!(said(&Came::NotUpgraded(501, "upgrade_not_served".to_owned())).contains("disabled"));
-        assert!(said(&Came::Connected(vec!["operator.read".to_owned()], None)).contains("operator.read"));
+        let gap = said(&Came::Connected(vec!["operator.talk (`talk.voice.set`)".to_owned()]));
+        assert!(gap.starts_with("stage scope gap") && gap.contains("operator.talk"), "{gap}");
+        assert!(said(&Came::NotUpgraded(501, "upgrade_not_served".to_owned())).contains("running process"));
+        assert!(said(&Came::Connected(vec![])).contains("operator.read"));
     }
 }

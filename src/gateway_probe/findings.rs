@@ -240,7 +240,7 @@ impl Findings {
                 "this proxy enforces them on every route; the gateway itself asks for none"
             },
             if shared {
-                format!("from release 2026.4.29 on, in openclaw.json: {}", config_snippets::TRUSTED)
+                "if that matters: mode trusted-proxy, where the gateway enforces them too; docs/trusted-proxy.md has the steps".to_owned()
             } else {
                 "update the gateway to 2026.3.28 or later".to_owned()
             },

@@ -11,9 +11,9 @@ use std::time::Duration;
 /// How long one question may take. A gateway of 2026.4 can be deaf for 20 s.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks for operator.read wherever scopes are enforced (contract §1).
-const READS: &str = "/v1/models";
+pub(super) const READS: &str = "/v1/models";
 /// Needs a credential and operator.read on every release, whatever is enabled.
-const HISTORY: &str = "/sessions/scopeshim-probe/history";
+pub(super) const HISTORY: &str = "/sessions/scopeshim-probe/history";
 /// Answers 405 to a GET before it asks for a credential, if it is there at all.
 const WRITES: &str = "/v1/chat/completions";
 

@@ -54,7 +54,6 @@ fn a_plain_file_says_what_it_says() {
                 responses: { enabled: true } } } }, }";
     let found = World::new(&[(".openclaw/openclaw.json", text)], &[]).read().unwrap();
     assert_eq!((found.port, found.host.as_str(), found.is_open()), (19001, "127.0.0.1", false));
-    assert_eq!(found.release, Some([2026, 3, 28]));
     assert!(found.endpoints);
     assert!(matches!(found.auth, Auth::Token(_)));
 }

@@ -12,7 +12,7 @@ use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::JoinCodeLimit;
 use crate::refusal::Refusal;
 use crate::request_path::Path;
-use crate::route::{Need, Probe};
+use crate::route::{Need, Probe, builtin};
 use crate::trace_context::TraceParent;
 use crate::websocket::Sockets;
 use http::HeaderMap;
@@ -76,6 +76,7 @@ pub(super) async fn admit(
     let body = match kind? {
         Head::Preflight(lines) => return Ok(Admitted::Preflight(lines)),
         Head::Upgrade(upgrade) => {
+            ctx.record.route = Some(builtin::websocket());
             let upgrade = super::websocket_upgrade::admit(head, upgrade, ctx, sources, sockets).await?;
             return Ok(Admitted::Socket(Box::new(upgrade)));
         }

@@ -95,6 +95,11 @@ impl Upstream {
         &self.authority
     }
 
+    /// Where the gateway is.
+    pub(super) fn address(&self) -> &GatewayAddress {
+        &self.gateway
+    }
+
     /// The gateway's host.
     pub(super) fn host(&self) -> &str {
         &self.gateway.host

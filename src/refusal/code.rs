@@ -72,6 +72,7 @@ pub enum Code {
     GatewayBroken,
     GatewayInvalidResponse,
     GatewayTimeout,
+    GatewayCredentialRefused,
     ClientBroken,
     Draining,
     Internal,
@@ -129,6 +130,7 @@ impl Code {
                 | Self::GatewayBroken
                 | Self::GatewayInvalidResponse
                 | Self::GatewayTimeout
+                | Self::GatewayCredentialRefused
                 | Self::GatewayRefused
         )
     }

@@ -26,6 +26,21 @@ static ADMIN_RPC: LazyLock<Arc<Route>> = LazyLock::new(|| {
     })
 });
 
+static WEBSOCKET: LazyLock<Arc<Route>> = LazyLock::new(|| {
+    Arc::new(Route {
+        label: RouteLabel::Websocket,
+        methods: Vec::new(),
+        pattern: Pattern::Prefix(Arc::from("/")),
+        need: Need::Authenticated,
+    })
+});
+
+/// What an upgrade is recorded as, whatever its path: a WebSocket reaches every route. It judges nothing.
+#[must_use]
+pub fn websocket() -> Arc<Route> {
+    WEBSOCKET.clone()
+}
+
 /// The gateway's own routes, which it matches with the path as it came.
 #[must_use]
 pub fn all() -> &'static [Arc<Route>] {

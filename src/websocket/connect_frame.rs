@@ -71,6 +71,8 @@ pub struct Connect {
     id: String,
     params: Map<String, Value>,
     scopes: Option<ScopeSet>,
+    /// Whether it is this proxy's own, which may say that it is a page.
+    is_own: bool,
 }
 
 /// The id of a text that may be a request, for an answer to it.
@@ -115,7 +117,7 @@ impl Connect {
             return Err(ConnectFault::Parameter("`role` is no text"));
         }
         let scopes = params.get("scopes").map(scope_list).transpose()?;
-        Ok(Self { id, params, scopes })
+        Ok(Self { id, params, scopes, is_own: false })
     }
 
     /// The request's id.
@@ -178,7 +180,7 @@ impl Connect {
     fn name(&self, form: &ClientIdentity<'_>) -> (&str, &str) {
         match form {
             ClientIdentity::Backend => (CLIENT, "backend"),
-            ClientIdentity::Device { .. } if self.is_browser() => (CLIENT, "ui"),
+            ClientIdentity::Device { .. } if self.is_browser() && !self.is_own => (CLIENT, "ui"),
             ClientIdentity::Device { .. } => {
                 (self.client("id").unwrap_or(CLIENT), self.client("mode").unwrap_or("backend"))
             }
@@ -259,17 +261,24 @@ pub fn pairing() -> Connect {
 }
 
 /// The same as a native application, the only clients without a browser that a gateway in mode
-/// trusted-proxy pairs by itself.
+/// trusted-proxy pairs by itself, on the releases that do.
 #[must_use]
 pub fn native_pairing() -> Connect {
     own("openclaw-linux", "ui")
+}
+
+/// The same as the gateway's own page: the only clients that some releases pair by themselves in mode
+/// trusted-proxy. It needs an origin beside it.
+#[must_use]
+pub fn page_pairing() -> Connect {
+    own("openclaw-control-ui", "ui")
 }
 
 fn own(id: &str, mode: &str) -> Connect {
     let client = json!({ "id": id, "displayName": "scopeshim", "version": env!("CARGO_PKG_VERSION"), "mode": mode });
     let params = [("minProtocol", json!(3)), ("maxProtocol", json!(4)), ("client", client)];
     let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Connect { id: "pairing".to_owned(), params, scopes: None }
+    Connect { id: "pairing".to_owned(), params, scopes: None, is_own: true }
 }
 
 fn request(id: &str, params: &Map<String, Value>) -> String {
@@ -303,8 +312,6 @@ pub enum Reply {
         text: String,
         /// The scopes the gateway says it keeps, if it says.
         scopes: Option<ScopeSet>,
-        /// The gateway's release, if it says.
-        version: Option<String>,
     },
     /// It is not.
     Error {
@@ -341,8 +348,7 @@ impl Reply {
             if let Some(payload) = frame.get_mut("payload").and_then(Value::as_object_mut) {
                 payload.retain(|name, _| !CAPABILITIES.contains(&name.as_str()));
             }
-            let version = frame.pointer("/payload/server/version").and_then(Value::as_str).map(str::to_owned);
-            return Some(Self::Hello { text: frame.to_string(), scopes, version });
+            return Some(Self::Hello { text: frame.to_string(), scopes });
         }
         let error = frame.get("error").cloned().unwrap_or_default();
         let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

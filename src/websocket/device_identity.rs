@@ -14,7 +14,7 @@ use std::path::Path;
 pub const PLATFORM: &str = std::env::consts::OS;
 
 /// The key's file within the state directory.
-const FILE: &str = "device.key";
+pub const FILE: &str = "device.key";
 
 /// A device key.
 pub struct Device {

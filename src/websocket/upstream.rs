@@ -1,5 +1,8 @@
 //! The gateway's end: its socket opened, its challenge answered, this proxy's device made known.
 
+mod pairing;
+mod silent_hello;
+
 use super::connect_frame::{self, ClientIdentity, Connect, Exact, Reply};
 use super::device_identity::Device;
 use super::frame_codec::{Bounds, Frame};
@@ -13,12 +16,12 @@ use crate::scope::ScopeSet;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use http::HeaderValue;
-use http::header::HOST;
+use pairing::{Approach, Pairing};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -31,11 +34,6 @@ const EARLY_EACH: usize = 4;
 /// How long the gateway has to take a connection in. Releases of spring 2026 can be busy for 20 s
 /// (contract §9).
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a pairing is taken to last without being looked at again: a gateway may lose its state.
-const PAIRED_FOR: Duration = Duration::from_secs(60);
-/// How long a pairing that was not had is not tried for again: each attempt leaves a request behind
-/// on the gateway, and the client's own attempt tells when it was approved.
-const UNPAIRED_FOR: Duration = Duration::from_secs(30);
 /// hello-ok holds a snapshot of the gateway's state.
 const BOUNDS: Bounds = Bounds { message: 8 * 1024 * 1024, frames: 1024 };
 
@@ -64,29 +62,14 @@ pub struct UpstreamWebSocket {
     /// Held while the device key is read or made, so that one is made.
     opening: Lock<()>,
     pairing: Mutex<Pairing>,
+    /// The gateway's request for an approval of this proxy's device, while it waits for one.
+    approval: Lock<Option<String>>,
     /// The form that connected last is tried first.
     last: AtomicU8,
+    /// Whether sessions keep their scopes where the gateway's hello says nothing of them.
+    silent: AtomicU8,
     room: Semaphore,
     early: Arc<PendingLimit>,
-}
-
-/// What is known of the device's standing with the gateway.
-#[derive(Debug, Default, Clone, Copy)]
-enum Pairing {
-    #[default]
-    Unknown,
-    /// When the device was last seen to be known with all its scopes.
-    Known(Instant),
-    /// When the gateway last did not pair it.
-    Refused(Instant),
-}
-
-/// Whether the gateway is told a client's address where it wants one (mode trusted-proxy). Most
-/// gateways pair a device by themselves only for a caller on their own machine: this proxy is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Addressed {
-    Yes,
-    No,
 }
 
 /// For whom a socket is opened: what writes the lines of its upgrade.
@@ -179,7 +162,9 @@ impl UpstreamWebSocket {
             device: OnceLock::new(),
             opening: Lock::default(),
             pairing: Mutex::default(),
+            approval: Lock::default(),
             last: AtomicU8::new(0),
+            silent: AtomicU8::new(0),
             room: Semaphore::new(UNCONNECTED),
             early: PendingLimit::new(EARLY, EARLY_EACH),
         }
@@ -205,11 +190,11 @@ impl UpstreamWebSocket {
     }
 
     /// Opens a socket and waits for its challenge.
-    async fn open(&self, leave: Authorization<'_>, addressed: Addressed) -> Result<Opened, Refusal> {
+    async fn open(&self, leave: Authorization<'_>, approach: Approach) -> Result<Opened, Refusal> {
         let mut socket = self.dial.dial().await?;
         let ours = policy::outbound(leave.grant, leave.policy.credentials(), leave.peer)
-            .filter(|(name, _)| addressed == Addressed::Yes || *name != CLIENT_ADDRESS);
-        let lines = std::iter::once((HOST, self.dial.authority().clone())).chain(ours);
+            .filter(|(name, _)| approach != Approach::Local || *name != CLIENT_ADDRESS);
+        let lines = approach.host(self.dial.authority()).chain(ours);
         let early = upstream_upgrade::protocol(&mut socket, lines).await?;
         self.dial.answered();
         let mut wire = Wire::of_server(socket, &early, BOUNDS);
@@ -232,7 +217,7 @@ impl UpstreamWebSocket {
         let opened = tokio::select! {
             biased;
             () = place.displaced() => return Err(crowded),
-            opened = self.open(leave, Addressed::Yes) => opened?,
+            opened = self.open(leave, Approach::Plain) => opened?,
         };
         Ok(Opened { place: Some(place), ..opened })
     }
@@ -257,7 +242,7 @@ impl UpstreamWebSocket {
                 }
                 let socket = match opened.take() {
                     Some(opened) => opened,
-                    None => self.open(leave, Addressed::Yes).await?,
+                    None => self.open(leave, Approach::Plain).await?,
                 };
                 match self.attempt(client, leave, socket, with_device).await? {
                     Attempt::Connected(connected) => {
@@ -272,15 +257,20 @@ impl UpstreamWebSocket {
                         waiting = Some(request);
                     }
                     Attempt::Stripped => {}
-                    Attempt::Refused { text, code, message } => return Err(refused(text, &code, &message)),
+                    Attempt::Refused { text, code, message } => {
+                        tracing::warn!(code, message, "the gateway refused a WebSocket connection");
+                        return Err(refused(text, &code, leave.policy.credentials().mode()));
+                    }
                 }
             }
             if let Some(request) = waiting {
+                let request = self.ask_for_approval(leave).await.unwrap_or(request);
                 tracing::error!(
                     request,
                     device = self.device().map(Device::id),
                     "the gateway wants this proxy's device approved: `openclaw devices approve <request>`; `scopeshim doctor` says more"
                 );
+                *self.approval.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
             }
             Err(Failure::Refused(Refusal::Socket(SocketFault::PairingRequired)))
         };
@@ -319,55 +309,15 @@ impl UpstreamWebSocket {
         [device_first, !device_first].into_iter().filter(move |with_device| has_device || !with_device)
     }
 
-    /// Has the device paired with every scope it may ever need, since most releases refuse to widen
-    /// a pairing later (contract §7). Where that is not to be had, the client's own attempt tells why.
-    async fn make_known(&self, caller: Authorization<'_>) -> Result<(), Failure> {
-        let mut pairing = self.pairing.lock().await;
-        let holds = match *pairing {
-            Pairing::Unknown => false,
-            Pairing::Known(at) => at.elapsed() < PAIRED_FOR,
-            Pairing::Refused(at) => at.elapsed() < UNPAIRED_FOR,
-        };
-        if holds {
-            return Ok(());
-        }
-        let grant = caller.policy.own_device(caller.grant);
-        let leave = Authorization { grant: &grant, ..caller };
-        let named = caller.policy.credentials().names_callers();
-        // The latter is what a gateway since 2026.9 pairs by itself if it is told to (`deviceAutoApprove`).
-        let ways = [(connect_frame::pairing(), Addressed::No), (connect_frame::native_pairing(), Addressed::Yes)];
-        let ways = if named { &ways[..] } else { &ways[..1] };
-        *pairing = Pairing::Refused(Instant::now());
-        for (client, addressed) in ways {
-            match self.pair(client, leave, *addressed).await {
-                Ok(true) => {
-                    *pairing = Pairing::Known(Instant::now());
-                    break;
-                }
-                Ok(false) => {}
-                // It takes no client in this way.
-                Err(Failure::Refused(Refusal::Socket(_)) | Failure::Answered(_)) if named => {}
-                Err(why) => {
-                    *pairing = Pairing::Unknown;
-                    return Err(why);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the gateway now knows the device.
-    async fn pair(&self, client: &Connect, leave: Authorization<'_>, addressed: Addressed) -> Result<bool, Failure> {
-        let socket = self.open(leave, addressed).await?;
-        match self.attempt(client, leave, socket, true).await? {
-            Attempt::Connected(_) => Ok(true),
-            Attempt::PairingRequired(_) | Attempt::Stripped => Ok(false),
-            Attempt::Refused { text, code, message } => Err(refused(text, &code, &message)),
-        }
+    /// The request that the gateway last wanted approved before this proxy's device may hold what it asks.
+    #[must_use]
+    pub fn awaits_approval(&self) -> Option<String> {
+        self.approval.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A socket of this gateway ended from its side: it may have restarted without its state.
     pub fn reprobe(&self) {
+        self.silent.store(0, Ordering::Relaxed);
         // The holder of the lock is looking at this moment.
         if let Ok(mut pairing) = self.pairing.try_lock() {
             *pairing = Pairing::Unknown;
@@ -391,13 +341,12 @@ impl UpstreamWebSocket {
         let frame = connect_frame::leaving(client, grant, leave.policy.gateway_auth(), &form);
         wire.send(Frame::Text(&frame)).await.map_err(|_| Refusal::GatewayBroken)?;
         Ok(match answer(&mut wire, client.id(), grant.effective()).await?.0 {
-            Reply::Hello { text, scopes, version } => {
-                // Old releases drop the scopes of a backend client without a word; 2026.3.24 and 3.28 keep them
-                // without a word where they are told who is calling (contract §7).
-                let silent = version.is_some_and(|v| v.starts_with("2026.3.2"));
-                let silent = silent && leave.policy.credentials().names_callers();
-                let kept =
-                    with_device || scopes.map_or(silent, |scopes| grant.effective().excess_over(&scopes).is_empty());
+            Reply::Hello { text, scopes } => {
+                let kept = match scopes {
+                    _ if with_device => true,
+                    Some(scopes) => grant.effective().excess_over(&scopes).is_empty(),
+                    None => leave.policy.credentials().names_callers() && self.keeps_silently(leave).await?,
+                };
                 if kept {
                     let (socket, rest) = wire.into_parts();
                     Attempt::Connected(Connected { socket, hello: text, rest })
@@ -423,14 +372,22 @@ async fn answer(wire: &mut Wire<TcpStream>, id: &str, sent: &ScopeSet) -> Result
 
 /// What the gateway says of our own credential is nothing for the client; what it says of the
 /// client's protocol or parameters is.
-fn refused(text: String, code: &str, message: &str) -> Failure {
-    let ours = code.starts_with("AUTH_") || code.starts_with("DEVICE_") || code.starts_with("PROXY_");
-    tracing::warn!(code, message, "the gateway refused a WebSocket connection");
-    if ours {
+fn refused(text: String, code: &str, mode: &'static str) -> Failure {
+    if is_about_our_credential(code) {
+        Failure::Refused(Refusal::GatewayCredential { mode })
+    } else if code.starts_with("AUTH_") || code.starts_with("DEVICE_") || code.starts_with("PROXY_") {
         Failure::Refused(Refusal::Socket(SocketFault::GatewayRefused(code.to_owned())))
     } else {
         Failure::Answered(text)
     }
+}
+
+/// Whether a code says that the token, the password or the identity in the frame or its upgrade is wrong, as
+/// opposed to the device, or to too many attempts.
+fn is_about_our_credential(code: &str) -> bool {
+    let what = code.strip_prefix("AUTH_").unwrap_or_default();
+    let which = ["TOKEN_", "PASSWORD_", "TRUSTED_PROXY_"].iter().any(|which| what.starts_with(which));
+    which || matches!(what, "REQUIRED" | "UNAUTHORIZED")
 }
 
 fn lost(error: &WireError) -> Refusal {

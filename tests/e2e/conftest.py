@@ -13,7 +13,7 @@ from tests.support.outcomes import NotAvailable
 
 # Files in the order they run: those that kill the gateway are late, then what they left in the logs.
 ORDER = ("reports", "scopes", "tokens", "jwt", "edge", "routes", "upstream_requests", "sdks", "client_pages", "streams",
-         "isolation", "app_users", "surface", "websocket", "gateway_restart", "logs", "onboarding")
+         "isolation", "app_users", "surface", "websocket", "gateway_credential", "gateway_restart", "logs", "onboarding")
 
 
 def pytest_addoption(parser):

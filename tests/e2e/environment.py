@@ -25,6 +25,8 @@ class Side:
     owner: list
     # Credential headers of the caller who may only read. A bare gateway knows no such caller.
     reader: list
+    # Where scopeshim's configuration and what belongs to it are; None for the bare gateway.
+    folder: Path | None = None
 
     def models(self, *headers, who=None):
         return clients.request("GET", f"{self.url}/v1/models", [*(self.owner if who is None else who), *headers])
@@ -130,7 +132,9 @@ class Environment:
         """A second scopeshim before the same gateway, with more in its configuration."""
         started = self._start_shim(f"shim-{next(self._numbers)}", self.gateway.url, extra)
         try:
-            yield self._side(started.url)
+            side = self._side(started.url)
+            side.folder = started.folder
+            yield side
         finally:
             started.stop()
 

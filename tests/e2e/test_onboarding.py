@@ -7,11 +7,12 @@ import shlex
 
 from tests.e2e.environment import Side, case
 from tests.e2e.sockets import need_sockets
-from tests.support import procs
+from tests.support import modes, procs
 from tests.support.gateways import Gateway
 from tests.support.outcomes import NotAvailable
 
 MODES = ("token", "trusted-proxy")
+PASSWORD = "a long random password"
 
 
 class Beginner:
@@ -105,3 +106,56 @@ def _begin(env, row, person):
     tools = client.post("/sessions/x/kill", {})
     row.refused(tools, 403, "missing scope: operator.admin")
     row.through = f"doctor healthy, {', '.join(codes(report)) or 'nothing to think about'}; client 200"
+
+
+@case("onboarding.token-to-trusted-proxy")
+def test_from_token_to_trusted_proxy(env, row):
+    """The steps of docs/trusted-proxy.md, with a client that holds the gateway's old token all the while."""
+    if env.mode.name != "token":
+        raise NotAvailable("the way begins in mode token")
+    if impossible := modes.why_not("trusted-proxy", env.release):
+        raise NotAvailable(impossible)
+    if env.key < (2026, 3, 24):
+        raise NotAvailable("this release pairs no device in mode trusted-proxy, and its own commands are kept out too")
+    person = Beginner(env)
+    try:
+        _change_modes(env, row, person)
+    finally:
+        person.close()
+
+
+def _change_modes(env, row, person):
+    assert person.init().returncode == 0
+    person.run()
+    procs.until(lambda: "listening" in person.shim.tail(), 20, "scopeshim listens")
+    found = json.loads(person.gateway.config.read_text())
+    trusted = {"userHeader": "x-scopeshim-user"}
+    if env.key >= (2026, 4, 29):
+        trusted["allowLoopback"] = True
+    found["gateway"]["auth"] = {"mode": "trusted-proxy", "password": PASSWORD, "trustedProxy": trusted}
+    found["gateway"]["trustedProxies"] = ["127.0.0.1", "::1"]
+    enabled = {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}
+    found["gateway"]["http"] = {"endpoints": enabled}
+    person.gateway.config.write_text(json.dumps(found))
+    done = person.scopeshim("token", "adopt", "old-clients", "--user-header", "x-scopeshim-user", "--config", person.config)
+    assert done.returncode == 0 and "in force" in done.stderr, f"adopt: {done.stdout}{done.stderr}"
+    person.gateway.mode = modes.Mode("trusted-proxy", {}, bare_headers=[
+        ("x-scopeshim-user", "bare"), ("x-forwarded-for", modes.STAND_IN)])
+    person.gateway.start()
+
+    code, report = person.doctor()
+    by_hand = "websocket-pairing" in codes(report) or "websocket-connect" in codes(report)
+    if by_hand:
+        change = next(f["change"] for c in report["checks"] for f in c["findings"] if f["code"] == "websocket-pairing")
+        request = re.search(r"openclaw devices approve (\S+)`", change)[1]
+        approved = person.gateway.cli("devices", "approve", request, "--password", PASSWORD)
+        assert approved.returncode == 0, f"approve {request}: {approved.stdout[-500:]}{approved.stderr[-500:]}"
+        code, report = person.doctor()
+    assert code == 0, f"doctor: {json.dumps([c for c in report['checks'] if c['verdict'] != 'good'])[:1500]}"
+    stages = {check["stage"]: check["verdict"] for check in report["checks"]}
+    assert stages["principals"] == "good" and stages["websocket"] == "good", stages
+
+    old = Side(person.url, [("authorization", f"Bearer {env.mode.secret}")], [])
+    models, chat = old.models(), old.chat()
+    assert models.status == 200 and chat.status == 200, f"the old token: {models.brief()}, {chat.brief()}"
+    row.through = f"doctor healthy {'after one approval' if by_hand else 'without an approval'}; the old token 200"

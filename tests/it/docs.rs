@@ -142,6 +142,7 @@ fn samples() -> Vec<Refusal> {
         Refusal::GatewayRestarting,
         Refusal::GatewayBroken,
         Refusal::GatewayTimeout,
+        Refusal::GatewayCredential { mode: "token" },
         Refusal::ClientBroken,
         Refusal::Draining,
         Refusal::Internal,

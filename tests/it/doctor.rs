@@ -1,6 +1,6 @@
 //! `doctor`: each break in the chain is found at its stage.
 
-use crate::support::{READER, SECRET, Shim, fake_gateway, people, scopeshim};
+use crate::support::{READER, Release, SECRET, Shim, WsGateway, fake_gateway, people, scopeshim};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -64,13 +64,43 @@ fn a_chain_that_works_is_healthy() {
     let (code, report) = doctor(&config, READER, &[]);
     assert_eq!(code, 0, "{report:#}");
     assert!(stage(&report, "request")["said"].as_str().unwrap().contains("as reader: 200"), "{report:#}");
-    assert_eq!(stage(&report, "stream")["verdict"], "skipped");
+    assert_eq!(stage(&report, "stream")["verdict"], "not_tested");
+    assert_eq!(stage(&report, "websocket")["verdict"], "not_tested");
+}
+
+#[test]
+fn what_could_not_be_tested_is_not_healthy() {
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
+    let tables = people().replace("[gateway_secret]\n", "");
+    let shim = Shim::start(address, &format!("{tables}\n[websocket]\nenabled = false\n"));
+    let (code, report) = doctor(&pinned(&shim), "", &[]);
+    assert_eq!((code, &report["healthy"]), (2, &Value::Bool(false)), "{report:#}");
+    assert_eq!(stage(&report, "request")["verdict"], "skipped");
+    let said = stage(&report, "request")["said"].as_str().unwrap();
+    assert!(said.contains("SCOPESHIM_TOKEN"), "{said}");
+}
+
+#[test]
+fn a_session_is_tried_for_each_principal_with_all_it_holds() {
+    let gateway = WsGateway::start(Release::Modern);
+    let shim = Shim::start(gateway.address(), &people());
+    let status = |name: &str| {
+        let (_, report) = doctor(&pinned(&shim), READER, &[]);
+        stage(&report, name).clone()
+    };
+    // This gateway serves WebSockets alone, so what is said of the rest is of no interest.
+    let websocket = status("websocket");
+    assert_ne!(websocket["verdict"], "skipped", "{websocket:#}");
+    let asked = gateway.connects();
+    let scopes = asked.iter().map(|(_, params)| params["scopes"].as_array().unwrap().len()).max();
+    assert!(scopes.is_some_and(|n| n > 1), "only what `status` needs was asked for: {asked:?}");
 }
 
 #[test]
 fn each_break_is_found_at_its_stage() {
     let (_, address) = fake_gateway(Duration::ZERO);
-    let mut shim = Shim::start(address, &people());
+    // The fake gateway serves no sockets.
+    let mut shim = Shim::start(address, &format!("{}\n[websocket]\nenabled = false\n", people()));
     let config = pinned(&shim);
 
     let (code, report) = doctor(&config, "a-token-nobody-knows", &[]);

@@ -51,7 +51,7 @@ fn what_it_writes_works_unedited() {
     let token = the_token(&done.out);
     for part in [
         "openclaw config set gateway.http.endpoints.chatCompletions.enabled true",
-        "is the right one for its release, 2026.3.28",
+        "token, works as it is",
         "OPENAI_API_BASE_URL",
         "from openai import OpenAI",
         "import OpenAI from",
@@ -132,7 +132,8 @@ fn each_mode_gets_its_configuration() {
         assert_eq!(done.code, 0, "{}", done.err);
         let config = std::fs::read_to_string(dir.path().join("out/config.toml")).unwrap();
         assert!(config.contains(part) && !config.contains("[gateway_secret]"), "{config}");
-        assert_eq!(done.out.contains("allowLoopback"), patch, "{}", done.out);
+        assert_eq!(done.out.contains("works as it is"), patch, "{}", done.out);
+        assert!(done.out.contains("docs/trusted-proxy.md"), "{}", done.out);
         assert!(done.out.contains("openclaw config set gateway.bind loopback"), "{}", done.out);
     }
 }

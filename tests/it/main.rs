@@ -26,6 +26,7 @@ mod example;
 mod explain;
 mod framing;
 mod gateway;
+mod gateway_credential;
 mod gateway_probe;
 mod golden;
 mod grants;

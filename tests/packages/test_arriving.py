@@ -95,7 +95,7 @@ def test_by_init(machine, dist, say):
     machine.must("systemctl", "start", "scopeshim")
     need_serving(machine, token)
     done = machine.run("scopeshim", "doctor")
-    assert "scopeshim" in done.stdout + done.stderr and done.returncode in (0, 1), (
+    assert "scopeshim" in done.stdout + done.stderr and done.returncode in (0, 1, 2), (
         f"doctor: {done.stdout}{done.stderr}"
     )
     phone = machine.must("sh", "-c", "umask 077; scopeshim token new phone --scope operator.read --write").strip()

@@ -1,6 +1,5 @@
 //! What `init` prints to paste: changes for the gateway, settings for clients.
 
-use crate::gateway_probe::config_snippets;
 use crate::openclaw_config::{Auth, OpenClaw};
 use std::fmt::Write as _;
 
@@ -23,31 +22,22 @@ pub(super) fn gateway_changes(found: &OpenClaw) -> String {
         );
     }
     let mode = match &found.auth {
-        Auth::TrustedProxy { .. } => return out + "The gateway's mode, trusted-proxy, is the recommended one.\n",
+        Auth::TrustedProxy { .. } => {
+            return out
+                + "The gateway's mode is trusted-proxy. WebSockets need this proxy's device approved at the gateway, once:\n\
+                   run `scopeshim doctor` as soon as the proxy runs; it prints the command, and says when all is proven.\n\
+                   docs/trusted-proxy.md has the steps.\n";
+        }
         Auth::Token(_) => "token",
         Auth::Password(_) => "password",
         Auth::None => "none",
     };
-    match found.release {
-        Some(release) if release < config_snippets::TRUSTED_FROM => {
-            let [year, month, patch] = release;
-            let _ =
-                writeln!(out, "The gateway's mode, {mode}, is the right one for its release, {year}.{month}.{patch}.");
-        }
-        known => {
-            let when = if known.is_some() { "" } else { ", if the gateway is of release 2026.4.29 or later" };
-            let _ = write!(
-                out,
-                "Recommended{when}: mode trusted-proxy instead of {mode}. Then the gateway enforces each caller's\n\
-                 scopes itself, inside chat turns too, and learns who is calling. The cost: every process on\n\
-                 this machine can pretend to be this proxy. Patch openclaw.json:\n\n    {}\n\n\
-                 take out gateway.auth.token if it is there (the gateway does not start with both), and put here\n\n    \
-                 auth = {{ kind = \"trusted-proxy\", user_header = \"x-scopeshim-user\" }}\n\n\
-                 without `[gateway_secret]`. Restart the gateway, then this proxy.\n",
-                config_snippets::TRUSTED
-            );
-        }
-    }
+    let _ = writeln!(
+        out,
+        "The gateway's mode, {mode}, works as it is: this proxy holds every caller to its scopes. In mode trusted-proxy\n\
+         the gateway does so too, inside chat turns as well, and learns who is calling. That change takes four steps,\n\
+         the last an approval at the gateway, and clients keep their keys: docs/trusted-proxy.md."
+    );
     out
 }
 
@@ -99,10 +89,44 @@ Home Assistant (configuration.yaml):
     )
 }
 
+/// What it means to listen for other machines and containers; `None` where nobody but this machine can connect.
+pub(super) fn exposure(listen: &str) -> Option<String> {
+    let address = listen.parse::<std::net::SocketAddr>().ok().filter(|a| !a.ip().is_loopback())?;
+    let port = address.port();
+    let from = if address.ip().is_unspecified() {
+        format!(
+            "http://host.docker.internal:{port}/v1 (Docker; on Linux with --add-host=host.docker.internal:host-gateway) or\n    \
+             http://host.containers.internal:{port}/v1 (Podman)"
+        )
+    } else {
+        format!("http://{address}/v1")
+    };
+    Some(format!(
+        "warning: {listen} can be reached from other machines, and over http tokens travel in the clear: give the listener\n\
+         a certificate (docs/tls.md), or listen on an address that only containers of this machine reach, such as\n\
+         Docker's bridge, 172.17.0.1. A container reaches it as\n\n    {from}\n"
+    ))
+}
+
 /// An address to connect to, of one to listen on.
 fn reachable(listen: &str) -> String {
     match listen.parse::<std::net::SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
         _ => listen.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exposure;
+
+    #[test]
+    fn whoever_listens_for_others_is_told_what_that_means() {
+        for local in ["127.0.0.1:18780", "[::1]:18780", "unix:/run/x.sock", "localhost:1"] {
+            assert_eq!(exposure(local), None, "{local}");
+        }
+        let all = exposure("0.0.0.0:18780").unwrap();
+        assert!(all.contains("in the clear") && all.contains("http://host.docker.internal:18780/v1"), "{all}");
+        assert!(exposure("172.17.0.1:18780").unwrap().contains("http://172.17.0.1:18780/v1"));
     }
 }

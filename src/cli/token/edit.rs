@@ -147,6 +147,17 @@ pub(super) fn add(
     Ok(())
 }
 
+/// Changes how this proxy proves itself to mode trusted-proxy.
+pub(super) fn trust(document: &mut DocumentMut, user_header: &str) -> Result<(), EditError> {
+    let gateway = document.get_mut("gateway").and_then(Item::as_table_like_mut);
+    let gateway = gateway.ok_or_else(|| EditError::Change("there is no table [gateway]".to_owned()))?;
+    let mut auth = InlineTable::new();
+    auth.insert("kind", "trusted-proxy".into());
+    auth.insert("user_header", user_header.into());
+    gateway.insert("auth", value(auth));
+    Ok(())
+}
+
 /// Gives a token a new hash; the old one goes on until `until`.
 pub(super) fn rotate(document: &mut DocumentMut, name: &str, hash: &str, until: Timestamp) -> Result<(), EditError> {
     let table = find(document, name)?;

@@ -13,6 +13,7 @@ pub struct Scripted {
 /// A connection whose request's head was read.
 pub struct Asked {
     stream: TcpStream,
+    pub head: String,
 }
 
 impl Asked {
@@ -48,8 +49,8 @@ impl Scripted {
                     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                     stream.set_nodelay(true).unwrap();
                     let Some(head) = head(&mut stream) else { return };
-                    kept.lock().unwrap().push(head);
-                    act(Asked { stream });
+                    kept.lock().unwrap().push(head.clone());
+                    act(Asked { stream, head });
                 });
             }
         });
