@@ -43,17 +43,15 @@ pub(super) fn client(args: &Args) -> Exit {
         }
         return Exit::Ok;
     };
-    let fixed = match check::load(args.at.config()) {
-        Ok(loaded) => match loaded.config {
-            Some(config) => config.fixed,
-            None => {
-                complain(loaded.render().trim_end());
-                return Exit::Config;
-            }
-        },
+    let loaded = match check::load(args.at.config()) {
+        Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let Some(host) = Reached::of(&fixed, args.address.as_deref()) else {
+    let Some(fixed) = loaded.config.as_ref().map(|config| &config.fixed) else {
+        complain(loaded.render().trim_end());
+        return Exit::Config;
+    };
+    let Some(host) = Reached::of(fixed, args.address.as_deref()) else {
         complain(
             "error: no `[[listen]]` has a host and a port\n  = help: name the address that the client uses with --address",
         );

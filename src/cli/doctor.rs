@@ -96,11 +96,11 @@ fn summary(report: &Report) -> String {
         (errors, _) => format!("{errors} problems. Fix the first one first: later ones may follow from it"),
     };
     if count(report, Severity::Error) > 0 && !skipped.is_empty() {
-        said.push_str(&format!(". Skipped: {skipped}"));
+        said = format!("{said}. Skipped: {skipped}");
     }
     let untested = stages(report, Verdict::NotTested);
     if report.healthy && !untested.is_empty() {
-        said.push_str(&format!(". Not tested: {untested}"));
+        said = format!("{said}. Not tested: {untested}");
     }
     match count(report, Severity::Warning) {
         0 => said,
