@@ -43,7 +43,7 @@ pub(super) async fn isolation(chain: &Chain, config: Option<&OpenClaw>) -> Outco
     let live = chain.policy.live();
     let own_sessions = rules(live).any(|r| binds(r, GatewayHeader::SessionKey));
     if !own_sessions && !rules(live).any(|r| binds(r, GatewayHeader::AgentId)) {
-        return Outcome::Skipped("the policy has no rule for agents or sessions".to_owned());
+        return Outcome::NotTested("the policy has no rule for agents or sessions".to_owned());
     }
     let mut advice: Vec<Advice> = visibility(config, own_sessions).into_iter().collect();
     let agents = match config.filter(|c| !c.isolation.agents.is_empty()) {
@@ -120,7 +120,9 @@ async fn told(chain: &Chain) -> BTreeSet<String> {
 
 /// Does this proxy listen where the gateway wants to?
 pub(super) fn ports(chain: &Chain, config: Option<&OpenClaw>) -> Outcome {
-    let Some(config) = config else { return Outcome::Skipped("the gateway's openclaw.json cannot be read".to_owned()) };
+    let Some(config) = config else {
+        return Outcome::NotTested("the gateway's openclaw.json cannot be read".to_owned());
+    };
     let addresses = chain.fixed.listeners.iter().filter_map(|l| match l.address {
         ListenAddress::Tcp(address) => Some(address),
         ListenAddress::Unix { .. } => None,
