@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 
 from tests.e2e.environment import case
 from tests.support import clients, gateways
@@ -121,8 +122,14 @@ def test_ticketed_pages(env, row):
 def test_startup(env, row):
     at = lab(env)
     for path in ("/startup", "/startupz"):
-        bare = clients.request("GET", at.gateway.url + path)
-        through = clients.request("GET", at.shim.url + path)
+        # A gateway that has just started may be busy for longer than a probe waits.
+        deadline = time.monotonic() + 60
+        while True:
+            bare = clients.request("GET", at.gateway.url + path)
+            through = clients.request("GET", at.shim.url + path)
+            if through.status == bare.status or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
         row.bare, row.through = bare.brief(), through.brief()
         assert through.status == bare.status, f"{path}: bare {bare.brief()}, through {through.brief()}"
     assert through.json() == {"ok": True, "status": "started"} or through.status != 200, through.body
