@@ -93,17 +93,17 @@ mod tests {
         ChatHeaders { from: vec![CHAT, OTHER], task: vec![TASK], background }
     }
 
-    fn named(name: &str) -> Option<Chat> {
-        Some(Chat::Named(name.into()))
+    fn named(name: &str) -> Chat {
+        Chat::Named(name.into())
     }
 
     #[test]
     fn the_first_header_that_says_something_names_the_chat() {
         let read = |lines: &[(&'static str, &str)]| headers(Background::Fresh).read(&map(lines));
         assert_eq!(read(&[]), Ok(None));
-        assert_eq!(read(&[("x-openwebui-chat-id", "a")]), Ok(named("a")));
-        assert_eq!(read(&[("x-conversation-id", "b"), ("x-openwebui-chat-id", "a")]), Ok(named("a")));
-        assert_eq!(read(&[("x-conversation-id", "b"), ("x-openwebui-chat-id", "")]), Ok(named("b")));
+        assert_eq!(read(&[("x-openwebui-chat-id", "a")]), Ok(Some(named("a"))));
+        assert_eq!(read(&[("x-conversation-id", "b"), ("x-openwebui-chat-id", "a")]), Ok(Some(named("a"))));
+        assert_eq!(read(&[("x-conversation-id", "b"), ("x-openwebui-chat-id", "")]), Ok(Some(named("b"))));
         assert_eq!(read(&[("x-openwebui-chat-id", "  ")]), Ok(None));
         assert_eq!(read(&[("x-openclaw-session-key", "a"), ("x-openwebui-chat-ids", "b")]), Ok(None));
         for lines in [
@@ -121,9 +121,9 @@ mod tests {
         };
         assert_eq!(read(Background::Fresh, "title_generation"), Some(Chat::Background(Background::Fresh)));
         assert_eq!(read(Background::Shared, "tags_generation"), Some(Chat::Background(Background::Shared)));
-        assert_eq!(read(Background::Chat, "title_generation"), named("a"));
+        assert_eq!(read(Background::Chat, "title_generation"), Some(named("a")));
         // An empty one is how a message of the person's own is marked.
-        assert_eq!(read(Background::Fresh, ""), named("a"));
+        assert_eq!(read(Background::Fresh, ""), Some(named("a")));
     }
 
     proptest! {

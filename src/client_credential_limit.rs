@@ -141,27 +141,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn address(n: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, n]))
+    fn address(n: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, n])
     }
 
-    fn credential(n: u8) -> Option<TokenHash> {
-        Some(TokenHash::of(&[n]))
+    fn credential(n: u8) -> TokenHash {
+        TokenHash::of(&[n])
     }
 
     #[test]
     fn who_guesses_is_stopped_and_a_known_credential_is_not() {
         let all = Arc::new(ClientCredentialLimit::default());
         let now = Instant::now();
-        all.begin(credential(0), address(9), now).unwrap().answered_at(StatusCode::ACCEPTED, now);
+        all.begin(Some(credential(0)), Some(address(9)), now).unwrap().answered_at(StatusCode::ACCEPTED, now);
         for n in 0..5 {
-            all.begin(credential(n + 1), address(1), now).unwrap().answered_at(StatusCode::UNAUTHORIZED, now);
+            all.begin(Some(credential(n + 1)), Some(address(1)), now)
+                .unwrap()
+                .answered_at(StatusCode::UNAUTHORIZED, now);
         }
-        let refused = all.begin(credential(7), address(1), now).unwrap_err();
+        let refused = all.begin(Some(credential(7)), Some(address(1)), now).unwrap_err();
         assert_eq!(refused, Refusal::AuthThrottle { retry_after: 76 });
-        all.begin(credential(0), address(1), now).unwrap().answered_at(StatusCode::OK, now);
-        all.begin(credential(7), address(2), now).unwrap().never_arrived();
-        assert!(all.begin(credential(7), address(1), now + WINDOW).is_ok());
+        all.begin(Some(credential(0)), Some(address(1)), now).unwrap().answered_at(StatusCode::OK, now);
+        all.begin(Some(credential(7)), Some(address(2)), now).unwrap().never_arrived();
+        assert!(all.begin(Some(credential(7)), Some(address(1)), now + WINDOW).is_ok());
     }
 
     #[test]
@@ -169,12 +171,12 @@ mod tests {
         let all = Arc::new(ClientCredentialLimit::default());
         let now = Instant::now();
         for status in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
-            all.begin(credential(0), address(1), now).unwrap().answered_at(status, now);
+            all.begin(Some(credential(0)), Some(address(1)), now).unwrap().answered_at(status, now);
         }
         for _ in 0..PER_ADDRESS {
-            all.begin(credential(0), address(1), now).unwrap().answered_at(StatusCode::UNAUTHORIZED, now);
+            all.begin(Some(credential(0)), Some(address(1)), now).unwrap().answered_at(StatusCode::UNAUTHORIZED, now);
         }
-        assert!(all.begin(credential(0), address(1), now).is_err());
+        assert!(all.begin(Some(credential(0)), Some(address(1)), now).is_err());
     }
 
     proptest! {
@@ -188,13 +190,12 @@ mod tests {
             let mut seen: Vec<Instant> = Vec::new();
             for (who, pause, what) in steps {
                 now += Duration::from_secs(pause);
-                let Ok(tried) = all.begin(credential(who), address(who), now) else { continue };
-                match what {
-                    0 => tried.never_arrived(),
-                    _ => {
-                        tried.answered_at(StatusCode::UNAUTHORIZED, now);
-                        seen.push(now);
-                    }
+                let Ok(tried) = all.begin(Some(credential(who)), Some(address(who)), now) else { continue };
+                if what == 0 {
+                    tried.never_arrived();
+                } else {
+                    tried.answered_at(StatusCode::UNAUTHORIZED, now);
+                    seen.push(now);
                 }
                 let recent = seen.iter().filter(|at| now.duration_since(**at) <= Duration::from_secs(60)).count();
                 prop_assert!(recent < 20);

@@ -74,7 +74,7 @@ pub enum Head {
     /// A browser's question whether a page of another origin may ask, and the answer.
     Preflight(cors::Lines),
     /// One for a public route, or one whose credential is for the gateway.
-    Unauthenticated(Grant, AnnouncedBody),
+    Unauthenticated(Box<Grant>, AnnouncedBody),
     /// One whose caller has to be known.
     Request(AnnouncedBody),
     /// One to become a WebSocket.
@@ -174,7 +174,7 @@ impl<'a> Evaluation<'a> {
         let passed = |(name, _): &&(_, _)| headers::kind(HeaderName::as_str(name)) == Kind::Forged;
         self.spoofed = self.spoofed.saturating_sub(own.lines().iter().filter(passed).count());
         Ok(match policy.unauthenticated(&route, &own, self.address)? {
-            Some(grant) => Head::Unauthenticated(grant, body),
+            Some(grant) => Head::Unauthenticated(Box::new(grant), body),
             None => Head::Request(body),
         })
     }

@@ -281,8 +281,8 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(pingora::ErrorType::InternalError, "one stream too many for its principal");
         }
         // Its own rate, or that of the app which calls for it.
-        let permits = ctx.permit.iter().chain(&ctx.app_permit);
-        if let Some(said) = permits.filter_map(Permit::headers).next() {
+        let mut permits = ctx.permit.iter().chain(&ctx.app_permit);
+        if let Some(said) = permits.find_map(Permit::headers) {
             local_reply::rate_limit(response, said)?;
         }
         response.insert_header(REQUEST_ID, ctx.request_id())?;

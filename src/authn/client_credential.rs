@@ -63,7 +63,7 @@ impl Authenticator {
 
     fn holds_own(&self, value: &[u8]) -> bool {
         let value = value.trim_ascii();
-        let (_, rest) = value.split_at(value.iter().position(|b| b.is_ascii_whitespace()).unwrap_or(0));
+        let (_, rest) = value.split_at(value.iter().position(u8::is_ascii_whitespace).unwrap_or(0));
         let rest = rest.trim_ascii();
         let pair = STANDARD.decode(rest).map(Zeroizing::new).unwrap_or_default();
         let password = pair.split_at_checked(pair.iter().position(|b| *b == b':').map_or(0, |at| at + 1));

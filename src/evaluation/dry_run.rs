@@ -182,7 +182,7 @@ impl<'a> DryRun<'a> {
     ) -> Result<Option<Grant>, Refusal> {
         match head? {
             Head::Preflight(_) => Ok(None),
-            Head::Unauthenticated(grant, _) => Ok(Some(grant)),
+            Head::Unauthenticated(grant, _) => Ok(Some(*grant)),
             Head::Request(_) => {
                 let proven = who.as_ref().map_err(Clone::clone)?;
                 let presented = presented.as_ref().ok().and_then(Option::as_ref);

@@ -85,7 +85,7 @@ impl Stated {
     }
 
     /// What is left of it for a user of an app that may do this: never more than either may.
-    fn within(self, app: Self, own: &Own, live: &DynamicConfig) -> EffectiveRules {
+    fn within(self, app: &Self, own: &Own, live: &DynamicConfig) -> EffectiveRules {
         let app_tools = app_user::tools_beside(&app.rules, &self.rules);
         let (mut rules, conflict) = app_user::meet(&app.rules, &self.rules);
         // Two people of one app are kept apart unless a grant says otherwise: what everybody may do is said of
@@ -331,7 +331,7 @@ impl Permissions {
         let held = self.held(at, live);
         if let Some(app) = &self.app {
             let most = Stated::of(&app.own, app.held(at, live));
-            return std::borrow::Cow::Owned(Stated::of(&self.own, held).within(most, &self.own, live));
+            return std::borrow::Cow::Owned(Stated::of(&self.own, held).within(&most, &self.own, live));
         }
         std::borrow::Cow::Owned(match at.reach {
             Reach::Request { .. } => EffectiveRules::sum(&self.own, held, live),

@@ -84,7 +84,7 @@ pub(super) async fn admit(
             ctx.body = Body::announced(body);
             join(&evaluation, None, ctx, joins)?;
             let own = grant.client_credential().map(ClientCredential::fingerprint);
-            ctx.granted(grant);
+            ctx.granted(*grant);
             ctx.enter(&head.headers)?;
             // Last: one that is begun and not sent counts as a miss.
             ctx.tried = own.map(|own| tried.begin(own, ctx.peer(), Instant::now())).transpose()?;

@@ -18,9 +18,9 @@ PASSWORD = "a long random password"
 class Beginner:
     """Somebody who runs commands and edits no file."""
 
-    def __init__(self, env):
+    def __init__(self, env, name):
         self.env = env
-        self.folder = env.folder / "begin"
+        self.folder = env.folder / name
         # As people have it before they ask for an API: the endpoints are off.
         self.gateway = Gateway(env.release, env.mode, env.model.port, self.folder / "gateway", endpoints=False)
         self.port = procs.free_port()
@@ -67,7 +67,7 @@ def test_from_nothing_to_a_client(env, row):
         raise NotAvailable(f"tried in the modes {' and '.join(MODES)}")
     # The doctor finds what cannot be.
     need_sockets(env)
-    person = Beginner(env)
+    person = Beginner(env, "begin")
     try:
         _begin(env, row, person)
     finally:
@@ -117,7 +117,7 @@ def test_from_token_to_trusted_proxy(env, row):
         raise NotAvailable(impossible)
     if env.key < (2026, 3, 24):
         raise NotAvailable("this release pairs no device in mode trusted-proxy, and its own commands are kept out too")
-    person = Beginner(env)
+    person = Beginner(env, "change-modes")
     try:
         _change_modes(env, row, person)
     finally:

@@ -73,20 +73,6 @@ fn samples() -> Vec<Refusal> {
         TailnetFault::Mismatch,
         TailnetFault::Changed,
     ];
-    let sockets = [
-        SocketFault::Form("it has a body"),
-        SocketFault::Path,
-        SocketFault::Version,
-        SocketFault::Origin,
-        SocketFault::Crowded,
-        SocketFault::Late,
-        SocketFault::Frame { close: 1002, what: "a reserved bit is set" },
-        SocketFault::Connect("the first request must be connect".to_owned()),
-        SocketFault::Role,
-        SocketFault::KeptApart { header: "x-openclaw-agent-id" },
-        SocketFault::GatewayRefused("it answered 503".to_owned()),
-        SocketFault::PairingRequired,
-    ];
     let plain = [
         Refusal::Target(PathFault::EmptySegment),
         Refusal::Framing("Content-Length is not one plain number"),
@@ -149,8 +135,26 @@ fn samples() -> Vec<Refusal> {
     ];
     let jwt = jwt.into_iter().map(Refusal::Jwt);
     let tailnet = tailnet.into_iter().map(Refusal::Tailnet);
-    let sockets = sockets.into_iter().map(Refusal::Socket);
-    plain.into_iter().chain(jwt).chain(tailnet).chain(sockets).chain(users()).collect()
+    plain.into_iter().chain(jwt).chain(tailnet).chain(sockets()).chain(users()).collect()
+}
+
+/// Those of WebSockets.
+fn sockets() -> impl Iterator<Item = Refusal> {
+    let faults = [
+        SocketFault::Form("it has a body"),
+        SocketFault::Path,
+        SocketFault::Version,
+        SocketFault::Origin,
+        SocketFault::Crowded,
+        SocketFault::Late,
+        SocketFault::Frame { close: 1002, what: "a reserved bit is set" },
+        SocketFault::Connect("the first request must be connect".to_owned()),
+        SocketFault::Role,
+        SocketFault::KeptApart { header: "x-openclaw-agent-id" },
+        SocketFault::GatewayRefused("it answered 503".to_owned()),
+        SocketFault::PairingRequired,
+    ];
+    faults.into_iter().map(Refusal::Socket)
 }
 
 /// Those that are about the users of an app.

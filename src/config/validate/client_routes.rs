@@ -8,8 +8,16 @@ use crate::request_path::Path;
 use crate::route::{ClientRoute, Need, PathRule, Pattern, Route, RouteTable, Ui};
 use std::sync::Arc;
 
-/// What such a route needs. `None`: the route is an ordinary one; `Some(None)`: something is wrong with it.
-pub(super) fn client_route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Option<Need>> {
+/// Whose credentials a route takes.
+pub(super) enum Credentials {
+    /// This proxy's: an ordinary route.
+    Proxy,
+    /// The client's own, and what it needs then; `None`: something is wrong with it.
+    Client(Option<Need>),
+}
+
+/// Reads whose credentials a route takes.
+pub(super) fn credentials(at: &At<file::RouteTable>, problems: &mut Problems) -> Credentials {
     let table = at.get();
     let words = [("proxy", false), ("client", true)];
     if !choice(table.credentials.as_ref(), false, &words, "credentials", problems) {
@@ -22,7 +30,7 @@ pub(super) fn client_route(at: &At<file::RouteTable>, problems: &mut Problems) -
                 "use them in a `[[grant]]`, or add `credentials = \"client\"`",
             );
         }
-        return None;
+        return Credentials::Proxy;
     }
     let other = [
         table.needs.as_ref().map(|v| ("needs", v.span())),
@@ -36,11 +44,11 @@ pub(super) fn client_route(at: &At<file::RouteTable>, problems: &mut Problems) -
             format!("`{key}` has no place where the gateway verifies the client's own credential"),
             format!("remove `{key}`, or `credentials`"),
         );
-        return Some(None);
+        return Credentials::Client(None);
     }
     let rule =
         ClientRoute { cidrs: cidrs(table.cidrs.as_ref(), problems), limits: limits(table.limits.as_ref(), problems) };
-    Some(Some(Need::ClientCredential(Arc::new(rule))))
+    Credentials::Client(Some(Need::ClientCredential(Arc::new(rule))))
 }
 
 /// The gateway's routes that take an operator's authority are never such a route, in no reading of its path.

@@ -72,16 +72,13 @@ fn trial(at: &At<file::Test>, problems: &mut Problems) -> Option<PolicyTest> {
 fn further(table: &file::Test, problems: &mut Problems) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in &table.headers {
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => {
-                if let Some(value) = headers::text(value.get(), value.span(), problems) {
-                    headers.insert(name, value);
-                }
-            }
-            Err(_) => {
-                let message = format!("`{name}` is not a header's name");
-                problems.error("test", value.span(), message, "for example `x-openwebui-chat-id`");
-            }
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            let message = format!("`{name}` is not a header's name");
+            problems.error("test", value.span(), message, "for example `x-openwebui-chat-id`");
+            continue;
+        };
+        if let Some(value) = headers::text(value.get(), value.span(), problems) {
+            headers.insert(name, value);
         }
     }
     headers

@@ -1,6 +1,6 @@
 //! Routes that a policy adds.
 
-use super::client_routes::{self, client_route};
+use super::client_routes::{self, Credentials};
 use super::values::scope;
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File};
@@ -83,16 +83,15 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
         }
     };
     let public = table.public.as_ref().is_some_and(|p| *p.get());
-    let own = client_route(at, problems);
-    let need = match (&table.needs, public) {
-        _ if own.is_some() => own.flatten(),
-        (Some(needs), false) => need(needs, "or `public = true` in place of `needs`", problems),
-        (None, true) => Some(Need::Public),
-        (Some(needs), true) => {
+    let need = match (client_routes::credentials(at, problems), &table.needs, public) {
+        (Credentials::Client(need), ..) => need,
+        (Credentials::Proxy, Some(needs), false) => need(needs, "or `public = true` in place of `needs`", problems),
+        (Credentials::Proxy, None, true) => Some(Need::Public),
+        (Credentials::Proxy, Some(needs), true) => {
             problems.error("route", needs.span(), "a public route cannot need a scope", "remove `needs` or `public`");
             None
         }
-        (None, false) => {
+        (Credentials::Proxy, None, false) => {
             problems.error(
                 "route",
                 at.span(),

@@ -23,9 +23,9 @@ const ROLE: HeaderName = HeaderName::from_static("x-openwebui-user-role");
 const APP: &str = "open-webui";
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn users(missing: MissingUser) -> Option<Arc<AppUsers>> {
+fn users(missing: MissingUser) -> Arc<AppUsers> {
     let claims = vec![("email".into(), EMAIL), ("role".into(), ROLE)];
-    Some(Arc::new(AppUsers::Headers { claims, name: "email".into(), missing }))
+    Arc::new(AppUsers::Headers { claims, name: "email".into(), missing })
 }
 
 fn token(name: &str, scopes: &[&'static str], users: Option<Arc<AppUsers>>) -> Token {
@@ -66,8 +66,8 @@ fn scopes(names: &[&'static str]) -> ScopeSet {
 fn config() -> DynamicConfig {
     DynamicConfig {
         tokens: vec![
-            token(APP, &["operator.read", "operator.write"], users(MissingUser::Refuse)),
-            token("other-app", &["operator.admin"], users(MissingUser::App)),
+            token(APP, &["operator.read", "operator.write"], Some(users(MissingUser::Refuse))),
+            token("other-app", &["operator.admin"], Some(users(MissingUser::App))),
             token("alice", &["operator.admin"], None),
         ],
         grants: vec![
@@ -171,7 +171,7 @@ fn an_open_stream_goes_on_as_long_as_the_user_may_by_the_policy_in_force() {
     assert_eq!(still(&|live| live.tokens.reverse()), Ok(()));
     assert_eq!(still(&|live| live.grants.remove(0).when = Conditions::default()), Err("user_unknown".into()));
     assert_eq!(still(&|live| live.tokens[0].scopes = scopes(&["operator.read"])), Err("missing_scope".into()));
-    assert_eq!(still(&|live| live.tokens[0].users = users(MissingUser::App)), Err("user_changed".into()));
+    assert_eq!(still(&|live| live.tokens[0].users = Some(users(MissingUser::App))), Err("user_changed".into()));
     assert_eq!(still(&|live| live.tokens[0].users = None), Err("user_changed".into()));
     assert_eq!(still(&|live| drop(live.tokens.remove(0))), Err("credential_unknown".into()));
 }
