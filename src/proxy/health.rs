@@ -1,7 +1,7 @@
 //! Health answers: asked of the gateway once a second at most, and cut down to their verdict.
 //!
 //! Health needs no authentication, so these requests must cost the gateway nothing. And behind a
-//! loopback proxy every caller looks local to the gateway, which tells local callers more than a
+//! loopback proxy every caller looks local to the gateway, which tells local callers more than an
 //! unauthenticated caller should know (contract §1, "Unauthenticated").
 
 use super::Upstream;
@@ -42,9 +42,9 @@ struct Slot {
 }
 
 /// One question under way. However it ends, those who wait for it are told something.
-struct TailnetQuery(Arc<Slot>);
+struct PendingQuestion(Arc<Slot>);
 
-impl Drop for TailnetQuery {
+impl Drop for PendingQuestion {
     fn drop(&mut self) {
         self.0.told.send_if_modified(|told| {
             let untold = fresh(told.as_ref()).is_none();
@@ -81,7 +81,7 @@ impl Health {
                 return answer;
             }
             if !slot.asking.swap(true, Ordering::AcqRel) {
-                let asking = TailnetQuery(slot.clone());
+                let asking = PendingQuestion(slot.clone());
                 let (upstream, telemetry) = (self.upstream.clone(), self.telemetry.clone());
                 tokio::spawn(async move {
                     let answer = ask(&upstream, path).await;
