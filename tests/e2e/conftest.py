@@ -102,6 +102,11 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_runtest_teardown(item, nextitem):
+    if "env" in item.funcargs and (nextitem is None or nextitem.path != item.path):
+        item.funcargs["env"].end_of_file()
+
+
 def case_name(item):
     mark = item.get_closest_marker("case")
     return mark.args[0].format(**item.callspec.params)

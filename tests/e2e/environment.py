@@ -83,6 +83,7 @@ class Environment:
         self._folder = tempfile.TemporaryDirectory(prefix="scopeshim-e2e-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self._stack = contextlib.ExitStack()
+        self._file_stack = contextlib.ExitStack()
         self.model = fake_model.Model()
         self._stack.callback(self.model.stop)
         self._gateway = None
@@ -167,6 +168,13 @@ class Environment:
         """Called when the column is over."""
         self._stack.callback(stop)
 
+    def at_file_end(self, stop):
+        """Called when the tests of the present file are over: a gateway costs its share of a processor while it runs."""
+        self._file_stack.callback(stop)
+
+    def end_of_file(self):
+        self._file_stack.close()
+
     def logs(self):
         parts = []
         if self._gateway:
@@ -177,6 +185,7 @@ class Environment:
         return "\n".join(parts)
 
     def close(self):
+        self._file_stack.close()
         self._stack.close()
         self._folder.cleanup()
 

@@ -47,7 +47,7 @@ class Lab:
         self.model._server.RequestHandlerClass = type("_Teller", (handler,), {"do_POST": _tell})
         env.at_end(self.model.stop)
         self.gateway = gateways.Gateway(env.release, env.mode, self.model.port, env.folder / "apps")
-        env.at_end(self.gateway.stop)
+        env.at_file_end(self.gateway.stop)
         self.gateway.start()
         secret = env.folder / "users.secret"
         secret.write_text(SECRET)

@@ -92,7 +92,7 @@ class Lab:
         else:
             config["agents"]["list"] = [{"id": "main", "default": True}, {"id": "other"}]
         self.gateway.config.write_text(json.dumps(config))
-        env.at_end(self.gateway.stop)
+        env.at_file_end(self.gateway.stop)
         self.gateway.start()
         self.shim = env._start_shim("isolation", self.gateway.url, self._tables())
         self.url = self.shim.url

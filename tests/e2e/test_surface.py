@@ -32,7 +32,7 @@ class Lab:
         config = json.loads(self.gateway.config.read_text())
         config["hooks"] = {"enabled": True, "token": HOOK_TOKEN, "path": "/hooks"}
         self.gateway.config.write_text(json.dumps(config))
-        env.at_end(self.gateway.stop)
+        env.at_file_end(self.gateway.stop)
         self.gateway.start()
         self.shim = env._start_shim("webhooks", self.gateway.url, TABLES)
         self.side = env._side(self.shim.url)
