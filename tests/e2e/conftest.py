@@ -20,11 +20,18 @@ def pytest_addoption(parser):
     group = parser.getgroup("end to end")
     group.addoption("--gateways", default="2026.3.28 2026.6.11 2026.9.6", help="releases, separated by blanks (%(default)s)")
     group.addoption("--modes", default=" ".join(modes.KNOWN), help="of: %(default)s")
+    group.addoption("--without", default="", metavar="COLUMNS", help="columns to leave out, each RELEASE-MODE, separated by blanks")
     group.addoption("--json", metavar="FILE", help="write everything that was seen")
 
 
 def columns(config):
-    return [(release, mode) for release in config.getoption("gateways").split() for mode in config.getoption("modes").split()]
+    all_ = [(release, mode) for release in config.getoption("gateways").split() for mode in config.getoption("modes").split()]
+    return [at for at in all_ if "-".join(at) not in config.getoption("without").split()]
+
+
+def pytest_report_header(config):
+    without = config.getoption("without")
+    return f"columns left out by --without: {without}" if without else None
 
 
 def pytest_configure(config):
