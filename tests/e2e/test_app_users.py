@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.e2e.environment import case
 from tests.e2e.test_isolation import Teller, _shown, _tell, answered, need, word
 from tests.support import clients, gateways
+from tests.support.outcomes import NotAvailable
 from tests.support.wsclient import Closed, Refused, Socket
 
 APPS = {name: f"{name}-{secrets.token_hex(20)}" for name in ("open-webui", "signed", "client")}
@@ -112,6 +113,8 @@ def _columns(file):
 
 
 def lab(env):
+    if env.mode.name not in ("token", "trusted-proxy"):
+        raise NotAvailable("a gateway of its own only where callers differ: in token and trusted-proxy")
     if "app-users" not in env.memory:
         env.memory["app-users"] = Lab(env)
     return env.memory["app-users"]
