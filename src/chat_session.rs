@@ -1,7 +1,7 @@
 //! Which chat a request belongs to, by a header of the client's own: clients of the OpenAI interface name
 //! no session, and some send the number of their chat beside.
 
-use crate::headers::fold;
+use crate::headers::{Repeated, fold, single};
 use crate::refusal::{IsolationFault, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -60,12 +60,8 @@ impl ChatHeaders {
 fn first<'h>(names: &[HeaderName], headers: &'h HeaderMap) -> Result<Option<&'h str>, Refusal> {
     let mut found = None;
     for name in names {
-        let mut lines = headers.get_all(name).iter();
-        let value = match (lines.next(), lines.next()) {
-            (None, _) => continue,
-            (Some(value), None) => text(value)?,
-            _ => return Err(unfit("it was sent more than once")),
-        };
+        let sent = single(headers, name).map_err(|Repeated| unfit("it was sent more than once"))?;
+        let Some(value) = sent.map(text).transpose()? else { continue };
         found = found.or((!value.is_empty()).then_some(value));
     }
     Ok(found)

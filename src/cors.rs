@@ -4,6 +4,7 @@
 //! Preflights carry no credential and are answered before any is asked for: what they permit is to ask, not
 //! to be given. No answer names another origin than the one that asked, and `*` never allows credentials.
 
+use crate::headers::single;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -157,11 +158,7 @@ pub fn is_about_origins(name: &HeaderName) -> bool {
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value),
-        _ => None,
-    }
+    single(headers, name).ok()?
 }
 
 /// RFC 9110 §5.6.2.

@@ -3,7 +3,7 @@
 //! Set or strip, never keep: every name that carries identity, origin or authority is taken out of
 //! every request, however it is spelled, and what the grant says is put in.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 
 /// The header this program is about.
@@ -221,13 +221,29 @@ fn is_owned(name: &str) -> bool {
     prefixes.iter().any(|prefix| rest.starts_with(prefix)) || names.contains(&rest)
 }
 
-/// These lines as a map, for tests.
+/// A field was sent more than once where two readers could each take another line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated;
+
+/// The value of a field that may be sent once; `None` if it was not sent.
+///
+/// # Errors
+/// [`Repeated`].
+pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Repeated> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        _ => Err(Repeated),
+    }
+}
+
 /// Whether a comma list holds a token, letters compared without case.
 #[must_use]
 pub fn contains_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
+/// These lines as a map, for tests.
 #[cfg(test)]
 pub(crate) fn map(lines: &[(&'static str, &str)]) -> http::HeaderMap {
     lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).fold(

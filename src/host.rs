@@ -3,6 +3,7 @@
 //! RFC 3986 allows more in a registered name than any resolver takes (`a,b`, `%41`, an empty port).
 //! What two servers could read differently is refused here.
 
+use crate::headers::single;
 use http::HeaderMap;
 use http::header::HOST;
 use std::net::{IpAddr, Ipv6Addr};
@@ -43,11 +44,7 @@ impl<'a> Host<'a> {
     /// The one host of a head; `None` when there is none, or a malformed one, or several.
     #[must_use]
     pub fn of(headers: &'a HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(HOST).iter();
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => Self::parse(line.as_bytes()),
-            _ => None,
-        }
+        Self::parse(single(headers, &HOST).ok()??.as_bytes())
     }
 
     /// The name or address, without brackets.

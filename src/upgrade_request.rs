@@ -1,5 +1,6 @@
 //! The request that asks to become a WebSocket: whether it is one, and from which page it comes.
 
+use crate::headers::single;
 use crate::refusal::{Refusal, SocketFault};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,11 +51,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value.as_bytes().trim_ascii()),
-        _ => None,
-    }
+    Some(single(headers, name).ok()??.as_bytes().trim_ascii())
 }
 
 /// The page a WebSocket was opened from. The gateway is not told, so it is checked here, more strictly

@@ -7,6 +7,7 @@ use super::issuer::Trusted;
 use super::principal::Evidence;
 use super::{Authenticator, Identity, Principal, jwt};
 use crate::config::{AppUsers, MissingUser};
+use crate::headers::{Repeated, single};
 use crate::refusal::{JwtFault, Refusal, UserFault};
 use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
@@ -211,11 +212,8 @@ fn read(headers: &HeaderMap, known: &[(Arc<str>, HeaderName)], name: &str) -> Re
 
 /// The one line of a header.
 fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, Refusal> {
-    let mut lines = headers.get_all(name).iter();
-    match (lines.next(), lines.next()) {
-        (line, None) => Ok(line.map(http::HeaderValue::as_bytes)),
-        _ => Err(form(name, "was sent more than once")),
-    }
+    let sent = single(headers, name).map_err(|Repeated| form(name, "was sent more than once"))?;
+    Ok(sent.map(http::HeaderValue::as_bytes))
 }
 
 fn fault(fault: UserFault) -> Refusal {

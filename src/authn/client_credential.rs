@@ -2,6 +2,7 @@
 //! agent's. Nothing is proven by it here.
 
 use super::{Authenticator, Credential, jwt};
+use crate::headers::{Repeated, single};
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
 use base64::Engine as _;
@@ -25,15 +26,12 @@ impl ClientCredential {
     pub fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut own = Vec::new();
         for name in [AUTHORIZATION, GATEWAY_TOKEN] {
-            let mut values = headers.get_all(&name).iter();
-            match (values.next(), values.next()) {
-                (None, _) => {}
-                (Some(value), None) => {
-                    let mut value = value.clone();
-                    value.set_sensitive(true);
-                    own.push((name, value));
-                }
-                _ => return Err(Refusal::CredentialForm("a header that carries the credential was sent twice")),
+            let sent = single(headers, &name)
+                .map_err(|Repeated| Refusal::CredentialForm("a header that carries the credential was sent twice"))?;
+            if let Some(value) = sent {
+                let mut value = value.clone();
+                value.set_sensitive(true);
+                own.push((name, value));
             }
         }
         Ok(Self(own))

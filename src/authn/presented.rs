@@ -5,6 +5,7 @@
 //! browser can set no header but `Sec-WebSocket-Protocol`. The query string is never read: it ends up in logs,
 //! histories and referrers.
 
+use crate::headers::{Repeated, single};
 use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -77,11 +78,8 @@ impl std::fmt::Debug for Text<'_> {
 pub fn read<'a>(headers: &'a HeaderMap, others: &[HeaderName]) -> Result<Option<Presented<'a>>, Refusal> {
     let mut found = authorization(headers)?;
     for name in others {
-        let mut lines = headers.get_all(name).iter();
-        let Some(line) = lines.next() else { continue };
-        if lines.next().is_some() {
-            return Err(Refusal::CredentialForm("a header that carries the token was sent twice"));
-        }
+        let twice = |Repeated| Refusal::CredentialForm("a header that carries the token was sent twice");
+        let Some(line) = single(headers, name).map_err(twice)? else { continue };
         let (scheme, rest) = split(line);
         // A client that has a field for a whole header line often has this in it.
         let token = if scheme.eq_ignore_ascii_case(b"bearer") && !rest.is_empty() { rest } else { line.as_bytes() };
@@ -132,14 +130,10 @@ pub fn read_upgrade<'a>(
 /// When one of them was sent twice.
 pub(super) fn assertion<'a>(headers: &'a HeaderMap, names: &'a [HeaderName]) -> Result<Option<Presented<'a>>, Refusal> {
     for name in names {
-        let mut lines = headers.get_all(name).iter();
-        match (lines.next(), lines.next()) {
-            (None, _) => {}
-            (Some(line), None) => {
-                let token = Text::Sent(line.as_bytes());
-                return Ok(Some(Presented { token, is_basic: false, issuers_header: Some(name) }));
-            }
-            _ => return Err(Refusal::CredentialForm("the header that carries the token was sent twice")),
+        let twice = |Repeated| Refusal::CredentialForm("the header that carries the token was sent twice");
+        if let Some(line) = single(headers, name).map_err(twice)? {
+            let token = Text::Sent(line.as_bytes());
+            return Ok(Some(Presented { token, is_basic: false, issuers_header: Some(name) }));
         }
     }
     Ok(None)
@@ -147,11 +141,8 @@ pub(super) fn assertion<'a>(headers: &'a HeaderMap, names: &'a [HeaderName]) -> 
 
 /// RFC 6750 §2.1 and RFC 7617. The gateway takes the first of several lines (contract §4), so several never pass.
 fn authorization(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Refusal> {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
-    if lines.next().is_some() {
-        return Err(Refusal::CredentialForm("more than one Authorization header was sent"));
-    }
+    let twice = |Repeated| Refusal::CredentialForm("more than one Authorization header was sent");
+    let Some(line) = single(headers, &AUTHORIZATION).map_err(twice)? else { return Ok(None) };
     let (scheme, rest) = split(line);
     if scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(Some(Presented::plain(Text::Sent(rest))));

@@ -4,6 +4,7 @@
 
 use super::claims;
 use crate::config::ListenerIdentity;
+use crate::headers::single;
 use crate::refusal::TailnetFault;
 use crate::scope::{Scope, ScopeSet};
 use crate::whois::WhoisNode;
@@ -149,10 +150,8 @@ fn served(headers: &HeaderMap) -> Result<WhoisQuestion, TailnetFault> {
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, TailnetFault> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next().map(|v| v.to_str()), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(text)), None) => Ok(Some(text.trim())),
+    match single(headers, name).map(|sent| sent.map(http::HeaderValue::to_str).transpose()) {
+        Ok(Ok(text)) => Ok(text.map(str::trim)),
         _ => Err(TailnetFault::Headers("one of its headers is doubled, or no text")),
     }
 }

@@ -7,7 +7,7 @@ use crate::client_credential_limit::ClientCredentialLimit;
 use crate::config::BodySizes;
 use crate::cors;
 use crate::evaluation::{Decision, Evaluation, Facts, Head};
-use crate::headers::REQUEST_ID;
+use crate::headers::{REQUEST_ID, single};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::JoinCodeLimit;
 use crate::refusal::Refusal;
@@ -145,11 +145,7 @@ fn join(
 
 /// A request number of the client's own, if it is fit for a log.
 fn well_formed_id(headers: &HeaderMap) -> Option<&str> {
-    let mut ids = headers.get_all(REQUEST_ID).iter();
-    let (Some(id), None) = (ids.next(), ids.next()) else {
-        return None;
-    };
-    let id = id.to_str().ok()?;
+    let id = single(headers, &REQUEST_ID).ok()??.to_str().ok()?;
     let fit = (1..=64).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     fit.then_some(id)
