@@ -386,17 +386,7 @@ mod tests {
     use crate::scope::ScopeSet;
 
     fn token(name: &str, secret: &str) -> Token {
-        Token {
-            name: Arc::from(name),
-            hash: TokenHash::of(secret.as_bytes()),
-            scopes: ScopeSet::empty(),
-            not_before: None,
-            expires: None,
-            cidrs: Vec::new(),
-            users: None,
-            limits: crate::config::PrincipalLimits::default(),
-            place: Arc::from("config.toml:1"),
-        }
+        Token { place: Arc::from("config.toml:1"), ..Token::plain(name, secret) }
     }
 
     #[test]

@@ -73,6 +73,23 @@ impl GatewayHeader {
     }
 }
 
+/// The field of a table that is about one of the gateway's headers, borrowed as the first argument says: all such
+/// tables call it the same.
+macro_rules! header_field {
+    ([$($borrow:tt)+] $table:ident, $header:expr) => {
+        match $header {
+            $crate::headers::GatewayHeader::AgentId => $($borrow)+ $table.agent_id,
+            $crate::headers::GatewayHeader::Model => $($borrow)+ $table.model,
+            $crate::headers::GatewayHeader::SessionKey => $($borrow)+ $table.session_key,
+            $crate::headers::GatewayHeader::MessageChannel => $($borrow)+ $table.message_channel,
+            $crate::headers::GatewayHeader::AccountId => $($borrow)+ $table.account_id,
+            $crate::headers::GatewayHeader::MessageTo => $($borrow)+ $table.message_to,
+            $crate::headers::GatewayHeader::ThreadId => $($borrow)+ $table.thread_id,
+        }
+    };
+}
+pub(crate) use header_field;
+
 /// What a request header is to this proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

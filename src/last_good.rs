@@ -185,22 +185,11 @@ pub fn state_dir_in(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope::ScopeSet;
 
     const CONFIG: &str = "/a/config.toml";
 
     fn token(name: &str, expires: Option<Timestamp>) -> Token {
-        Token {
-            name: name.into(),
-            hash: TokenHash::of(name.as_bytes()),
-            scopes: ScopeSet::empty(),
-            not_before: None,
-            expires,
-            cidrs: Vec::new(),
-            users: None,
-            limits: crate::config::PrincipalLimits::default(),
-            place: "".into(),
-        }
+        Token { expires, place: "".into(), ..Token::plain(name, name) }
     }
 
     #[test]

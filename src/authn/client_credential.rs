@@ -86,23 +86,12 @@ mod tests {
     use crate::headers::map;
     use crate::secret::Secret;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     const TOKEN: &str = "a-token-of-this-proxy";
     const SECRET: &str = "the-secret-of-the-gateway";
 
     fn authenticator() -> Authenticator {
-        let token = Token {
-            name: Arc::from("a"),
-            hash: TokenHash::of(TOKEN.as_bytes()),
-            scopes: crate::scope::ScopeSet::empty(),
-            not_before: None,
-            expires: Some(jiff::Timestamp::UNIX_EPOCH),
-            cidrs: Vec::new(),
-            limits: crate::principal_limits::PrincipalLimits::default(),
-            users: None,
-            place: Arc::from("x:1"),
-        };
+        let token = Token { expires: Some(jiff::Timestamp::UNIX_EPOCH), ..Token::plain("a", TOKEN) };
         let live = DynamicConfig {
             tokens: vec![token],
             gateway_auth: GatewayAuth::Token(Secret::parse(SECRET).unwrap()),

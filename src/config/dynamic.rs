@@ -4,7 +4,7 @@ use super::{AppUsers, GrantRule, Issuer, PolicyTest, PrincipalLimits, TailnetCap
 use crate::chat_session::ChatHeaders;
 use crate::cors::Origins;
 use crate::glob::Glob;
-use crate::headers::GatewayHeader;
+use crate::headers::{GatewayHeader, header_field};
 use crate::route::{Need, Route, Ui};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Secret, TokenHash};
@@ -260,31 +260,33 @@ pub struct HeaderRules {
     pub tools: Option<Arc<[Glob]>>,
 }
 
+#[cfg(test)]
+impl Token {
+    /// A token that is valid always and everywhere and may do nothing.
+    pub(crate) fn plain(name: &str, secret: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            hash: TokenHash::of(secret.as_bytes()),
+            scopes: ScopeSet::empty(),
+            not_before: None,
+            expires: None,
+            cidrs: Vec::new(),
+            users: None,
+            limits: PrincipalLimits::default(),
+            place: Arc::from("x:1"),
+        }
+    }
+}
+
 impl HeaderRules {
     /// The rule for one of them, where there is one.
     #[must_use]
     pub fn get(&self, header: GatewayHeader) -> Option<&HeaderRule> {
-        match header {
-            GatewayHeader::AgentId => self.agent_id.as_ref(),
-            GatewayHeader::Model => self.model.as_ref(),
-            GatewayHeader::SessionKey => self.session_key.as_ref(),
-            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
-            GatewayHeader::AccountId => self.account_id.as_ref(),
-            GatewayHeader::MessageTo => self.message_to.as_ref(),
-            GatewayHeader::ThreadId => self.thread_id.as_ref(),
-        }
+        header_field!([&] self, header).as_ref()
     }
 
     /// Where the rule for one of them stands.
     pub fn slot(&mut self, header: GatewayHeader) -> &mut Option<HeaderRule> {
-        match header {
-            GatewayHeader::AgentId => &mut self.agent_id,
-            GatewayHeader::Model => &mut self.model,
-            GatewayHeader::SessionKey => &mut self.session_key,
-            GatewayHeader::MessageChannel => &mut self.message_channel,
-            GatewayHeader::AccountId => &mut self.account_id,
-            GatewayHeader::MessageTo => &mut self.message_to,
-            GatewayHeader::ThreadId => &mut self.thread_id,
-        }
+        header_field!([&mut] self, header)
     }
 }

@@ -43,6 +43,23 @@ pub struct GrantRule {
     pub place: Arc<str>,
 }
 
+#[cfg(test)]
+impl GrantRule {
+    /// A grant that holds always and gives nothing.
+    pub(crate) fn plain(to: Subject) -> Self {
+        Self {
+            to,
+            scopes: ScopeSet::empty(),
+            when: Conditions::default(),
+            excess: None,
+            headers: HeaderRules::default(),
+            limits: PrincipalLimits::default(),
+            gateway_user: None,
+            place: Arc::from("x:1"),
+        }
+    }
+}
+
 /// When a grant holds; empty lists and `None` hold always.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {

@@ -2,8 +2,6 @@ use super::*;
 use crate::authn::Credential;
 use crate::config::{DynamicConfig, Token};
 use crate::policy::Policy;
-use crate::scope::ScopeSet;
-use crate::secret::TokenHash;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::num::NonZeroU32;
@@ -12,17 +10,7 @@ fn policy(names: impl IntoIterator<Item = String>) -> Policy {
     let mut live = DynamicConfig::closed();
     live.tokens = names
         .into_iter()
-        .map(|name| Token {
-            hash: TokenHash::of(name.as_bytes()),
-            name: Arc::from(name),
-            scopes: ScopeSet::empty(),
-            not_before: None,
-            expires: None,
-            cidrs: Vec::new(),
-            users: None,
-            limits: PrincipalLimits::default(),
-            place: Arc::from("config.toml:1"),
-        })
+        .map(|name| Token { place: Arc::from("config.toml:1"), ..Token::plain(&name, &name) })
         .collect();
     Policy::dry_run(live)
 }

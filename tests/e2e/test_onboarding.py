@@ -1,5 +1,6 @@
 """From a gateway as it was set up to a working client, by `init`, `run` and `doctor` alone."""
 
+import contextlib
 import json
 import os
 import re
@@ -67,11 +68,8 @@ def test_from_nothing_to_a_client(env, row):
         raise NotAvailable(f"tried in the modes {' and '.join(MODES)}")
     # The doctor finds what cannot be.
     need_sockets(env)
-    person = Beginner(env, "begin")
-    try:
+    with contextlib.closing(Beginner(env, "begin")) as person:
         _begin(env, row, person)
-    finally:
-        person.close()
 
 
 def _begin(env, row, person):
@@ -117,11 +115,8 @@ def test_from_token_to_trusted_proxy(env, row):
         raise NotAvailable(impossible)
     if env.key < (2026, 3, 24):
         raise NotAvailable("this release pairs no device in mode trusted-proxy, and its own commands are kept out too")
-    person = Beginner(env, "change-modes")
-    try:
+    with contextlib.closing(Beginner(env, "change-modes")) as person:
         _change_modes(env, row, person)
-    finally:
-        person.close()
 
 
 def _change_modes(env, row, person):

@@ -1,7 +1,7 @@
 //! The part of the file that is in force as soon as it is saved.
 
 use super::{At, Moment, OneOrMany, Users};
-use crate::headers::GatewayHeader;
+use crate::headers::{GatewayHeader, header_field};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -53,15 +53,7 @@ pub struct PolicyTable {
 impl PolicyTable {
     /// What the table says of one of the gateway's headers.
     pub fn header_rule(&self, header: GatewayHeader) -> Option<&At<HeaderRule>> {
-        match header {
-            GatewayHeader::AgentId => self.agent_id.as_ref(),
-            GatewayHeader::Model => self.model.as_ref(),
-            GatewayHeader::SessionKey => self.session_key.as_ref(),
-            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
-            GatewayHeader::AccountId => self.account_id.as_ref(),
-            GatewayHeader::MessageTo => self.message_to.as_ref(),
-            GatewayHeader::ThreadId => self.thread_id.as_ref(),
-        }
+        header_field!([&] self, header).as_ref()
     }
 }
 
@@ -228,15 +220,7 @@ pub struct Grant {
 impl Grant {
     /// What the table says of one of the gateway's headers.
     pub fn header_rule(&self, header: GatewayHeader) -> Option<&At<HeaderRule>> {
-        match header {
-            GatewayHeader::AgentId => self.agent_id.as_ref(),
-            GatewayHeader::Model => self.model.as_ref(),
-            GatewayHeader::SessionKey => self.session_key.as_ref(),
-            GatewayHeader::MessageChannel => self.message_channel.as_ref(),
-            GatewayHeader::AccountId => self.account_id.as_ref(),
-            GatewayHeader::MessageTo => self.message_to.as_ref(),
-            GatewayHeader::ThreadId => self.thread_id.as_ref(),
-        }
+        header_field!([&] self, header).as_ref()
     }
 }
 

@@ -4,15 +4,14 @@ use super::*;
 use crate::authn::Credential;
 use crate::chat_session::Chat;
 use crate::config::{
-    AppUsers, Conditions, DynamicConfig, GatewayAuth, GrantRule, MissingUser, PrincipalLimits, SimulatedCaller,
-    Subject, Token, TrustedProxy,
+    AppUsers, Conditions, DynamicConfig, GatewayAuth, GrantRule, MissingUser, SimulatedCaller, Subject, Token,
+    TrustedProxy,
 };
 use crate::headers::GatewayHeader;
 use crate::json_body::Object;
 use crate::policy::{Grant, Policy, Request, SocketRequest};
 use crate::request_path::Path;
 use crate::scope::{Scope, ScopeSet};
-use crate::secret::TokenHash;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -29,30 +28,11 @@ fn users(missing: MissingUser) -> Arc<AppUsers> {
 }
 
 fn token(name: &str, scopes: &[&'static str], users: Option<Arc<AppUsers>>) -> Token {
-    Token {
-        name: name.into(),
-        hash: TokenHash::of(name.as_bytes()),
-        scopes: scopes.iter().map(|s| Scope::known(s)).collect(),
-        not_before: None,
-        expires: None,
-        cidrs: Vec::new(),
-        users,
-        limits: PrincipalLimits::default(),
-        place: "x:1".into(),
-    }
+    Token { scopes: scopes.iter().map(|s| Scope::known(s)).collect(), users, ..Token::plain(name, name) }
 }
 
 fn grant(to: Subject, scopes: ScopeSet, headers: HeaderRules) -> GrantRule {
-    GrantRule {
-        to,
-        scopes,
-        when: Conditions::default(),
-        excess: None,
-        headers,
-        limits: PrincipalLimits::default(),
-        gateway_user: None,
-        place: "x:2".into(),
-    }
+    GrantRule { scopes, headers, ..GrantRule::plain(to) }
 }
 
 fn user(name: &str) -> Subject {

@@ -1,17 +1,14 @@
 //! What bound callers get: each row is a way that was open.
 
 use crate::chat_session::Chat;
-use crate::config::{
-    Conditions, DynamicConfig, GrantRule, HeaderRule, HeaderRules, PrincipalLimits, SimulatedCaller, Subject, Token,
-};
+use crate::config::{DynamicConfig, GrantRule, HeaderRule, HeaderRules, SimulatedCaller, Subject, Token};
 use crate::glob::Glob;
 use crate::headers::GatewayHeader;
 use crate::json_body::Object;
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
 use crate::request_path::Path;
-use crate::scope::{Scope, ScopeSet};
-use crate::secret::TokenHash;
+use crate::scope::Scope;
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -24,30 +21,14 @@ const TOOLS: &str = "POST /tools/invoke";
 /// A policy with one set of rules for everybody.
 fn policy(headers: HeaderRules) -> Policy {
     let token = |name: &str, scope: &'static str| Token {
-        name: name.into(),
-        hash: TokenHash::of(name.as_bytes()),
         scopes: [Scope::known(scope)].into_iter().collect(),
-        not_before: None,
-        expires: None,
-        cidrs: Vec::new(),
-        users: None,
-        limits: PrincipalLimits::default(),
-        place: "x:1".into(),
+        ..Token::plain(name, name)
     };
     let names = ["alice", "Alice", "bob", "agent"];
     let tokens = names.iter().map(|name| token(name, "operator.write"));
     Policy::dry_run(DynamicConfig {
         tokens: tokens.chain([token("admin", "operator.admin")]).collect(),
-        grants: vec![GrantRule {
-            to: Subject::Token(vec![Glob::new("*")]),
-            scopes: ScopeSet::empty(),
-            when: Conditions::default(),
-            excess: None,
-            headers,
-            limits: PrincipalLimits::default(),
-            gateway_user: None,
-            place: "x:2".into(),
-        }],
+        grants: vec![GrantRule { headers, ..GrantRule::plain(Subject::Token(vec![Glob::new("*")])) }],
         ..DynamicConfig::closed()
     })
 }

@@ -7,13 +7,12 @@ use crate::headers::GatewayHeader;
 use crate::request_path::Path;
 use crate::route::PathRule;
 use crate::scope::KNOWN;
-use crate::secret::{Secret, TokenHash};
+use crate::secret::Secret;
 use crate::websocket::authorize;
 use crate::websocket::connect_frame::{ClientIdentity, Connect, leaving};
 use http::{HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const TOKEN: &str = "a-token-of-the-proxy-s-own";
 const SECRET: &str = "the-gateway-s-own-secret";
@@ -96,16 +95,7 @@ fn excess() -> impl Strategy<Value = Excess> {
 
 fn grant() -> impl Strategy<Value = GrantRule> {
     (scopes(), conditions(), prop::option::of(excess()), rules()).prop_map(|(scopes, when, excess, headers)| {
-        GrantRule {
-            to: Subject::Token(vec![Glob::new("t")]),
-            scopes,
-            when,
-            excess,
-            headers,
-            gateway_user: None,
-            limits: crate::config::PrincipalLimits::default(),
-            place: Arc::from("x:1"),
-        }
+        GrantRule { scopes, when, excess, headers, ..GrantRule::plain(Subject::Token(vec![Glob::new("t")])) }
     })
 }
 
@@ -127,17 +117,7 @@ fn live() -> impl Strategy<Value = DynamicConfig> {
 }
 
 fn token(scopes: ScopeSet) -> Token {
-    Token {
-        name: Arc::from("t"),
-        hash: TokenHash::of(TOKEN.as_bytes()),
-        scopes,
-        not_before: None,
-        expires: None,
-        cidrs: Vec::new(),
-        users: None,
-        limits: crate::config::PrincipalLimits::default(),
-        place: Arc::from("x:1"),
-    }
+    Token { scopes, ..Token::plain("t", TOKEN) }
 }
 
 fn proven(policy: &Policy) -> Proven {
@@ -283,14 +263,9 @@ proptest! {
 #[test]
 fn an_earlier_rule_for_every_route_decides_before_one_for_some() {
     let rule = |session_key, routes: &[&str]| GrantRule {
-        to: Subject::Token(vec![Glob::new("t")]),
-        scopes: ScopeSet::empty(),
         when: Conditions { routes: routes.iter().map(|r| exact(r)).collect(), ..Conditions::default() },
-        excess: None,
         headers: HeaderRules { session_key: Some(session_key), ..HeaderRules::default() },
-        gateway_user: None,
-        limits: crate::config::PrincipalLimits::default(),
-        place: Arc::from("x:1"),
+        ..GrantRule::plain(Subject::Token(vec![Glob::new("t")]))
     };
     let decided = |grants: Vec<GrantRule>| {
         let mut live = DynamicConfig::closed();

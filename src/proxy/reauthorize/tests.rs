@@ -3,15 +3,15 @@
 use super::*;
 use crate::authn::Credential;
 use crate::config::{
-    ClaimPath, Conditions, DynamicConfig, Excess, GrantRule, HeaderRules, Issuer, KeySource, Limits, NameClaim,
-    PrincipalLimits, SimulatedCaller, Subject, Token,
+    ClaimPath, Conditions, DynamicConfig, GrantRule, Issuer, KeySource, Limits, NameClaim, SimulatedCaller, Subject,
+    Token,
 };
 use crate::glob::Glob;
 use crate::jwks::{KeySet, KeySlot};
 use crate::listener::Connections;
 use crate::policy::Proven;
 use crate::scope::{Scope, ScopeSet};
-use crate::secret::{Secret, TokenHash};
+use crate::secret::Secret;
 use crate::telemetry::Telemetry;
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -55,17 +55,7 @@ impl File {
             .zip(&self.tokens)
             .filter_map(|(name, said)| {
                 let (scope, end) = said.as_ref()?;
-                Some(Token {
-                    name: Arc::from(*name),
-                    hash: TokenHash::of(name.as_bytes()),
-                    scopes: read(*scope),
-                    not_before: None,
-                    expires: end.map(moment),
-                    cidrs: Vec::new(),
-                    limits: PrincipalLimits::default(),
-                    users: None,
-                    place: Arc::from("x:1"),
-                })
+                Some(Token { scopes: read(*scope), expires: end.map(moment), ..Token::plain(name, name) })
             })
             .collect();
         live.issuers = self.issuer.then(issuer).into_iter().collect();
@@ -75,14 +65,9 @@ impl File {
                 None => Subject::Issuer { issuer: 0, claims: Vec::new(), names: Vec::new() },
             };
             GrantRule {
-                to,
                 scopes: read(true),
                 when: Conditions { not_before: from.map(moment), expires: until.map(moment), ..Conditions::default() },
-                excess: None::<Excess>,
-                headers: HeaderRules::default(),
-                gateway_user: None,
-                limits: PrincipalLimits::default(),
-                place: Arc::from("x:1"),
+                ..GrantRule::plain(to)
             }
         };
         live.grants = self.grants.iter().filter(|(to, ..)| *to < 3 || self.issuer).map(grant).collect();
