@@ -69,7 +69,7 @@ impl LastCheck {
 }
 
 impl Connections {
-    /// Ends what may not go on, when that is so. `changed` tells of keys and tailnet; whoever puts a policy
+    /// Ends what may not go on, when that is so. `changed` tells of keys and tailnet; the code that puts a policy
     /// in force calls [`Self::reauthorize`].
     pub async fn follow(self: Arc<Self>, policy: Arc<ArcSwap<Policy>>, changed: [Arc<Notify>; 2]) {
         let [keys, tailnet] = changed;

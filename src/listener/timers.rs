@@ -14,7 +14,7 @@ const GONE: i64 = i64::MIN;
 #[derive(Debug)]
 pub(super) struct Timers {
     due: Mutex<BTreeSet<(i64, u64)>>,
-    /// When whoever waits looks again by itself. What is due earlier wakes it.
+    /// When the waiting task looks again by itself. What is due earlier wakes it.
     next_look: AtomicI64,
     wake: Notify,
 }
@@ -90,7 +90,7 @@ impl Timers {
         taken
     }
 
-    /// Says when whoever waits looks again by itself, and how long there is to wait: until the first is due,
+    /// Says when the waiting task looks again by itself, and how long there is to wait: until the first is due,
     /// and not beyond that.
     pub(super) fn until_next(&self, now: i64, look: i64) -> i64 {
         self.next_look.store(look, Ordering::SeqCst);
@@ -98,7 +98,7 @@ impl Timers {
         first.min(look).saturating_sub(now).max(0)
     }
 
-    /// Returns when something is due earlier than whoever waits would look.
+    /// Returns when something is due earlier than the waiting task would look.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }

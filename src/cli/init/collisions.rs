@@ -1,4 +1,4 @@
-//! Whether the address for clients is free: of the gateway, and of whoever listens already.
+//! Whether the address for clients is free: of the gateway, and of any other listener.
 
 use crate::openclaw_config::{OpenClaw, ports};
 use std::io::ErrorKind;

@@ -98,7 +98,7 @@ impl UpstreamWebSocket {
     }
 
     /// Asks for all scopes once more, because a gateway keeps one request of a device, the latest, and the client's
-    /// own asked for less: whoever approves it approves it for every caller. Gives the request.
+    /// own asked for less: the person who approves it approves it for every caller. Gives the request.
     pub(super) async fn ask_for_approval(&self, caller: Authorization<'_>) -> Option<String> {
         let grant = caller.policy.own_device(caller.grant);
         let leave = Authorization { grant: &grant, ..caller };
