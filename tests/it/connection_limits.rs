@@ -167,15 +167,18 @@ fn every_admin_endpoint_answers_whatever_the_others_hold() {
         client.send("GET /metrics HTTP/1.1\r\nHost: ");
     }
     let begun = Instant::now();
-    for endpoint in [reading, watching] {
+    // They stay connected: one that left would leave its place to another.
+    let _answered = [reading, watching].map(|endpoint| {
         let mut client = Client::connect(endpoint);
         client.send(format!("GET /livez HTTP/1.1\r\nHost: {endpoint}\r\n\r\n"));
         assert_eq!(client.answer().status, 200, "{endpoint}");
-    }
+        client
+    });
     assert_eq!(crate::admin::ask(&shim, "POST /reload", "Content-Length: 0\r\n").0, 200);
     assert_eq!(shim.client().ask("GET /v1/models", READER, &[], "").status, 200, "clients are none of theirs");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(metrics(&shim).contains("scopeshim_admin_connections_dropped_total{endpoint=\"metrics_address\"} 169"));
+    let dropped = "scopeshim_admin_connections_dropped_total{endpoint=\"metrics_address\"} 169";
+    eventually("all but 32 of 201 are dropped", || metrics(&shim).contains(dropped));
     // The rest are let go when their heads do not end.
     let begun = Instant::now();
     assert!(held.iter_mut().all(|c| c.closes_within(Duration::from_secs(10))), "{:?}", begun.elapsed());
