@@ -35,8 +35,10 @@ def rpm(folder):
         raise Missing(f"no {tool.relative_to(ROOT)}; make packages installs it")
     tree = folder / "next-rpm"
     tree.mkdir()
-    for name in ("README.md", "CHANGELOG.md", "config.example.toml", "target", "src"):
-        (tree / name).symlink_to(ROOT / name)
+    # Whatever the package takes from the repository, so that a new asset needs no line here.
+    for entry in ROOT.iterdir():
+        if entry.name not in ("Cargo.toml", "packaging") and not entry.name.startswith("."):
+            (tree / entry.name).symlink_to(entry)
     shutil.copytree(ROOT / "packaging", tree / "packaging")
     config = tree / "packaging/config.toml"
     config.write_text(ADDED + config.read_text())
