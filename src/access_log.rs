@@ -7,7 +7,7 @@ use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
 use crate::metrics::{Metrics, OpenStream, RequestEnd};
 use crate::policy::{Grant, Policy, Proven, Request};
-use crate::quota::Quotas;
+use crate::rate_limiter::RateLimiter;
 use crate::refusal::{Caller, LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
@@ -135,8 +135,8 @@ impl AccessRecord {
 
     /// What its principal, and every other, uses at the moment.
     #[must_use]
-    pub fn quotas(&self) -> &Quotas {
-        self.telemetry.quotas()
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        self.telemetry.rate_limiter()
     }
 
     /// Takes the record to where the rest of it is known; nothing is said here any more.

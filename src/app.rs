@@ -1,5 +1,9 @@
 //! The process: everything bound before anything is served, signals, the drain at the end.
 
+mod drain;
+
+pub use drain::Stopped;
+
 use crate::admin::{Admin, AdminEndpoint, AdminState};
 use crate::auth_throttle::AuthThrottle;
 use crate::config::{BootstrapConfig, Config, Limits, Listen, ListenAddress, ListenerIdentity, TokenList};
@@ -31,10 +35,6 @@ use tokio::task::JoinSet;
 
 /// How often connections that overstay are looked for.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How often the end of a drain is looked for.
-const DRAIN_POLL: Duration = Duration::from_millis(20);
-/// How long a stop waits for the first request of those who have just connected.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// How long no connection is accepted after the process ran out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -95,15 +95,6 @@ struct LiveConfig {
     requests: ReloadRequests,
     files: Vec<FileFingerprint>,
     endpoints: Vec<(Listener, AdminEndpoint)>,
-}
-
-/// How a stop went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// Every request came to its end.
-    Drained,
-    /// Some were cut: the time was over, or a second signal came.
-    Cut(usize),
 }
 
 impl App {
@@ -245,7 +236,7 @@ impl App {
         while accepting.join_next().await.is_some() {}
         let (_, busy) = self.connections.count();
         tracing::info!(open_requests = busy, "stopping: no new connections; waiting for open requests");
-        let outcome = drain(&self.connections, self.fixed.drain, &mut stop).await;
+        let outcome = drain::drain(&self.connections, self.fixed.drain, &mut stop).await;
         // Aborted tasks drop their sockets' files.
         background.shutdown().await;
         self.telemetry.sum_up();
@@ -283,25 +274,6 @@ fn endpoints(fixed: &BootstrapConfig) -> Result<Vec<(Listener, AdminEndpoint)>, 
         endpoints.push((Listener::bind(&ListenAddress::Tcp(address))?, AdminEndpoint::MetricsAddress));
     }
     Ok(endpoints)
-}
-
-async fn drain(connections: &Connections, timeout: Duration, stop: &mut mpsc::Receiver<()>) -> Stopped {
-    let begun = tokio::time::Instant::now();
-    let deadline = begun + timeout;
-    loop {
-        connections.end_resting(begun.elapsed() >= FIRST_REQUEST.min(timeout));
-        let (open, busy) = connections.count();
-        if open == 0 {
-            return Stopped::Drained;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(DRAIN_POLL) => {}
-            _ = stop.recv() => return Stopped::Cut(busy),
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return if busy == 0 { Stopped::Drained } else { Stopped::Cut(busy) };
-        }
-    }
 }
 
 async fn accept(
@@ -373,7 +345,7 @@ async fn sweep(connections: Arc<Connections>, telemetry: Arc<Telemetry>) {
             tokio::task::yield_now().await;
         }
         telemetry.sum_up();
-        telemetry.quotas().sweep();
+        telemetry.rate_limiter().sweep();
     }
 }
 

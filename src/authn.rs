@@ -6,22 +6,22 @@
 pub mod ambient;
 mod app_user;
 mod claims;
-mod client_credential;
 mod issuer;
 pub mod jwt;
+mod passthrough_credential;
 pub mod presented;
 mod principal;
 mod simulate;
 pub mod tailscale;
+mod token_table;
 
-use app_user::AppToken;
 pub use app_user::AppUser;
-pub use client_credential::ClientCredential;
 pub use issuer::Verified;
+pub use passthrough_credential::PassthroughCredential;
 pub use presented::Presented;
 pub use principal::{Identity, Principal};
 
-use crate::config::{DynamicConfig, GatewayAuth, Token};
+use crate::config::{DynamicConfig, GatewayAuth};
 use crate::headers::fold;
 use crate::jwks::KeySlot;
 use crate::refusal::{JwtFault, Refusal, TailnetFault};
@@ -31,16 +31,15 @@ use ipnet::IpNet;
 use issuer::Trusted;
 use jiff::Timestamp;
 use principal::Evidence;
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tailscale::WhoisResult;
+use token_table::TokenTable;
 
 /// Everything by which callers prove themselves, compiled for look-up.
 #[derive(Debug)]
 pub struct Authenticator {
-    tokens: HashMap<TokenHash, NamedToken, BuildHasherDefault<Prefix>>,
+    tokens: TokenTable,
     gateway_secret: Option<(TokenHash, Arc<Principal>)>,
     /// What proves this proxy to the gateway, whether clients may send it or not.
     own_secrets: Vec<TokenHash>,
@@ -52,13 +51,6 @@ pub struct Authenticator {
     assertions: Vec<HeaderName>,
     /// Headers by which apps describe their users.
     user_headers: Vec<HeaderName>,
-}
-
-#[derive(Debug)]
-struct NamedToken {
-    principal: Arc<Principal>,
-    not_before: Option<Timestamp>,
-    cidrs: Vec<IpNet>,
 }
 
 /// A credential as it was presented.
@@ -90,7 +82,7 @@ impl Authenticator {
         user_headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         user_headers.dedup();
         Self {
-            tokens: live.tokens.iter().enumerate().map(|(index, token)| NamedToken::new(index, token)).collect(),
+            tokens: TokenTable::new(&live.tokens),
             gateway_secret: accepted.map(|hash| {
                 (hash, Arc::new(principal("gateway-secret", Identity::GatewaySecret, Evidence::Hash(hash))))
             }),
@@ -297,7 +289,7 @@ impl Authenticator {
     }
 
     fn known(&self, hash: TokenHash, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
-        if let Some(token) = self.tokens.get(&hash) {
+        if let Some(token) = self.tokens.get(hash) {
             return token.validate(peer, now);
         }
         match &self.gateway_secret {
@@ -324,65 +316,16 @@ fn own_secrets(auth: &GatewayAuth) -> Vec<TokenHash> {
     auth.secret().map(Secret::hash).into_iter().chain(required).collect()
 }
 
-impl NamedToken {
-    fn new(index: usize, token: &Token) -> (TokenHash, Self) {
-        // For itself the token of an app proves nobody.
-        let (identity, evidence) = match &token.users {
-            None => (Identity::Token(index), Evidence::Hash(token.hash)),
-            Some(users) => {
-                let app = AppToken { index, hash: token.hash, users: users.clone() };
-                (Identity::App(index), Evidence::App(app))
-            }
-        };
-        let principal = Principal { name: token.name.clone(), identity, valid_until: token.expires, evidence };
-        (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
-    }
-
-    fn validate(&self, peer: Option<IpAddr>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
-        let name = || self.principal.name().to_owned();
-        if let Some(at) = self.principal.valid_until
-            && now >= at
-        {
-            return Err(Refusal::TokenExpired { name: name(), at: at.to_string() });
-        }
-        if let Some(at) = self.not_before
-            && now < at
-        {
-            return Err(Refusal::TokenNotYetValid { name: name(), at: at.to_string() });
-        }
-        // A peer without an address, on a unix socket, cannot be within a network.
-        if !self.cidrs.is_empty() && !peer.is_some_and(|p| within(&self.cidrs, p)) {
-            return Err(Refusal::TokenAddress { name: name() });
-        }
-        Ok(self.principal.clone())
-    }
-}
-
 /// Whether an address is in one of the networks; an IPv4 address in IPv6 clothes counts as IPv4.
 pub(crate) fn within(nets: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     nets.iter().any(|net| net.contains(&address))
 }
 
-/// The hasher of keys that are hashes already: their first eight bytes.
-#[derive(Debug, Default)]
-pub struct Prefix(u64);
-
-impl std::hash::Hasher for Prefix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Anonymous;
+    use crate::config::{Anonymous, Token};
     use crate::scope::ScopeSet;
 
     fn token(name: &str, secret: &str) -> Token {
@@ -412,26 +355,5 @@ mod tests {
         assert_eq!(got(Some(b"wrong")).unwrap_err(), Refusal::CredentialUnknown);
         assert_eq!(got(None).unwrap().name(), "anonymous");
         assert_eq!(got(Some(b"secret-a")).unwrap().name(), "a");
-    }
-
-    #[test]
-    fn a_token_has_its_time_and_place() {
-        let mut t = token("a", "secret-a");
-        t.not_before = Some("2026-01-01T00:00:00Z".parse().unwrap());
-        t.expires = Some("2026-02-01T00:00:00Z".parse().unwrap());
-        t.cidrs = vec!["10.0.0.0/8".parse().unwrap()];
-        let mut live = DynamicConfig::closed();
-        live.tokens = vec![t];
-        let authn = Authenticator::new(&live, &[]);
-        let at = |now: &str, peer: Option<&str>| {
-            let peer = peer.map(|p| p.parse().unwrap());
-            authn.authenticate(Credential::Opaque(b"secret-a"), peer, now.parse().unwrap()).map(|_| ())
-        };
-        assert!(matches!(at("2025-12-31T23:59:59Z", Some("10.1.1.1")), Err(Refusal::TokenNotYetValid { .. })));
-        assert_eq!(at("2026-01-01T00:00:00Z", Some("10.1.1.1")), Ok(()));
-        assert_eq!(at("2026-01-01T00:00:00Z", Some("::ffff:10.1.1.1")), Ok(()));
-        assert!(matches!(at("2026-01-15T00:00:00Z", Some("11.1.1.1")), Err(Refusal::TokenAddress { .. })));
-        assert!(matches!(at("2026-01-15T00:00:00Z", None), Err(Refusal::TokenAddress { .. })));
-        assert!(matches!(at("2026-02-01T00:00:00Z", Some("10.1.1.1")), Err(Refusal::TokenExpired { .. })));
     }
 }

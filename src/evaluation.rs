@@ -7,11 +7,13 @@
 //! plane, between [`Evaluation::head`] and [`Evaluation::decide`].
 
 mod dry_run;
+mod head_checks;
 pub mod policy_test;
 
 pub use dry_run::{Caller, DryRun, SimulatedHead};
+pub use head_checks::{AnnouncedBody, RequestedHeaders, requested_scopes};
 
-use crate::authn::{ClientCredential, Presented, ambient};
+use crate::authn::{PassthroughCredential, Presented, ambient};
 use crate::config::BodySizes;
 use crate::cors::{self, Page};
 use crate::framing;
@@ -20,7 +22,6 @@ use crate::hostnames::HostNames;
 use crate::json_body::{BodyFault, Object};
 use crate::policy::{Grant, Policy, Proven, Request};
 use crate::refusal::{IsolationFault, Refusal, SocketFault};
-use crate::request_checks::{self, AnnouncedBody, RequestedHeaders};
 use crate::request_path::Path;
 use crate::route::{Need, Route};
 use crate::upgrade_request::{self, OriginPage};
@@ -152,10 +153,10 @@ impl<'a> Evaluation<'a> {
         let origins = &policy.live().cors;
         let is_preflight = origins.is_preflight(method, headers);
         if !is_preflight {
-            request_checks::method(method, &route)?;
+            head_checks::method(method, &route)?;
         }
-        request_checks::expectation(headers)?;
-        self.spoofed = request_checks::spoofed(headers, policy);
+        head_checks::expectation(headers)?;
+        self.spoofed = head_checks::spoofed(headers, policy);
         self.address = ambient::of(self.facts.peer, headers);
         if upgrade_request::is_wanted(headers) {
             if path.is_upgrade_without_connect() {
@@ -163,13 +164,13 @@ impl<'a> Evaluation<'a> {
             }
             return self.upgrade().map(Head::Upgrade);
         }
-        let body = request_checks::body(method, headers, &route, self.facts.body_sizes)?;
+        let body = head_checks::body(method, headers, &route, self.facts.body_sizes)?;
         if is_preflight {
             return origins.preflight(headers).map(Head::Preflight).map_err(Refusal::Preflight);
         }
         let own = match route.need {
-            Need::ClientCredential(_) => ClientCredential::read(headers)?,
-            _ => ClientCredential::default(),
+            Need::PassthroughCredential(_) => PassthroughCredential::read(headers)?,
+            _ => PassthroughCredential::default(),
         };
         let passed = |(name, _): &&(_, _)| headers::kind(HeaderName::as_str(name)) == Kind::Forged;
         self.spoofed = self.spoofed.saturating_sub(own.lines().iter().filter(passed).count());
@@ -186,7 +187,7 @@ impl<'a> Evaluation<'a> {
             return Err(Refusal::Upgrade);
         }
         let accept = upgrade_request::accept_key(method, version, headers)?;
-        let own_host = request_checks::own_host(headers, names, &self.policy.live().hosts);
+        let own_host = head_checks::own_host(headers, names, &self.policy.live().hosts);
         let page = upgrade_request::page(headers, &rules.origins, own_host.is_ok());
         Ok(UpgradeHead { accept, origin: UpgradeOrigin { own_host, page } })
     }
@@ -229,8 +230,8 @@ impl<'a> Evaluation<'a> {
         asked: &mut RequestedHeaders,
     ) -> Result<Grant, Refusal> {
         let (headers, hosts) = (self.facts.headers, &self.policy.live().hosts);
-        request_checks::not_borrowed(proven, presented, headers, self.facts.names, hosts, &self.page)?;
-        *asked = request_checks::asked(headers, self.policy)?;
+        head_checks::not_borrowed(proven, presented, headers, self.facts.names, hosts, &self.page)?;
+        *asked = head_checks::asked(headers, self.policy)?;
         let request = self.request(asked, now).ok_or(Refusal::Internal)?;
         let grant = self.policy.decide(proven, request)?;
         match body {

@@ -6,11 +6,11 @@
 //! fails fails the start, and [`Connections`] ends whatever overstays.
 
 mod body_timeout;
-mod close;
 mod connection;
 mod connections;
 mod handshake;
 mod head;
+mod lingering_close;
 mod reauthorization;
 mod shared;
 mod socket;

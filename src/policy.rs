@@ -22,7 +22,7 @@ pub use request::Request;
 pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
 
-use crate::authn::{Authenticator, ClientCredential, Credential, Identity, Principal, tailscale, within};
+use crate::authn::{Authenticator, Credential, Identity, PassthroughCredential, Principal, tailscale, within};
 use crate::config::{DynamicConfig, Excess, GatewayAuth, HeaderRule, PrincipalLimits, SimulatedCaller};
 use crate::headers::GatewayHeader;
 use crate::jwks::KeySlot;
@@ -93,7 +93,7 @@ impl Policy {
         let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         let limits = limits.chain(live.routes.iter().filter_map(|r| match &r.need {
-            Need::ClientCredential(rule) => Some(rule.limits),
+            Need::PassthroughCredential(rule) => Some(rule.limits),
             _ => None,
         }));
         Self {
@@ -280,10 +280,10 @@ impl Policy {
     pub fn unauthenticated(
         &self,
         route: &Route,
-        own: &ClientCredential,
+        own: &PassthroughCredential,
         peer: Option<IpAddr>,
     ) -> Result<Option<Grant>, Refusal> {
-        let Need::ClientCredential(rule) = &route.need else {
+        let Need::PassthroughCredential(rule) = &route.need else {
             return Ok(route.need.is_public().then(|| Grant::under(&self.nothing, None)));
         };
         if !rule.cidrs.is_empty() && !peer.is_some_and(|peer| within(&rule.cidrs, peer)) {
@@ -293,7 +293,7 @@ impl Policy {
             return Err(Refusal::CredentialForProxy);
         }
         let grant = Grant::under(&self.nothing, None);
-        Ok(Some(Grant { client_credential: Some(own.clone()), limits: rule.limits.or(self.live.limits), ..grant }))
+        Ok(Some(Grant { passthrough_credential: Some(own.clone()), limits: rule.limits.or(self.live.limits), ..grant }))
     }
 
     /// May this principal do this?

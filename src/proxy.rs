@@ -14,15 +14,15 @@ mod websocket_upgrade;
 
 pub use context::CONNECTION;
 
-use crate::client_credential_limit::{ClientCredentialLimit, Tried};
 use crate::config::Limits;
 use crate::gateway_probe::CredentialCheck;
 use crate::headers::{self, Kind, REQUEST_ID};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::{Join, JoinCodeLimit};
 use crate::json_body::BodyFault;
+use crate::passthrough_credential_limit::{PassthroughCredentialLimit, Tried};
 use crate::policy::{self, Grant, Policy};
-use crate::quota::Permit;
+use crate::rate_limiter::Permit;
 use crate::refusal::{IsolationFault, LimitFault, Refusal};
 use crate::telemetry::Telemetry;
 use crate::trace_context::TraceParent;
@@ -62,7 +62,7 @@ pub struct Proxy {
     telemetry: Arc<Telemetry>,
     sockets: Arc<Sockets>,
     joins: Arc<JoinCodeLimit>,
-    tried: Arc<ClientCredentialLimit>,
+    tried: Arc<PassthroughCredentialLimit>,
     response_sessions: ResponseSessions,
     held: Arc<HeldBytes>,
     health: Health,

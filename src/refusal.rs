@@ -171,7 +171,7 @@ pub enum Refusal {
     Limit(LimitFault),
     /// A principal asks for more than it may at the moment.
     #[error("{}", over(.0))]
-    Quota(LimitReached),
+    PrincipalLimit(LimitReached),
     /// Too many wrong credentials from one address.
     #[error("too many wrong credentials from this address")]
     AuthThrottle {
@@ -260,7 +260,7 @@ impl Refusal {
             | Self::RouteUnknown { .. }
             | Self::ScopeExcess { .. }
             | Self::HeaderDenied { .. } => 403,
-            Self::JoinMisses { .. } | Self::Quota(_) | Self::AuthThrottle { .. } => 429,
+            Self::JoinMisses { .. } | Self::PrincipalLimit(_) | Self::AuthThrottle { .. } => 429,
             Self::Method => 405,
             Self::Upgrade => 501,
             Self::Socket(fault) => fault.status(),
@@ -309,7 +309,7 @@ impl Refusal {
             Self::Preflight(Denied::Form(_)) => Code::InvalidPreflight,
             Self::HostNotAllowed { .. } => Code::HostNotAllowed,
             Self::JoinMisses { .. } => Code::JoinMisses,
-            Self::Quota(reached) => match reached.limit {
+            Self::PrincipalLimit(reached) => match reached.limit {
                 Limit::Rate => Code::RateLimitExceeded,
                 Limit::Requests => Code::TooManyConcurrentRequests,
                 Limit::Streams => Code::TooManyConcurrentStreams,
@@ -380,7 +380,7 @@ impl Refusal {
                 "call by an address or by this machine's own name, send a bearer token, or ask the operator to add the name to `[policy] hosts`"
             }
             Self::JoinMisses { .. } => "make a new code (`openclaw devices`), and try it once, after Retry-After",
-            Self::Quota(_) => "try again later, or ask the operator to raise this caller's `limits`",
+            Self::PrincipalLimit(_) => "try again later, or ask the operator to raise this caller's `limits`",
             Self::AuthThrottle { .. } => "check the credential; a valid one is served at once",
             Self::Method => "use GET or POST",
             Self::Upgrade => "use the HTTP endpoints, for example POST /v1/chat/completions",
@@ -424,7 +424,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::JoinMisses { wait } => Some(*wait),
-            Self::Quota(reached) => Some(reached.retry_after),
+            Self::PrincipalLimit(reached) => Some(reached.retry_after),
             Self::AuthThrottle { retry_after } => Some(*retry_after),
             Self::GatewayUnreachable
             | Self::GatewayRestarting

@@ -31,7 +31,7 @@ pub enum Ui {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
     /// A credential of the client's own, which the gateway verifies: it is passed on, and nothing of ours.
-    ClientCredential(Arc<ClientRoute>),
+    PassthroughCredential(Arc<ClientRoute>),
     /// No authentication is needed, and no credential and no scope is sent.
     Public,
     /// A health probe: as [`Need::Public`], and the answer is cut down to its verdict.
@@ -70,7 +70,7 @@ impl Need {
     #[must_use]
     pub fn missing(&self, held: &ScopeSet) -> Option<Scope> {
         match self {
-            Self::ClientCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => None,
+            Self::PassthroughCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => None,
             Self::Scope(scope) => (!held.satisfies(scope)).then(|| scope.clone()),
             Self::Scopes(all) => all.iter().find(|s| !held.satisfies(s)).cloned(),
         }
@@ -79,13 +79,13 @@ impl Need {
     /// Whether nobody is authenticated here.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        matches!(self, Self::ClientCredential(_) | Self::Public | Self::Health(_))
+        matches!(self, Self::PassthroughCredential(_) | Self::Public | Self::Health(_))
     }
 
     /// Whether every caller that meets this need also meets the other.
     #[must_use]
     pub fn is_at_least(&self, other: &Self) -> bool {
-        if let (Self::ClientCredential(own), Self::ClientCredential(other)) = (self, other) {
+        if let (Self::PassthroughCredential(own), Self::PassthroughCredential(other)) = (self, other) {
             return own == other;
         }
         self.rank() >= other.rank() && other.missing(&self.scopes()).is_none()
@@ -108,7 +108,7 @@ impl Need {
 
     fn rank(&self) -> u8 {
         match self {
-            Self::ClientCredential(_) => 0,
+            Self::PassthroughCredential(_) => 0,
             Self::Public => 1,
             Self::Health(_) => 2,
             Self::Authenticated => 3,
@@ -118,7 +118,7 @@ impl Need {
 
     fn scopes(&self) -> ScopeSet {
         match self {
-            Self::ClientCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => ScopeSet::empty(),
+            Self::PassthroughCredential(_) | Self::Public | Self::Health(_) | Self::Authenticated => ScopeSet::empty(),
             Self::Scope(scope) => std::iter::once(scope.clone()).collect(),
             Self::Scopes(all) => all.clone(),
         }
@@ -128,7 +128,9 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientCredential(_) => f.write_str("nothing here: the gateway verifies the client's own credential"),
+            Self::PassthroughCredential(_) => {
+                f.write_str("nothing here: the gateway verifies the client's own credential")
+            }
             Self::Public => f.write_str("nothing: it is public"),
             Self::Health(_) => f.write_str("nothing: it is a health probe"),
             Self::Authenticated => f.write_str("any authenticated caller"),

@@ -2,7 +2,7 @@
 
 use crate::label::SourceLabel;
 use crate::metrics::Metrics;
-use crate::quota::Quotas;
+use crate::rate_limiter::RateLimiter;
 use crate::refusal::Code;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub struct RecentRefusal {
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Metrics,
-    quotas: Quotas,
+    rate_limiter: RateLimiter,
     refusals: Mutex<VecDeque<RecentRefusal>>,
     begun: Instant,
     /// The present second and the lines written in it, of unauthenticated callers and of refused ones.
@@ -76,7 +76,7 @@ impl Telemetry {
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             metrics: Metrics::new()?,
-            quotas: Quotas::default(),
+            rate_limiter: RateLimiter::default(),
             refusals: Mutex::default(),
             begun: Instant::now(),
             lines: Default::default(),
@@ -93,8 +93,8 @@ impl Telemetry {
 
     /// What each principal uses at the moment.
     #[must_use]
-    pub fn quotas(&self) -> &Quotas {
-        &self.quotas
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.rate_limiter
     }
 
     /// How long the process has been up.

@@ -67,7 +67,7 @@ pub enum OriginPage {
 }
 
 /// Checks `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
-/// `Host` cannot have been made to lead here by a stranger ([`crate::request_checks::own_host`]).
+/// `Host` cannot have been made to lead here by a stranger (`evaluation::head_checks`).
 #[must_use]
 pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> OriginPage {
     if !headers.contains_key(ORIGIN) {

@@ -5,7 +5,7 @@ use crate::gateway_probe::{Advice, Findings, Severity};
 use crate::jwks_cache::KeyStatus;
 use crate::label::StreamKind;
 use crate::policy::Policy;
-use crate::quota::Usage;
+use crate::rate_limiter::Usage;
 use crate::reload::{ReloadStatus, Verdict};
 use crate::telemetry::RecentRefusal;
 use jiff::Timestamp;
@@ -169,7 +169,7 @@ impl Status {
                 sse: open(StreamKind::Sse),
                 websockets: open(StreamKind::Websocket),
             },
-            limits: admin_state.telemetry.quotas().usage(&policy),
+            limits: admin_state.telemetry.rate_limiter().usage(&policy),
             refusals: admin_state.telemetry.refusals(),
         }
     }

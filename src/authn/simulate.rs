@@ -23,7 +23,7 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, Refusal> {
         match who {
             SimulatedCaller::Token(name) => {
-                let named = self.tokens.values().find(|t| t.principal.name() == name);
+                let named = self.tokens.named(name);
                 named.ok_or(Refusal::CredentialUnknown)?.validate(peer, now)
             }
             SimulatedCaller::GatewaySecret => {

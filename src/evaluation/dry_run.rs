@@ -1,6 +1,7 @@
 //! A whole evaluation at once, of a request that nobody sent: for `explain`, `policy diff`, `[[test]]` and
 //! `doctor`.
 
+use super::head_checks::{self, RequestedHeaders};
 use super::{Evaluation, Facts, Head, UpgradeHead};
 use crate::authn::{Credential, Presented};
 use crate::config::{BodySizes, SimulatedCaller};
@@ -9,7 +10,6 @@ use crate::json_body::Object;
 use crate::policy::explain::Explanation;
 use crate::policy::{Grant, Policy, Proven, SocketRequest};
 use crate::refusal::Refusal;
-use crate::request_checks::{self, RequestedHeaders};
 use crate::upgrade_request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -104,7 +104,7 @@ impl<'a> DryRun<'a> {
             return self.policy.explain_socket(&decided, &who, self.socket_request(&requested, evaluation.address));
         }
         let body = Object::read(self.body.as_bytes());
-        let asked = request_checks::asked(headers, self.policy).unwrap_or_default();
+        let asked = head_checks::asked(headers, self.policy).unwrap_or_default();
         let decided = self.request(&evaluation, head, &presented, &who, &body);
         let request = evaluation.request(&asked, self.now);
         let request = request.map(|request| crate::policy::Request { body: body.as_ref().ok(), ..request });
@@ -199,7 +199,7 @@ impl<'a> DryRun<'a> {
         who: &Result<Proven, Refusal>,
         address: Option<IpAddr>,
     ) -> (Result<RequestedHeaders, Refusal>, Result<Grant, Refusal>) {
-        let requested = request_checks::requested(&self.head.headers)
+        let requested = head_checks::requested_scopes(&self.head.headers)
             .map(|requested| RequestedHeaders { requested, ..RequestedHeaders::default() });
         let decided = head.and_then(|head| match head {
             Head::Upgrade(UpgradeHead { origin, .. }) => {

@@ -1,9 +1,9 @@
 //! A client's socket, as Pingora wants to see it: a request's head in one piece, and not too large.
 
 use super::Connection;
-use super::close::Closing;
 use super::handshake::Secured;
 use super::head::{Bounds, Scanner, Seen};
+use super::lingering_close::Closing;
 use super::socket::ClientSocket;
 use crate::refusal::{LimitFault, Refusal};
 use async_trait::async_trait;
@@ -95,7 +95,7 @@ impl ClientStream {
 
     /// The same at once, without waiting for anything: as far as the kernel takes the answer.
     pub(super) fn hang_up(self, refusal: &Refusal) {
-        self.socket.get_ref().hang_up(&super::close::answer(refusal));
+        self.socket.get_ref().hang_up(&super::lingering_close::answer(refusal));
     }
 
     /// Gathers a head. True: it is whole, or nothing more comes of it.
@@ -203,7 +203,7 @@ impl ClientStream {
         if !self.replaced {
             let refusal = if page.starts_with(b"HTTP/1.1 405") { Refusal::Method } else { Refusal::Malformed };
             // Less than the write buffer holds: it is taken whole.
-            ready!(Pin::new(&mut self.socket).poll_write(cx, &super::close::answer(&refusal)))?;
+            ready!(Pin::new(&mut self.socket).poll_write(cx, &super::lingering_close::answer(&refusal)))?;
             if let Some(connection) = &self.connection {
                 connection.malformed(&refusal);
             }

@@ -276,7 +276,7 @@ impl Policy {
                 let names: Vec<String> = excess.iter().map(|s| format!("\"{s}\"")).collect();
                 format!("add {} to {}, or have the client ask for less", names.join(", "), whom())
             }
-            Refusal::Quota(reached) => {
+            Refusal::PrincipalLimit(reached) => {
                 format!("raise `{}` in `limits` of this caller's table or grant, or in [policy]", reached.limit.key())
             }
             other => other.advice().to_owned(),

@@ -1,7 +1,7 @@
 //! The permission to pass. Only the modules of the policy can make one.
 
 use super::permissions::ScopeLimit;
-use crate::authn::{ClientCredential, Principal};
+use crate::authn::{PassthroughCredential, Principal};
 use crate::config::PrincipalLimits;
 use crate::headers::GatewayHeader;
 use crate::json_body::Edits;
@@ -31,7 +31,7 @@ pub struct Grant {
     /// Whether the answer's id continues the session.
     pub(super) chained: bool,
     /// The client's own credential, where the route passes it on.
-    pub(super) client_credential: Option<ClientCredential>,
+    pub(super) passthrough_credential: Option<PassthroughCredential>,
 }
 
 impl Grant {
@@ -49,7 +49,7 @@ impl Grant {
             body: None,
             wants_body: false,
             chained: false,
-            client_credential: None,
+            passthrough_credential: None,
         }
     }
 
@@ -110,8 +110,8 @@ impl Grant {
 
     /// The client's own credential, where the route passes it on.
     #[must_use]
-    pub fn client_credential(&self) -> Option<&ClientCredential> {
-        self.client_credential.as_ref()
+    pub fn passthrough_credential(&self) -> Option<&PassthroughCredential> {
+        self.passthrough_credential.as_ref()
     }
 
     /// How much its principal may ask for.

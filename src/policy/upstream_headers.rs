@@ -124,7 +124,7 @@ pub fn outbound(
         grant.gateway_headers().iter().map(|(which, value)| (HeaderName::from_static(which.name()), value.clone()));
     let gateway_headers: Vec<_> = gateway_headers.collect();
     // A grant that passes a client's own credential has no principal, so nothing of ours is beside it.
-    let own = grant.client_credential().map(|own| own.lines().to_vec()).unwrap_or_default();
+    let own = grant.passthrough_credential().map(|own| own.lines().to_vec()).unwrap_or_default();
     std::iter::once((SCOPES, grant.header().clone())).chain(proven).chain(own).chain(gateway_headers)
 }
 

@@ -7,16 +7,16 @@ use super::response_sessions::ResponseIdReader;
 use super::upstream::Attempts;
 use crate::access_log::AccessRecord;
 use crate::authn::tailscale::WhoisQuestion;
-use crate::client_credential_limit::Tried;
 use crate::cors::Page;
+use crate::evaluation::RequestedHeaders;
 use crate::identity_providers::TailnetQuery;
 use crate::join_code_limit::Join;
 use crate::label::{RouteLabel, StreamKind};
 use crate::listener::Connection;
+use crate::passthrough_credential_limit::Tried;
 use crate::policy::{Grant, Policy, Proven};
-use crate::quota::{LimitedUse, Permit};
+use crate::rate_limiter::{LimitedUse, Permit};
 use crate::refusal::{LimitFault, Refusal};
-use crate::request_checks::RequestedHeaders;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -144,7 +144,7 @@ impl RequestContext {
     /// Has the request counted with what else its principal uses.
     pub(super) fn enter(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(grant) = self.grant().filter(|_| self.policy.is_limited()) else { return Ok(()) };
-        let by_address = grant.client_credential().is_some();
+        let by_address = grant.passthrough_credential().is_some();
         if grant.principal().is_none() && !by_address {
             return Ok(());
         }
@@ -156,14 +156,14 @@ impl RequestContext {
             .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
         let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
         let what = if agent || events { LimitedUse::Stream } else { LimitedUse::Request };
-        let quotas = self.record.quotas();
+        let rate_limiter = self.record.rate_limiter();
         let entered = match grant.principal() {
             // A user's own first: what is refused to one takes nothing of the app's from the others.
-            Some(principal) => quotas.enter(principal, grant.limits(), what).and_then(|permit| {
-                let app = grant.app().map(|(app, limits)| quotas.enter(app, limits, what)).transpose()?;
+            Some(principal) => rate_limiter.enter(principal, grant.limits(), what).and_then(|permit| {
+                let app = grant.app().map(|(app, limits)| rate_limiter.enter(app, limits, what)).transpose()?;
                 Ok((permit, app))
             }),
-            None => quotas.enter_address(self.peer(), grant.limits(), what).map(|permit| (permit, None)),
+            None => rate_limiter.enter_address(self.peer(), grant.limits(), what).map(|permit| (permit, None)),
         };
         match entered {
             Ok((permit, app)) => {
@@ -171,7 +171,7 @@ impl RequestContext {
                 Ok(())
             }
             Err(reached) => {
-                let refusal = Refusal::Quota(reached);
+                let refusal = Refusal::PrincipalLimit(reached);
                 self.record.change = Some(self.policy.remedy(None, &refusal));
                 Err(refusal)
             }
@@ -209,7 +209,7 @@ impl RequestContext {
             if !stream {
                 permit.streams_not();
             } else if let Err(reached) = permit.streams(limits) {
-                self.stopped = Some(Refusal::Quota(reached));
+                self.stopped = Some(Refusal::PrincipalLimit(reached));
                 return false;
             }
         }

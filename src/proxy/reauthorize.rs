@@ -1,12 +1,12 @@
 //! A request under way and its answer, as the list of open connections sees it: checked again when the
 //! policy or the time may have ended what was granted (law 9).
 
-use crate::authn::ClientCredential;
+use crate::authn::PassthroughCredential;
+use crate::evaluation::RequestedHeaders;
 use crate::json_body::Object;
 use crate::listener::{Connection, LastCheck, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
-use crate::request_checks::RequestedHeaders;
 use crate::request_path::Path;
 use http::Method;
 use jiff::Timestamp;
@@ -69,9 +69,15 @@ impl OpenRequest for ReauthorizationContext {
         // What the route needs may have changed as well as what the caller holds.
         let route = policy.route(&self.method, path);
         let Some(principal) = self.grant.principal() else {
-            let nobody = ClientCredential::default();
-            return match policy.unauthenticated(&route, self.grant.client_credential().unwrap_or(&nobody), self.peer) {
-                Ok(Some(grant)) if grant.client_credential().is_some() == self.grant.client_credential().is_some() => {
+            let nobody = PassthroughCredential::default();
+            return match policy.unauthenticated(
+                &route,
+                self.grant.passthrough_credential().unwrap_or(&nobody),
+                self.peer,
+            ) {
+                Ok(Some(grant))
+                    if grant.passthrough_credential().is_some() == self.grant.passthrough_credential().is_some() =>
+                {
                     self.checked.note(state, now, i64::MAX);
                     None
                 }

@@ -2,14 +2,14 @@
 
 use super::body_limits::Body;
 use super::context::RequestContext;
-use crate::authn::{ClientCredential, Identity, Principal};
-use crate::client_credential_limit::ClientCredentialLimit;
+use crate::authn::{Identity, PassthroughCredential, Principal};
 use crate::config::BodySizes;
 use crate::cors;
 use crate::evaluation::{Decision, Evaluation, Facts, Head};
 use crate::headers::{REQUEST_ID, single};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::JoinCodeLimit;
+use crate::passthrough_credential_limit::PassthroughCredentialLimit;
 use crate::refusal::Refusal;
 use crate::request_path::Path;
 use crate::route::{Need, Probe, builtin};
@@ -40,7 +40,7 @@ pub(super) async fn admit(
     ctx: &mut RequestContext,
     sources: &IdentityProviders,
     sockets: &Sockets,
-    (joins, tried): (&Arc<JoinCodeLimit>, &Arc<ClientCredentialLimit>),
+    (joins, tried): (&Arc<JoinCodeLimit>, &Arc<PassthroughCredentialLimit>),
     sizes: &BodySizes,
 ) -> Result<Admitted, Refusal> {
     let head = session.req_header();
@@ -83,7 +83,7 @@ pub(super) async fn admit(
         Head::Unauthenticated(grant, body) => {
             ctx.body = Body::announced(body);
             join(&evaluation, None, ctx, joins)?;
-            let own = grant.client_credential().map(ClientCredential::fingerprint);
+            let own = grant.passthrough_credential().map(PassthroughCredential::fingerprint);
             ctx.granted(*grant);
             ctx.enter(&head.headers)?;
             // Last: one that is begun and not sent counts as a miss.

@@ -7,12 +7,12 @@
 use super::context::RequestContext;
 use crate::authn::Credential;
 use crate::evaluation::UpgradeHead;
+use crate::evaluation::requested_scopes;
 use crate::headers::REQUEST_ID;
 use crate::identity_providers::IdentityProviders;
 use crate::listener::ClientStream;
 use crate::policy::SocketRequest;
 use crate::refusal::Refusal;
-use crate::request_checks;
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve};
 use futures_util::poll;
 use http::HeaderValue;
@@ -52,7 +52,7 @@ pub(super) async fn admit(
         Credential::Absent => None,
         credential => Some(sources.authenticate(&policy, credential, &Ok(None), ctx.place()).await?),
     };
-    let requested = request_checks::requested(headers)?;
+    let requested = requested_scopes(headers)?;
     if let Some(proven) = &proven {
         ctx.record.principal = Some(proven.principal.clone());
     }

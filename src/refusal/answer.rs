@@ -50,7 +50,7 @@ impl Refusal {
     #[must_use]
     pub fn rate_limit(&self) -> Option<(String, String)> {
         match self {
-            Self::Quota(reached) => Some(reached.headers()),
+            Self::PrincipalLimit(reached) => Some(reached.headers()),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::identity_providers::TailnetQuery;
 use crate::label::{Label as _, StreamKind};
 use crate::listener::{ClientSocket, Ending, OpenRequest as _};
 use crate::policy::{Grant, Policy, Proven};
-use crate::quota::{LimitedUse, Permit};
+use crate::rate_limiter::{LimitedUse, Permit};
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::ScopeSet;
 use jiff::Timestamp;
@@ -67,8 +67,8 @@ pub struct Upgraded {
 /// The limit that was reached.
 pub fn occupy(policy: &Policy, grant: &Grant, record: &mut AccessRecord) -> Result<Option<Permit>, Refusal> {
     let Some(principal) = grant.principal().filter(|_| policy.is_limited()) else { return Ok(None) };
-    record.quotas().enter(principal, grant.limits(), LimitedUse::Socket).map(Some).map_err(|reached| {
-        let refusal = Refusal::Quota(reached);
+    record.rate_limiter().enter(principal, grant.limits(), LimitedUse::Socket).map(Some).map_err(|reached| {
+        let refusal = Refusal::PrincipalLimit(reached);
         record.change = Some(policy.remedy(None, &refusal));
         refusal
     })

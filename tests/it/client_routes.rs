@@ -226,7 +226,7 @@ proptest! {
     #[test]
     fn no_spelling_takes_a_client_s_credential_to_an_operator_s_route(target in target()) {
         let Ok(path) = Path::validate(target.as_bytes()) else { return Ok(()) };
-        let own = Need::ClientCredential(Arc::new(ClientRoute::default()));
+        let own = Need::PassthroughCredential(Arc::new(ClientRoute::default()));
         let route = |pattern, need| Route { label: RouteLabel::Custom, methods: Vec::new(), pattern, need };
         let routes = vec![
             route(Pattern::Prefix(Arc::from("/hooks/")), own.clone()),

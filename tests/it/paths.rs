@@ -43,7 +43,7 @@ fn table(routes: &[(String, Need)]) -> RouteTable {
         need: need.clone(),
     };
     // Of the rest less is asked than of any rule: what a rule covers in one reading it covers in all.
-    RouteTable::new(routes.iter().map(route).collect(), Need::ClientCredential(Arc::default()))
+    RouteTable::new(routes.iter().map(route).collect(), Need::PassthroughCredential(Arc::default()))
 }
 
 fn any_target() -> impl Strategy<Value = String> {
@@ -61,7 +61,7 @@ fn any_target() -> impl Strategy<Value = String> {
 
 fn any_routes() -> impl Strategy<Value = Vec<(String, Need)>> {
     let need = prop_oneof![
-        Just(Need::ClientCredential(Arc::default())),
+        Just(Need::PassthroughCredential(Arc::default())),
         Just(Need::Public),
         Just(Need::Authenticated),
         prop::sample::select(&["operator.read", "operator.write", "operator.admin", "operator.pairing"][..])

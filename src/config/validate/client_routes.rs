@@ -48,7 +48,7 @@ pub(super) fn credentials(at: &At<file::RouteTable>, problems: &mut Problems) ->
     }
     let rule =
         ClientRoute { cidrs: cidrs(table.cidrs.as_ref(), problems), limits: limits(table.limits.as_ref(), problems) };
-    Credentials::Client(Some(Need::ClientCredential(Arc::new(rule))))
+    Credentials::Client(Some(Need::PassthroughCredential(Arc::new(rule))))
 }
 
 /// The gateway's routes that take an operator's authority are never such a route, in no reading of its path.

@@ -122,7 +122,7 @@ fn route(at: &At<file::RouteTable>, problems: &mut Problems) -> Option<Route> {
         );
     }
     let (pattern, need) = (pattern?, need?);
-    if matches!(need, Need::ClientCredential(_)) {
+    if matches!(need, Need::PassthroughCredential(_)) {
         client_routes::overlap(at, &pattern, problems);
     } else {
         lowering(at, &pattern, &need, problems);

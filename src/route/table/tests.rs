@@ -171,7 +171,7 @@ fn the_rpc_route_of_administrators_is_theirs_in_every_spelling() {
 fn any_need() -> impl Strategy<Value = Need> {
     const SCOPES: &[&str] = &[READ, WRITE, ADMIN, "operator.pairing", "operator.approvals", "node.exec"];
     prop_oneof![
-        Just(Need::ClientCredential(std::sync::Arc::default())),
+        Just(Need::PassthroughCredential(std::sync::Arc::default())),
         Just(Need::Public),
         Just(Need::Health(Probe::Live)),
         Just(Need::Authenticated),

@@ -32,7 +32,7 @@ pub struct RequestedHeaders {
 /// # Errors
 /// When the scopes header cannot be read, or a governed header was sent twice.
 pub fn asked(headers: &HeaderMap, policy: &Policy) -> Result<RequestedHeaders, Refusal> {
-    let (requested, gateway_headers) = (requested(headers)?, gateway_headers(headers)?);
+    let (requested, gateway_headers) = (requested_scopes(headers)?, gateway_headers(headers)?);
     Ok(RequestedHeaders { requested, gateway_headers, chat: policy.live().chats.read(headers)?, model: None })
 }
 
@@ -152,7 +152,7 @@ fn gateway_headers(headers: &HeaderMap) -> Result<Vec<(GatewayHeader, HeaderValu
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn requested(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
+pub fn requested_scopes(headers: &HeaderMap) -> Result<Option<ScopeSet>, Refusal> {
     if !headers.contains_key(headers::SCOPES) {
         return Ok(None);
     }

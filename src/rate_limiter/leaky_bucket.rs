@@ -10,7 +10,7 @@ const REQUEST: u64 = 60_000_000_000;
 
 /// What is used of a rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Meter {
+pub(super) struct LeakyBucket {
     /// In parts of a request.
     used: u64,
     /// When, in nanoseconds of a clock that never goes back.
@@ -28,7 +28,7 @@ pub(super) struct RemainingRate {
     pub(super) full_in: u64,
 }
 
-impl Meter {
+impl LeakyBucket {
     /// Takes one request, or says in how many nanoseconds there will be one.
     pub(super) fn take(&mut self, rate: Rate, now: u64) -> Result<RemainingRate, u64> {
         *self = self.at(rate, now);
@@ -110,7 +110,7 @@ mod tests {
         ) {
             let rate = rate(per_minute, burst);
             let tokens = u128::from(burst) * u128::from(REQUEST);
-            let (mut meter, mut bucket, mut now) = (Meter::default(), Bucket { tokens, at: 0 }, 0u64);
+            let (mut meter, mut bucket, mut now) = (LeakyBucket::default(), Bucket { tokens, at: 0 }, 0u64);
             for pause in pauses {
                 now += pause;
                 let before = meter.left(rate, now).requests;
@@ -138,7 +138,7 @@ mod tests {
             let rates: Vec<Rate> = rates.into_iter().map(|(per_minute, burst)| rate(per_minute, burst)).collect();
             let fastest = rates.iter().map(|r| u64::from(r.per_minute.get())).max().unwrap();
             let burst = rates.iter().map(|r| u64::from(r.burst.get())).max().unwrap();
-            let (mut meter, mut now, mut passed) = (Meter::default(), 0u64, Vec::new());
+            let (mut meter, mut now, mut passed) = (LeakyBucket::default(), 0u64, Vec::new());
             for (pause, which) in pauses {
                 now += pause;
                 if meter.take(*which.get(&rates), now).is_ok() {
@@ -158,7 +158,7 @@ mod tests {
             before in 1u32..6_000, after in 1u32..6_000, burst in 1u32..50,
         ) {
             let (before, after) = (rate(before, burst), rate(after, burst));
-            let mut meter = Meter::default();
+            let mut meter = LeakyBucket::default();
             while meter.take(before, 7).is_ok() {}
             prop_assert_eq!(meter.left(after, 7).requests, 0);
             prop_assert!(meter.take(after, 7).is_err());

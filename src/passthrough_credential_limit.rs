@@ -24,7 +24,7 @@ const REMEMBERED: usize = 1024;
 
 /// The misses of the last while, and what was no miss.
 #[derive(Debug)]
-pub struct ClientCredentialLimit {
+pub struct PassthroughCredentialLimit {
     open: Mutex<Vec<Attempt>>,
     good: Cache<TokenHash, ()>,
 }
@@ -40,19 +40,19 @@ struct Attempt {
 /// One credential under way. Dropped without an answer it counts as a miss: the gateway may have seen it.
 #[derive(Debug)]
 pub struct Tried {
-    all: Arc<ClientCredentialLimit>,
+    all: Arc<PassthroughCredentialLimit>,
     credential: Option<TokenHash>,
     /// `None`: it is known to be good.
     number: Option<u64>,
 }
 
-impl Default for ClientCredentialLimit {
+impl Default for PassthroughCredentialLimit {
     fn default() -> Self {
         Self { open: Mutex::default(), good: Cache::new(REMEMBERED) }
     }
 }
 
-impl ClientCredentialLimit {
+impl PassthroughCredentialLimit {
     /// Lets a caller try a credential; `None` is none at all.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_guesses_is_stopped_and_a_known_credential_is_not() {
-        let all = Arc::new(ClientCredentialLimit::default());
+        let all = Arc::new(PassthroughCredentialLimit::default());
         let now = Instant::now();
         all.begin(Some(credential(0)), Some(address(9)), now).unwrap().answered_at(StatusCode::ACCEPTED, now);
         for n in 0..5 {
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_was_taken_back_is_no_longer_known() {
-        let all = Arc::new(ClientCredentialLimit::default());
+        let all = Arc::new(PassthroughCredentialLimit::default());
         let now = Instant::now();
         for status in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
             all.begin(Some(credential(0)), Some(address(1)), now).unwrap().answered_at(status, now);
@@ -185,7 +185,7 @@ mod tests {
         fn the_gateway_never_sees_twenty_misses_in_a_minute(
             steps in prop::collection::vec((0_u8..12, 0_u64..20, 0_u8..4), 1..300),
         ) {
-            let all = Arc::new(ClientCredentialLimit::default());
+            let all = Arc::new(PassthroughCredentialLimit::default());
             let mut now = Instant::now();
             let mut seen: Vec<Instant> = Vec::new();
             for (who, pause, what) in steps {

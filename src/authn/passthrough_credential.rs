@@ -16,9 +16,9 @@ const GATEWAY_TOKEN: HeaderName = HeaderName::from_static("x-openclaw-token");
 
 /// A client's own credential, as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClientCredential(Vec<(HeaderName, HeaderValue)>);
+pub struct PassthroughCredential(Vec<(HeaderName, HeaderValue)>);
 
-impl ClientCredential {
+impl PassthroughCredential {
     /// Takes it out of a head.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Authenticator {
     /// Whether a credential is for this proxy: one of its tokens, the gateway's own secret, or a JWT of one of
     /// its issuers, in whatever form.
     #[must_use]
-    pub fn is_for_this_proxy(&self, own: &ClientCredential) -> bool {
+    pub fn is_for_this_proxy(&self, own: &PassthroughCredential) -> bool {
         own.0.iter().any(|(_, value)| self.holds_own(value.as_bytes()))
     }
 
@@ -75,7 +75,7 @@ impl Authenticator {
             let text = std::str::from_utf8(token).ok().filter(|_| jwt::looks_like_jwt(token));
             text.is_some_and(|text| self.issuer_of(Credential::Jwt(text, None)).is_some())
         };
-        self.tokens.contains_key(&hash) || self.own_secrets.contains(&hash) || of_issuer()
+        self.tokens.get(hash).is_some() || self.own_secrets.contains(&hash) || of_issuer()
     }
 }
 
@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn a_line_that_is_there_twice_is_refused() {
         let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
-        assert!(ClientCredential::read(&map(&twice)).is_err());
+        assert!(PassthroughCredential::read(&map(&twice)).is_err());
         let both = [("authorization", "Bearer a"), ("x-openclaw-token", "b"), ("cookie", "c")];
-        let own = ClientCredential::read(&map(&both)).unwrap();
+        let own = PassthroughCredential::read(&map(&both)).unwrap();
         assert_eq!(own.lines().len(), 2);
         assert!(!format!("{own:?}").contains("Bearer a"), "{own:?}");
-        assert!(ClientCredential::read(&map(&[])).unwrap().fingerprint().is_none());
+        assert!(PassthroughCredential::read(&map(&[])).unwrap().fingerprint().is_none());
     }
 
     proptest! {
@@ -121,13 +121,13 @@ mod tests {
             let token = if basic { STANDARD.encode(format!("{user}:{secret}")) } else { secret.to_owned() };
             let scheme = if basic && scheme.is_empty() { "Basic".to_owned() } else { scheme };
             let line = if scheme.is_empty() { token } else { format!("{scheme}{blanks}{token}") };
-            let own = ClientCredential::read(&map(&[(name, &line)])).unwrap();
+            let own = PassthroughCredential::read(&map(&[(name, &line)])).unwrap();
             prop_assert!(authenticator().is_for_this_proxy(&own), "{line}");
         }
 
         #[test]
         fn any_line_is_looked_at(line in "[ -~\t]{0,60}") {
-            let own = ClientCredential::read(&map(&[("authorization", line.trim())])).unwrap();
+            let own = PassthroughCredential::read(&map(&[("authorization", line.trim())])).unwrap();
             prop_assert!(!authenticator().is_for_this_proxy(&own) || line.contains(TOKEN) || line.contains(SECRET));
         }
     }

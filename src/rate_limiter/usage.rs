@@ -1,6 +1,6 @@
 //! What is used, for people and for metrics.
 
-use super::{Key, Limit, Quotas, State};
+use super::{Key, Limit, RateLimiter, State};
 use crate::config::PrincipalLimits;
 use crate::label::{Label as _, SourceLabel};
 use crate::policy::Policy;
@@ -68,7 +68,7 @@ struct Sum {
 impl State {
     fn used(&self, limits: PrincipalLimits, now: u64) -> impl Iterator<Item = (Limit, u32, u32)> + use<> {
         let rate = limits.rate.map(|rate| {
-            let left = self.meter.left(rate, now).requests;
+            let left = self.bucket.left(rate, now).requests;
             (Limit::Rate, rate.burst.get(), rate.burst.get().saturating_sub(left))
         });
         let counted = [
@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-impl Quotas {
+impl RateLimiter {
     /// What principals with a limit use: those who use something, and tokens that use nothing now.
     #[must_use]
     pub fn usage(&self, policy: &Policy) -> Vec<Usage> {

@@ -4,7 +4,7 @@
 //! long as the process lives, so that a reload neither gives anything back nor forgets an open
 //! stream. Nothing is kept while no table sets a limit, nor of principals who use nothing.
 
-mod meter;
+mod leaky_bucket;
 mod usage;
 
 pub use usage::{Series, Usage};
@@ -13,7 +13,7 @@ use crate::authn::{Identity, Principal};
 use crate::label::SourceLabel;
 use crate::peer_group::PeerGroup;
 use crate::principal_limits::{Limit, LimitReached, PrincipalLimits, Rate};
-use meter::{Meter, RemainingRate};
+use leaky_bucket::{LeakyBucket, RemainingRate};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ struct Account(Mutex<State>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    meter: Meter,
+    bucket: LeakyBucket,
     requests: u32,
     streams: u32,
     sockets: u32,
@@ -134,19 +134,19 @@ type Refused = (SourceLabel, Option<Arc<str>>, Limit);
 
 /// What all principals use.
 #[derive(Debug)]
-pub struct Quotas {
+pub struct RateLimiter {
     accounts: Mutex<HashMap<Key, Arc<Account>>>,
     refused: Mutex<HashMap<Refused, u64>>,
     begun: Instant,
 }
 
-impl Default for Quotas {
+impl Default for RateLimiter {
     fn default() -> Self {
         Self { accounts: Mutex::default(), refused: Mutex::default(), begun: Instant::now() }
     }
 }
 
-impl Quotas {
+impl RateLimiter {
     fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
     }
@@ -208,7 +208,8 @@ impl Quotas {
             // Still too many: one of those that have nothing open, the least used of a few.
             while accounts.len() >= REMEMBERED {
                 let closed = accounts.iter().filter(|(_, a)| Arc::strong_count(a) == 1).take(16);
-                let Some(least) = closed.min_by_key(|(_, a)| a.lock().meter.until()).map(|(key, _)| key.clone()) else {
+                let Some(least) = closed.min_by_key(|(_, a)| a.lock().bucket.until()).map(|(key, _)| key.clone())
+                else {
                     break;
                 };
                 accounts.remove(&least);
@@ -225,7 +226,7 @@ impl Quotas {
 
 fn forget_idle(accounts: &mut HashMap<Key, Arc<Account>>, now: u64) {
     // A clone is only ever made under this lock.
-    accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.lock().meter.is_full(now));
+    accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.lock().bucket.is_full(now));
     if accounts.capacity() > 4 * (accounts.len() + 64) {
         accounts.shrink_to_fit();
     }
@@ -245,7 +246,7 @@ fn enter(account: &Arc<Account>, limits: PrincipalLimits, what: LimitedUse, now:
     full(socket, Limit::Sockets, state.sockets, limits.sockets)?;
     let mut left = None;
     if let Some(rate) = limits.rate {
-        let taken = state.meter.take(rate, now).map_err(|wait| LimitReached {
+        let taken = state.bucket.take(rate, now).map_err(|wait| LimitReached {
             limit: Limit::Rate,
             allowed: rate.per_minute.get(),
             rate: Some(rate),
