@@ -11,6 +11,7 @@ mod value;
 pub use apps::{Sessions, Users};
 pub use dynamic::*;
 pub use limits::{Limits, MaxBody};
+pub(crate) use value::placed;
 pub use value::{At, Moment, OneOrMany};
 
 use schemars::JsonSchema;

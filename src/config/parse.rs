@@ -3,6 +3,8 @@
 //! serde stops at its first error. So the part it complains about is noted and taken out of the
 //! parsed document, and the rest is read again, until nothing is left to complain about.
 
+mod token_tables;
+
 use super::diagnostic::{Problems, did_you_mean};
 use super::file::File;
 use super::renamed_keys;
@@ -16,6 +18,10 @@ const MAX_PROBLEMS: usize = 100;
 
 /// Reads a configuration file's text.
 pub fn read(text: &str, problems: &mut Problems) -> Option<File> {
+    token_tables::read(text, token_tables::PIECE).or_else(|| whole(text, problems))
+}
+
+fn whole(text: &str, problems: &mut Problems) -> Option<File> {
     let (mut document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors.into_iter().take(MAX_PROBLEMS) {

@@ -60,7 +60,7 @@ pub(super) fn live(
     let gateway_secret = gateway_secret(file, auth.as_ref(), problems);
     let known = Definitions {
         tokens: &tokens,
-        names: tokens.iter().map(|t| &*t.name).collect(),
+        names: tokens.iter().filter(|_| !file.grant.is_empty()).map(|t| &*t.name).collect(),
         issuers: &issuers,
         ways: IdentityOptions {
             gateway_secret: gateway_secret.is_some(),

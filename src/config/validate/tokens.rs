@@ -5,6 +5,7 @@ use crate::config::diagnostic::{Problems, Source};
 use crate::config::environment::Environment;
 use crate::config::file::{self, At, File};
 use crate::config::{Issuer, Token};
+use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
 use jiff::SignedDuration;
 use std::collections::HashMap;
@@ -17,8 +18,9 @@ pub(super) fn tokens(
     issuers: &[Issuer],
     problems: &mut Problems,
 ) -> Vec<Token> {
-    let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut hashes: HashMap<TokenHash, &str> = HashMap::new();
+    let mut names: HashMap<&str, usize> = HashMap::with_capacity(file.token.len());
+    let mut hashes: HashMap<TokenHash, &str> = HashMap::with_capacity(file.token.len());
+    let mut lists = ScopeLists::default();
     let mut tokens = Vec::with_capacity(file.token.len());
     for at in &file.token {
         let table = at.get();
@@ -53,7 +55,7 @@ pub(super) fn tokens(
                 "swap `not_before` and `expires`",
             );
         }
-        let scopes = scopes(&table.scopes, problems);
+        let scopes = lists.read(&table.scopes, problems);
         let nets = cidrs(table.cidrs.as_ref(), problems);
         if table.cidrs.as_ref().is_some_and(Vec::is_empty) {
             problems.error(
@@ -86,6 +88,26 @@ pub(super) fn tokens(
         }
     }
     tokens
+}
+
+/// Lists of scopes that were read: most tokens of a long file hold the same few.
+#[derive(Default)]
+struct ScopeLists<'a>(HashMap<Vec<&'a str>, ScopeSet>);
+
+impl<'a> ScopeLists<'a> {
+    fn read(&mut self, list: &'a [At<String>], problems: &mut Problems) -> ScopeSet {
+        let names: Vec<&str> = list.iter().map(|name| name.get().as_str()).collect();
+        if let Some(known) = self.0.get(&names) {
+            return known.clone();
+        }
+        let before = problems.count();
+        let read = scopes(list, problems);
+        // What there is to say of a list is said of each.
+        if problems.count() == before {
+            self.0.insert(names, read.clone());
+        }
+        read
+    }
 }
 
 fn fingerprint<'a>(
