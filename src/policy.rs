@@ -23,7 +23,7 @@ pub use upstream_headers::{UpstreamCredentials, outbound};
 pub use websocket::SocketRequest;
 
 use crate::authn::{Authenticator, Credential, Identity, PassthroughCredential, Principal, tailscale, within};
-use crate::config::{DynamicConfig, Excess, GatewayAuth, HeaderRule, PrincipalLimits, SimulatedCaller};
+use crate::config::{DynamicConfig, Excess, GatewayAuth, HeaderRule, PrincipalLimits, SimulatedCaller, Token};
 use crate::headers::GatewayHeader;
 use crate::jwks::KeySlot;
 use crate::label::RouteLabel;
@@ -36,7 +36,7 @@ use grants::Index;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use permissions::{EffectiveRules, Own, ScopeLimit};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -88,9 +88,9 @@ impl Policy {
         let names: Vec<&str> = live.tokens.iter().map(|t| &*t.name).collect();
         let index = Index::new(&live.grants, &names, live.issuers.len());
         let credentials = UpstreamCredentials::new(&live.gateway_auth);
-        let limited =
-            |scopes: ScopeSet, limits, places| Arc::new(Permissions::new(Own { scopes, limits }, places, &live));
-        let permissions = |own: ScopeSet, places: Vec<usize>| limited(own, PrincipalLimits::default(), places);
+        let permissions = |scopes: ScopeSet, places: Vec<usize>| {
+            Arc::new(Permissions::new(Own { scopes, limits: PrincipalLimits::default() }, places, &live))
+        };
         let limits = live.tokens.iter().map(|t| t.limits).chain(live.grants.iter().map(|g| g.limits));
         let limits = limits.chain(live.routes.iter().filter_map(|r| match &r.need {
             Need::PassthroughCredential(rule) => Some(rule.limits),
@@ -101,12 +101,7 @@ impl Policy {
             authenticator: Authenticator::new(&live, slots),
             cache: Cache::new(live.jwt_cache),
             routes: RouteTable::new(live.routes.clone(), live.unlisted_routes.clone()).with_ui(live.websocket.ui),
-            tokens: live
-                .tokens
-                .iter()
-                .enumerate()
-                .map(|(i, t)| limited(t.scopes.clone(), t.limits, index.token(i)))
-                .collect(),
+            tokens: tokens(&live, &index),
             gateway_secret: permissions(live.gateway_secret.clone().unwrap_or_default(), index.gateway_secret()),
             nobody: permissions(ScopeSet::empty(), Vec::new()),
             anonymous: permissions(
@@ -362,6 +357,18 @@ fn not_served(request: Request<'_>, needed: Scope, held: bool) -> Refusal {
         return Refusal::RouteUnknown { likely: builtin::likely(&path), path };
     }
     Refusal::ScopeMissing { needed, held }
+}
+
+/// What each token holds: in memory once for all that hold the same.
+fn tokens(live: &DynamicConfig, index: &Index) -> Vec<Arc<Permissions>> {
+    let mut known: HashMap<(ScopeSet, PrincipalLimits, Vec<usize>), Arc<Permissions>> = HashMap::new();
+    let held = |(i, token): (usize, &Token)| {
+        let (scopes, limits, places) = (&token.scopes, token.limits, index.token(i));
+        let of = |places| Permissions::new(Own { scopes: scopes.clone(), limits }, places, live);
+        let entry = known.entry((scopes.clone(), limits, places.clone()));
+        entry.or_insert_with(|| Arc::new(of(places))).clone()
+    };
+    live.tokens.iter().enumerate().map(held).collect()
 }
 
 /// When grants begin and end, in order.

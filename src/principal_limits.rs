@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 /// The limits of one principal; what is `None` is not limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PrincipalLimits {
     /// Requests over time.
     pub rate: Option<Rate>,
@@ -17,7 +17,7 @@ pub struct PrincipalLimits {
 }
 
 /// So many requests a minute, of which so many may come at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// Requests a minute.
     pub per_minute: NonZeroU32,

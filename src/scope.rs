@@ -135,16 +135,16 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// A set of scopes, sorted and without repetition, so that it has one spelling.
+/// A set of scopes, sorted and without repetition, so that it has one spelling. A copy is the same memory.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
-pub struct ScopeSet(Vec<Scope>);
+pub struct ScopeSet(Arc<[Scope]>);
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
         let mut all: Vec<Scope> = scopes.into_iter().collect();
         all.sort_unstable();
         all.dedup();
-        Self(all)
+        Self(Arc::from(all))
     }
 }
 
@@ -230,7 +230,7 @@ impl ScopeSet {
     /// Everything in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        self.0.iter().chain(&other.0).cloned().collect()
+        self.0.iter().chain(&*other.0).cloned().collect()
     }
 
     /// The set with every known scope it implies spelled out, for gateways that filter by exact

@@ -188,9 +188,10 @@ impl Index {
             ..Self::default()
         };
         // Two entries of one name: a token and the one it takes the place of.
-        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::with_capacity(tokens.len());
-        for (i, name) in tokens.iter().enumerate() {
-            by_name.entry(name).or_default().push(i);
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        let are_named = |g: &GrantRule| matches!(&g.to, Subject::Token(to) if to.iter().any(|n| n.exact().is_some()));
+        if grants.iter().any(are_named) {
+            tokens.iter().enumerate().for_each(|(i, name)| by_name.entry(name).or_default().push(i));
         }
         for (place, grant) in grants.iter().enumerate() {
             match &grant.to {
