@@ -30,7 +30,7 @@ use crate::secret::TokenHash;
 use crate::systemd;
 use crate::tls::CertificateResolver;
 use arc_swap::ArcSwap;
-use candidate::{Candidate, InForce};
+use candidate::{Candidate, InForce, Rejected};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -209,12 +209,12 @@ impl Reloader {
 
     /// Puts a file in force, or finds it wrong and touches nothing.
     fn decide(&self, loaded: Loaded) -> Verdict {
-        let listed = config::listed(&loaded.source.text);
         let policy = self.policy.load_full();
         let running = InForce { fixed: &self.fixed, policy: &policy, issuers: &self.issuers };
         match Candidate::prepare(loaded, &running) {
             Ok(candidate) => self.commit(candidate),
-            Err(problems) => {
+            Err(Rejected { problems, text }) => {
+                let listed = config::listed(&text);
                 let still_accepted =
                     listed.as_ref().map(|listed| without_place(&policy, listed, Timestamp::now())).unwrap_or_default();
                 // For a start from the last good file; this process goes on as before.

@@ -30,23 +30,32 @@ pub(super) struct Candidate {
     pub warnings: String,
 }
 
+/// A file that does not come into force.
+pub(super) struct Rejected {
+    /// What is wrong with it, for a person.
+    pub problems: String,
+    pub text: String,
+}
+
 impl Candidate {
     /// Prepares what the file says, as far as it can come into force while the process runs.
     ///
     /// # Errors
-    /// What is wrong with it, for a person.
-    pub fn prepare(loaded: Loaded, running: &InForce<'_>) -> Result<Self, String> {
+    /// What is wrong with it.
+    pub fn prepare(loaded: Loaded, running: &InForce<'_>) -> Result<Self, Rejected> {
         let warnings = loaded.render();
         let Loaded { config, source, .. } = loaded;
-        let Some(Config { fixed, mut live }) = config else { return Err(warnings) };
+        let Some(Config { fixed, mut live }) = config else {
+            return Err(Rejected { problems: warnings, text: source.text });
+        };
         let mut pending = running.fixed.differences(&fixed);
         let auth = &running.policy.live().gateway_auth;
         let held_back = !fixed.gateway.is_same_gateway(&running.fixed.gateway) && !live.gateway_auth.is_same(auth);
         if held_back {
             // The next start runs by the file as it stands.
             let next = Policy::dry_run(live.clone());
-            if let Some(failed) = dry_run(&next, &source) {
-                return Err(failed);
+            if let Some(problems) = dry_run(&next, &source) {
+                return Err(Rejected { problems, text: source.text });
             }
             // A secret is for the gateway it belongs to, and for no other.
             live.gateway_auth = auth.clone();
@@ -55,8 +64,8 @@ impl Candidate {
         let certificates = certificates(running.fixed, &fixed, &live);
         let issuers = running.issuers.prepare(&live.issuers);
         let policy = Policy::compile(live, issuers.slots(), running.policy.generation() + 1);
-        if let Some(failed) = dry_run(&policy, &source) {
-            return Err(failed);
+        if let Some(problems) = dry_run(&policy, &source) {
+            return Err(Rejected { problems, text: source.text });
         }
         let next_state_dir = (fixed.state_dir != running.fixed.state_dir).then_some(fixed.state_dir);
         let level = fixed.log.level;
