@@ -44,6 +44,9 @@ impl GatewayHeader {
         Self::ThreadId,
     ];
 
+    /// What all their names begin with.
+    pub const PREFIX: &'static str = "x-openclaw-";
+
     /// The header's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -103,14 +106,30 @@ pub enum Kind {
     Forged,
 }
 
+/// What nearly every request has, so that nothing else needs to be asked about it.
+const COMMON: &[&str] = &[
+    "host",
+    "accept",
+    "user-agent",
+    "content-type",
+    "content-length",
+    "accept-encoding",
+    "accept-language",
+    "connection",
+    "transfer-encoding",
+];
+
 /// What kind of header this is in every mode; the policy's `UpstreamCredentials` knows the mode's own names too.
 pub(crate) fn kind(name: &str) -> Kind {
     match name {
         "authorization" | "x-openclaw-scopes" => return Kind::Ours,
+        name if COMMON.contains(&name) => return Kind::Free,
+        name if name.starts_with(GatewayHeader::PREFIX) => {
+            if let Some(gateway_header) = GatewayHeader::ALL.into_iter().find(|g| g.names().any(|n| n == name)) {
+                return Kind::GatewayHeader(gateway_header);
+            }
+        }
         _ => {}
-    }
-    if let Some(gateway_headers) = GatewayHeader::ALL.into_iter().find(|g| g.names().any(|n| n == name)) {
-        return Kind::GatewayHeader(gateway_headers);
     }
     let folded = fold(name);
     if is_owned(&folded) || is_framing_alias(name, &folded) { Kind::Forged } else { Kind::Free }
@@ -336,6 +355,16 @@ mod tests {
             "connection",
         ] {
             assert_eq!(kind(name), Kind::Free, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_looked_into_would_be_free_if_it_were() {
+        for name in COMMON {
+            assert!(!is_owned(&fold(name)) && !is_framing_alias(name, &fold(name)), "{name}");
+        }
+        for header in GatewayHeader::ALL {
+            assert!(header.names().all(|name| name.starts_with(GatewayHeader::PREFIX)), "{header:?}");
         }
     }
 

@@ -244,8 +244,18 @@ impl RequestContext {
 
 /// A number no other request of any process has: a random half and a count.
 fn next_request_id() -> Arc<str> {
-    static PROCESS: LazyLock<u64> =
-        LazyLock::new(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())));
+    static PROCESS: LazyLock<[u8; 8]> =
+        LazyLock::new(|| getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())).to_be_bytes());
     static COUNT: AtomicU64 = AtomicU64::new(1);
-    Arc::from(format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)))
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut digits = [0; 33];
+    let (process, rest) = digits.split_at_mut(16);
+    let (dash, number) = rest.split_at_mut(1);
+    dash.fill(b'-');
+    let written =
+        hex::encode_to_slice(*PROCESS, process).and_then(|()| hex::encode_to_slice(count.to_be_bytes(), number));
+    let zeros = count.leading_zeros() as usize / 4;
+    digits.copy_within(17 + zeros.min(15).., 17);
+    let text = digits.get(..33 - zeros.min(15)).and_then(|digits| std::str::from_utf8(digits).ok());
+    Arc::from(text.filter(|_| written.is_ok()).unwrap_or_default())
 }

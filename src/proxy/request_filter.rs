@@ -1,5 +1,6 @@
 //! From a request's head to a grant, or to the reason why there is none.
 
+use super::TRACEPARENT;
 use super::body_limits::Body;
 use super::context::RequestContext;
 use crate::authn::{Identity, PassthroughCredential, Principal};
@@ -51,7 +52,7 @@ pub(super) async fn admit(
     if let Some(id) = well_formed_id(&head.headers) {
         ctx.record.request_id = Arc::from(id);
     }
-    let parent = head.headers.get("traceparent").and_then(|v| TraceParent::parse(v.as_bytes()));
+    let parent = head.headers.get(TRACEPARENT).and_then(|v| TraceParent::parse(v.as_bytes()));
     ctx.record.trace = Some(parent.map_or_else(TraceParent::begin, TraceParent::child));
     let facts = Facts {
         method: &head.method,
