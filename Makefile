@@ -14,7 +14,7 @@ TEST_WITHOUT ?= 2026.6.11-none 2026.6.11-password
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz
+.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench budgets help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz setup-bench setup-budgets
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -135,8 +135,12 @@ repository-test: ## apt and dnf install and upgrade from such repositories, and 
 reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
 	packaging/reproduce.sh
 
-bench: build ## the figures, side by side with nginx and HAProxy, into target/bench.md
-	python3 -m tests.bench.run --binary target/release/scopeshim
+bench: setup-bench build ## the figures, side by side with other proxies, into docs/benchmarks.md (SHORT=1: 15 minutes, into target/bench.md)
+	python3 -m tests.bench.run --binary target/release/scopeshim $(if $(SHORT),--short --out target/bench.md,--out docs/benchmarks.md) $(BENCH)
+
+budgets: setup-budgets ## instructions of a request, an event and a reload, against tests/bench/budgets/budgets.json (BLESS=1: takes what it counts)
+	cargo build --locked --profile profiling
+	python3 -m tests.bench.budgets --binary target/profiling/scopeshim $(if $(BLESS),--bless) $(BUDGETS)
 
 clean: ## everything that was built
 	cargo clean
@@ -149,3 +153,9 @@ setup-test:
 
 setup-fuzz:
 	@tests/setup.sh fuzz
+
+setup-bench:
+	@tests/setup.sh bench
+
+setup-budgets:
+	@tests/setup.sh budgets

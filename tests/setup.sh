@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks.
-# usage: tests/setup.sh build|test|fuzz|packages|packages-test|release|repository-test [--dry-run]
+# usage: tests/setup.sh build|test|fuzz|bench|budgets|packages|packages-test|release|repository-test [--dry-run]
 #
 # On Debian and Ubuntu, as root or with a sudo that asks for no password, it says what it is going to install and installs
 # it. Elsewhere it names the missing commands, in one line, and fails. With --dry-run it only says what it would do.
@@ -24,6 +24,21 @@ need make make
 need cmake cmake # Pingora's zlib is built with it
 if [ "$1" = fuzz ]; then
     need c++ g++ # libFuzzer
+fi
+case $1 in bench | budgets)
+    need python3 python3
+    ;;
+esac
+if [ "$1" = bench ]; then
+    [ -x /usr/sbin/nginx ] || need nginx nginx-light
+    [ -x /usr/sbin/haproxy ] || need haproxy haproxy
+    need h2load nghttp2-client
+    need wrk wrk
+    need strip binutils
+    need strace strace
+fi
+if [ "$1" = budgets ]; then
+    need valgrind valgrind
 fi
 case $1 in packages*)
     need git git

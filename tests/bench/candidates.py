@@ -1,14 +1,16 @@
 """What is measured, and the upstream behind it: start, wait for, stop."""
 
 import http.client
+import http.server
 import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
-from tests.bench import machine, policies
+from tests.bench import machine, peers, policies
 from tests.support import procs
 
 START_SECONDS = 60
@@ -102,19 +104,42 @@ class Bench:
         env = {"MIMALLOC_PURGE_DELAY": "0"}
         return self._keep(Candidate(name, port, [self.options.binary, "run", "--config", folder / "config"], folder, env=env))
 
+    def nginx_spawned(self, upstream, **what):
+        """As below, without waiting."""
+        folder, port = self.folder(), procs.free_port()
+        (folder / "config").write_text(policies.nginx(folder, port, upstream.port, **what))
+        return self._keep(Candidate("nginx", port, ["nginx", "-c", folder / "config"], folder))
+
     def nginx(self, upstream, name="nginx", log=False, **what):
         folder, port = self.folder(), procs.free_port()
         if log:
             what["access_log"] = f"{folder}/access.log"
         return self._nginx(name, folder, port, policies.nginx(folder, port, upstream.port, **what), machine.CANDIDATE)
 
-    def haproxy(self, upstream, name="HAProxy"):
+    def haproxy(self, upstream, name="HAProxy", **what):
         folder, port = self.folder(), procs.free_port()
-        return self._haproxy(name, folder, port, policies.haproxy(folder, port, upstream.port))
+        return self._haproxy(name, folder, port, policies.haproxy(folder, port, upstream.port, **what))
 
     def haproxy_jwt(self, upstream, algorithm, keys):
         folder, port = self.folder(), procs.free_port()
         return self._haproxy(f"HAProxy {algorithm}", folder, port, policies.haproxy_jwt(port, upstream.port, algorithm, keys))
+
+    def envoy(self, upstream, keys=None):
+        folder, port = self.folder(), procs.free_port()
+        said = peers.envoy_jwt(folder, port, upstream.port, keys) if keys else peers.envoy(folder, port, upstream.port)
+        return self._peer("Envoy", folder, port, *said)
+
+    def caddy(self, upstream):
+        folder, port = self.folder(), procs.free_port()
+        return self._peer("Caddy", folder, port, *peers.caddy(folder, port, upstream.port))
+
+    def oauth2_proxy(self, upstream, keys):
+        folder, port = self.folder(), procs.free_port()
+        said = peers.oauth2_proxy(folder, port, upstream.port, served(keys.jwks))
+        return self._peer("oauth2-proxy", folder, port, *said)
+
+    def _peer(self, name, folder, port, command, env):
+        return self._keep(Candidate(name, port, command, folder, env=env)).wait()
 
     def _nginx(self, name, folder, port, config, cores):
         (folder / "config").write_text(config)
@@ -127,6 +152,25 @@ class Bench:
     def _keep(self, candidate):
         self._running.append(candidate)
         return candidate
+
+
+def served(file):
+    """An address at which this process serves a file, as an issuer serves its keys."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = file.read_bytes()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/jwks.json"
 
 
 def ask(port, token, path="/v1/models", seconds=10):

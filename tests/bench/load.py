@@ -43,10 +43,10 @@ def each_once(port, tokens_file, count):
     return _number(said, r"(\d+) requests in")
 
 
-def median_latency(log):
-    """The median of an h2load log file, in microseconds."""
+def latencies(log):
+    """The median and the 99th percentile of an h2load log file, in microseconds."""
     times = sorted(int(line.split("\t")[2]) for line in Path(log).read_text().splitlines())
-    return times[len(times) // 2]
+    return float(times[len(times) // 2]), float(times[len(times) * 99 // 100])
 
 
 def _number(text, pattern):

@@ -69,14 +69,14 @@ keys = {{ secret_file = {json.dumps(str(keys.secret))} }}
 
 
 # What must not reach the gateway from outside, beside what is replaced.
-_STRIPPED = ["cookie", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-user",
+STRIPPED = ["cookie", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-user",
              "x-real-ip", "tailscale-user-login", "tailscale-user-name", "cf-access-authenticated-user-email",
              "x-openclaw-agent-id", "x-openclaw-model", "x-openclaw-session-key", "x-openclaw-message-channel"]
 
 
 def nginx(folder, port, upstream, tokens=1000, access_log="off", buffering="off"):
     scopes = "\n".join(f'"Bearer {token(number)}" "{SCOPES}";' for number in range(tokens))
-    strip = "\n".join(f'proxy_set_header {name} "";' for name in _STRIPPED)
+    strip = "\n".join(f'proxy_set_header {name} "";' for name in STRIPPED)
     return _nginx(folder, f"""
 map_hash_max_size 262144; map_hash_bucket_size 128;
 map $http_authorization $scopes {{ default ""; {scopes} }}
@@ -127,12 +127,12 @@ http {{
 """
 
 
-def haproxy(folder, port, upstream_port, tokens=1000):
+def haproxy(folder, port, upstream_port, tokens=1000, connections=4000):
     table = folder / "tokens.map"
     table.write_text("".join(f"{token(number)} {SCOPES}\n" for number in range(tokens)))
     return _haproxy(port, upstream_port, f"""
   http-request set-var(txn.scopes) http_auth_bearer,map_str({table})
-  http-request deny deny_status 401 unless {{ var(txn.scopes) -m found }}""")
+  http-request deny deny_status 401 unless {{ var(txn.scopes) -m found }}""", connections)
 
 
 def haproxy_jwt(port, upstream_port, algorithm, keys):
@@ -150,11 +150,11 @@ def haproxy_jwt(port, upstream_port, algorithm, keys):
   http-request set-var(txn.scopes) var(txn.jwt),jwt_payload_query('$.scope'),regsub('" "','","',g)""")
 
 
-def _haproxy(port, upstream_port, decide):
-    strip = "\n".join(f"  http-request del-header {name}" for name in _STRIPPED)
+def _haproxy(port, upstream_port, decide, connections=4000):
+    strip = "\n".join(f"  http-request del-header {name}" for name in STRIPPED)
     return f"""
 global
-  maxconn 4000
+  maxconn {connections}
   nbthread 1
 defaults
   mode http
@@ -171,5 +171,5 @@ frontend in
   default_backend gateway
 backend gateway
   http-reuse always
-  server one 127.0.0.1:{upstream_port} maxconn 4000
+  server one 127.0.0.1:{upstream_port} maxconn {connections}
 """

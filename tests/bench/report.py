@@ -2,6 +2,10 @@
 
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
+
+# What a table cannot say: how to read and repeat it, and what was tried.
+NOTES = Path(__file__).with_name("notes.md")
 
 median = statistics.median
 
@@ -33,7 +37,7 @@ def ratio(values, base):
 
 
 def markdown(facts, rows):
-    lines = ["# scopeshim bench", "", *[f"- {fact}" for fact in facts], ""]
+    lines = ["# Benchmarks", "", *[f"- {fact}" for fact in facts], ""]
     lines += ["| work | figure to reach | measured | ratio | reached |", "|---|---|---|---|---|"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells()) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", NOTES.read_text()])

@@ -10,7 +10,6 @@ import json
 import re
 import select
 import socket
-import statistics
 import sys
 import time
 
@@ -93,7 +92,9 @@ def main():
         stream.sock.close()
     if COUNT:
         lost = STREAMS * COUNT - sum(stream.seen for stream in streams.values())
-        print(json.dumps({"p50_us": statistics.median(delays) / 1000 if delays else None, "lost": lost, "counted": len(delays)}))
+        delays.sort()
+        quantiles = {f"p{q}_us": delays[len(delays) * q // 100] / 1000 if delays else None for q in (50, 99)}
+        print(json.dumps({**quantiles, "lost": lost, "counted": len(delays)}))
 
 
 main()

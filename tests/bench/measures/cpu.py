@@ -14,6 +14,8 @@ def rows(options):
             "nginx": bench.nginx(upstream),
             "scopeshim": bench.scopeshim(upstream),
             "HAProxy": bench.haproxy(upstream),
+            "Envoy": bench.envoy(upstream),
+            "Caddy": bench.caddy(upstream),
             "nginx twin": bench.nginx(upstream),
             "scopeshim, 10 tokens": bench.scopeshim(upstream, tokens=10),
             "scopeshim, 100,000 tokens": bench.scopeshim(upstream, tokens=100_000),
@@ -34,13 +36,18 @@ def table(got, title, least):
     _, twin = ratio(got["nginx twin"], nginx)
     yield Row(f"CPU per request, one of 1,000 tokens, {title}", f"≤ {least} × nginx",
               f"{median(mine):.1f} µs; nginx {median(nginx):.1f} µs", f"{shown}; nginx to its twin {twin}", times <= least)
-    times, shown = ratio(mine, got["HAProxy"])
-    yield Row(f"the same beside HAProxy, {title}", "", f"HAProxy {median(got['HAProxy']):.1f} µs", shown)
+    for peer in ("HAProxy", "Envoy", "Caddy"):
+        _, shown = ratio(mine, got[peer])
+        yield Row(f"the same beside {peer}, {title}", "", f"{peer} {median(got[peer]):.1f} µs", shown)
     few, many = got["scopeshim, 10 tokens"], got["scopeshim, 100,000 tokens"]
     times, shown = ratio(many, few)
     yield Row(f"from 10 to 100,000 tokens, {title}", "grows ≤ 5 %",
               f"{median(few):.1f} → {median(mine):.1f} (1,000) → {median(many):.1f} µs", shown, times <= 1.05)
+    plain = mine
     mine, nginx = got["scopeshim, access log"], got["nginx, access log"]
     _, shown = ratio(mine, nginx)
+    times, own = ratio(mine, plain)
+    yield Row(f"the default log level, of the same without, {title}", "≤ 1.15 ×", f"{median(plain):.1f} → {median(mine):.1f} µs",
+              own, times <= 1.15)
     yield Row(f"with one line a request to a file (level info), {title}", "",
               f"{median(mine):.1f} µs; nginx with access_log {median(nginx):.1f} µs", f"{shown} × nginx alike")

@@ -15,11 +15,13 @@ def rows(options):
         cached = bench.scopeshim(upstream, extra=policies.issuers(keys, 4096))
         anew = bench.scopeshim(upstream, extra=policies.issuers(keys, 0))
         peers = {name: bench.haproxy_jwt(upstream, name, keys) for name in PEERS}
+        others = {"Envoy": bench.envoy(upstream, keys), "oauth2-proxy": bench.oauth2_proxy(upstream, keys)}
         for name in jwts.ALGORITHMS:
             for one in filter(None, (cached, anew, peers.get(name))):
                 prove(one, keys.one(name))
         for rate, title in ((RATE, f"{RATE:,} req/s"), (None, "saturation")):
             yield from repeating(options, keys, cached, anew, peers, rate, title)
+        yield from beside(options, keys, cached, others)
     yield from first_sight(options, keys)
 
 
@@ -38,6 +40,16 @@ def repeating(options, keys, cached, anew, peers, rate, title):
         yield Row(f"CPU per request, JWT that repeats, {name}, {title}", "≤ 0.9 × HAProxy RS256, ≤ 0.45 × HAProxy ES256",
                   f"{median(mine):.1f} µs{own}; without our cache {median(got[f'anew {name}']):.1f} µs",
                   f"RS256 {rs_shown}, ES256 {es_shown}", rs <= 0.9 and es <= 0.45)
+
+
+def beside(options, keys, cached, others):
+    """Proxies that are slower by far: saturation alone, and the algorithm that all of them know."""
+    fleet = {"scopeshim": cached, **others}
+    got = turns.in_turn({name: turns.steady(one, keys.one("RS256"), options.seconds) for name, one in fleet.items()},
+                        options.repeats, "JWT that repeats, RS256, CPU us/request at saturation")
+    for name in others:
+        _, shown = ratio(got["scopeshim"], got[name])
+        yield Row(f"the same beside {name}, RS256, saturation", "", f"{name} {median(got[name]):.1f} µs", shown)
 
 
 def first_sight(options, keys):
