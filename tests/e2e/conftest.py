@@ -12,7 +12,10 @@ from tests.support import modes
 from tests.support.outcomes import NotAvailable
 
 # Files in the order they run: those that kill the gateway are late, then what they left in the logs.
-ORDER = ("reports", "scopes", "tokens", "jwt", "edge", "routes", "upstream_requests", "sdks", "client_pages", "streams",
+# The rows of clients; the heavy ones run by `make e2e-clients` alone.
+CLIENTS = ("sdks", "client_pages", "openclaw_clients", "refusals_shown", "open_webui", "compose")
+HEAVY = ("openclaw_clients", "refusals_shown", "open_webui", "compose")
+ORDER = ("reports", "scopes", "tokens", "jwt", "edge", "routes", "upstream_requests", *CLIENTS, "streams",
          "isolation", "app_users", "surface", "websocket", "gateway_credential", "gateway_restart", "logs", "onboarding")
 
 
@@ -21,6 +24,7 @@ def pytest_addoption(parser):
     group.addoption("--gateways", default="2026.3.28 2026.6.11 2026.9.6", help="releases, separated by blanks (%(default)s)")
     group.addoption("--modes", default=" ".join(modes.KNOWN), help="of: %(default)s")
     group.addoption("--without", default="", metavar="COLUMNS", help="columns to leave out, each RELEASE-MODE, separated by blanks")
+    group.addoption("--clients", action="store_true", help="the rows of clients alone, with those that `make e2e` leaves out")
     group.addoption("--json", metavar="FILE", help="write everything that was seen")
 
 
@@ -31,7 +35,16 @@ def columns(config):
 
 def pytest_report_header(config):
     without = config.getoption("without")
-    return f"columns left out by --without: {without}" if without else None
+    said = [f"columns left out by --without: {without}"] if without else []
+    return said if config.getoption("clients") else [*said, f"left to `make e2e-clients`: {', '.join(HEAVY)}"]
+
+
+def pytest_ignore_collect(collection_path, config):
+    name = collection_path.stem.removeprefix("test_")
+    if collection_path.parent != Path(__file__).parent or name not in ORDER:
+        return None
+    left_out = name not in CLIENTS if config.getoption("clients") else name in HEAVY
+    return True if left_out else None
 
 
 def pytest_configure(config):

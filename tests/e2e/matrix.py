@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Make docs/compatibility.md from what run.py --json wrote: `matrix.py RESULTS.json ... > FILE`.
+"""Make docs/compatibility.md from what `--json` wrote: `matrix.py RESULTS.json ...`. The clients' part, which
+client_matrix.py makes, stays as it is.
 
 Of several files the later one counts where both hold the same case.
 """
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from tests.support import install
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
+CLIENTS = "<!-- Made by `make e2e-clients`; do not edit. -->"
 MODES = ("token", "password", "none", "trusted-proxy")
 # Column, the cases behind it.
 FEATURES = (
@@ -139,7 +142,8 @@ def main():
         sys.exit("usage: matrix.py RESULTS.json ...")
     parts = [HEAD, tally(results), "", *features(results), "", *scopes(results), "",
              *reasons(results, "fail", "What fails"), *reasons(results, "n/a", "What is impossible or not available")]
-    print("\n".join(parts).rstrip())
+    kept = PAGE.read_text("utf-8").partition(CLIENTS)
+    PAGE.write_text("\n".join(parts).rstrip() + "\n\n" + kept[1] + kept[2])
 
 
 if __name__ == "__main__":

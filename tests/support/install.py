@@ -111,9 +111,31 @@ def page_js(page):
     return openai_js() if page == "openai" else entry(f"page-{page}", lambda d: _npm(d, PAGES_JS[page]))
 
 
+# Both lines of Open WebUI that people run: the one of most reports, and the newest.
+OPEN_WEBUI = ("0.8.12", "0.12.4")
+# What the package asks for and a chat does not load: models that run locally (they bring torch, 5 GB), readers of documents,
+# databases and providers that no test uses. Without them the server starts all the same.
+OPEN_WEBUI_WITHOUT = {
+    "accelerate", "anthropic", "docx2txt", "einops", "faster-whisper", "google-genai", "msoffcrypto-tool", "nltk", "onnxruntime",
+    "opencv-python-headless", "openpyxl", "opensearch-py", "pandas", "psycopg", "pyarrow", "pymysql", "pypandoc", "python-docx",
+    "python-pptx", "pytube", "pyxlsb", "rapidocr", "rapidocr-onnxruntime", "sentence-transformers", "sentencepiece", "soundfile",
+    "transformers", "xlrd"}
+
+
+def open_webui(version):
+    """The program open-webui; 1 GB a version, so only the suite that uses it asks for it."""
+    found = entry(f"open-webui/{version}", lambda d: _install_open_webui(d, version), relocatable=False)
+    return found / "bin" / "open-webui"
+
+
 def playwright():
     """A folder whose node_modules holds playwright-core, which drives a browser that is there."""
     return entry("playwright", lambda d: _npm(d, ["playwright-core"]))
+
+
+def gateway_client():
+    """A folder whose node_modules holds OpenClaw's own client library."""
+    return entry("gateway-client", lambda d: _npm(d, ["@openclaw/gateway-client"]))
 
 
 def pyjwt():
@@ -258,6 +280,23 @@ def _install_python(folder, packages, modules):
     venv.create(folder, with_pip=True, clear=True)
     _check([folder / "bin/python", "-m", "pip", "install", "--quiet", *packages], folder, INSTALL_SECONDS)
     _check([folder / "bin/python", "-c", f"import {modules}"], folder, 120)
+
+
+def _install_open_webui(folder, version):
+    venv.create(folder, with_pip=True, clear=True)
+    # Compiling a thousand files that are never loaded takes longer than the few that are.
+    pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-compile"]
+    _check([*pip, "--no-deps", f"open-webui=={version}"], folder, INSTALL_SECONDS)
+    asked = subprocess.run(
+        [folder / "bin/python", "-c", "import importlib.metadata as m; print(*m.requires('open-webui'), sep='\\n')"],
+        capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    wanted = [line for line in asked if "extra ==" not in line and _package(line) not in OPEN_WEBUI_WITHOUT]
+    _check([*pip, *wanted], folder, 2 * INSTALL_SECONDS)
+    _check([folder / "bin/open-webui", "--help"], folder, 120)
+
+
+def _package(requirement):
+    return re.match(r"[A-Za-z0-9._-]+", requirement).group().lower()
 
 
 def _install_go(folder, release):
