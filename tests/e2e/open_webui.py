@@ -76,6 +76,8 @@ class Lab:
         self.env = env
         self.model = Teller()
         self.model._server.RequestHandlerClass = type("_Sayer", (self.model._server.RequestHandlerClass,), {"do_POST": _say})
+        # Long enough that a busy machine does not deliver the words in one piece.
+        self.model.pause = 0.3
         env.at_end(self.model.stop)
         self.gateway = gateways.Gateway(env.release, env.mode, self.model.port, env.folder / "open-webui-gateway")
         env.at_file_end(self.gateway.stop)

@@ -14,11 +14,10 @@ try {
     const failed = [];
     page.on("pageerror", (error) => failed.push(String(error)));
     await page.goto(`${url}/?models=${encodeURIComponent(model)}`, { waitUntil: "load" });
+    // The news of a release lies over the page if it comes all the same.
+    await page.addLocatorHandler(page.getByRole("button", { name: /okay, let's go/i }), (button) => button.click());
     const input = page.locator("#chat-input");
     await input.waitFor({ timeout: 120000 });
-    // The news of a release lies over the page at the first visit.
-    const news = page.getByRole("button", { name: /okay, let's go/i });
-    if (await news.waitFor({ timeout: 4000 }).then(() => true, () => false)) await news.click();
     await input.click();
     await page.keyboard.type(said);
     await page.locator("#send-message-button").click();

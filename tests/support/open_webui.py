@@ -34,6 +34,8 @@ class OpenWebUI:
             raise RuntimeError(f"{err}\n{self.child.tail()}") from err
         # Without sign-in there is one user, its administrator.
         self.token = self.ask("POST", "/api/v1/auths/signin", {"email": "", "password": ""}).json()["token"]
+        # The news of the release, which would lie over the page, were read.
+        self.ask("POST", "/api/v1/users/user/settings/update", {"ui": {"version": version}})
 
     def stop(self):
         self.child.kill(grace=5)
