@@ -5,6 +5,7 @@ mod buffered_body;
 mod context;
 mod health;
 mod local_reply;
+mod plain_connector;
 mod reauthorize;
 mod request_filter;
 mod response_filter;

@@ -1,5 +1,6 @@
 //! The one gateway behind this proxy: its addresses, its pool, its timeouts and retries.
 
+use super::plain_connector::{self, PlainConnector};
 use crate::config::GatewayAddress;
 use crate::refusal::Refusal;
 use crate::websocket::upstream::Dial;
@@ -12,7 +13,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -36,6 +37,8 @@ pub struct Upstream {
     /// Milliseconds since `begun` at the last answer, plus one; 0 when there was none.
     last_answer: AtomicU64,
     reprobe: Arc<Notify>,
+    /// This kernel lacks an option that Pingora's own connections set.
+    plain: AtomicBool,
 }
 
 /// The attempts of one request to connect.
@@ -86,6 +89,7 @@ impl Upstream {
             begun: Instant::now(),
             last_answer: AtomicU64::new(0),
             reprobe: Arc::new(Notify::new()),
+            plain: AtomicBool::new(false),
         })
     }
 
@@ -137,6 +141,9 @@ impl Upstream {
             #[cfg(target_os = "linux")]
             user_timeout: Duration::ZERO,
         });
+        if self.plain.load(Ordering::Relaxed) {
+            peer.options.custom_l4 = Some(Arc::new(PlainConnector));
+        }
         if !is_repeatable(method) {
             peer.group_key = self.fresh.fetch_add(1, Ordering::Relaxed) + 1;
         }
@@ -160,6 +167,14 @@ impl Upstream {
 
     /// Whether a request whose connection failed may try another.
     pub(super) fn try_again(&self, attempts: &mut Attempts, error: &Error) -> bool {
+        if plain_connector::is_needed(error) {
+            if !self.plain.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "this kernel has no IP_BIND_ADDRESS_NO_PORT; connections to the gateway are made without it"
+                );
+            }
+            return true;
+        }
         self.chosen.fetch_add(1, Ordering::Relaxed);
         self.reprobe.notify_one();
         let since = *attempts.first_failure.get_or_insert_with(Instant::now);
