@@ -16,7 +16,7 @@ CLIENT_GATEWAYS ?= 2026.3.28 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench budgets help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz setup-bench setup-budgets compose e2e-clients
+.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench budgets help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz setup-bench setup-budgets compose e2e-clients arm64-test macos-check helm-test piuparts
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done
@@ -95,7 +95,11 @@ life: resilience ## another name of resilience
 
 kubernetes: setup-build ## the manifests in packaging/kubernetes against the APIs' own types
 	cargo build --locked
-	tests/kubernetes/run.sh target/debug/scopeshim
+	tests/kubernetes/run.sh kustomize target/debug/scopeshim
+
+helm-test: setup-build ## the chart in packaging/helm, rendered by helm (built from its Go module) and checked in the same way
+	cargo build --locked
+	tests/kubernetes/run.sh helm target/debug/scopeshim
 
 fuzz: setup-fuzz ## hostile input for every parser, no gateway needed: SECONDS=60 in all
 	@fuzz/run.sh $(or $(SECONDS),60)
@@ -124,21 +128,23 @@ e2e-tailnet: setup-test ## a real tailnet (built from Go modules) around a real 
 	cargo build --locked
 	python3 -m tests tailnet -v $(TAILNET)
 
-packages: setup-build ## deb and rpm into dist/, with their bill of materials and checksums
-	@tests/setup.sh packages
-	packaging/build.sh
+# ARCHS: the machine's own processor, unless told; `ARCHS="amd64 arm64"` makes packages and images for both.
+packages: setup-build ## deb, rpm and tarball into dist/, with their bill of materials and checksums: ARCHS="amd64 arm64"
+	@tests/setup.sh packages "$(ARCHS)"
+	packaging/build.sh $(ARCHS)
 
 packages-test: ## install what is in dist/ into small systems with systemd; use, upgrade and remove it there (root)
 	@tests/setup.sh packages-test
 	python3 -m tests packages -v $(PACKAGES)
 
-container: packages ## an OCI image layout, target/image, of the binary that `make packages` builds; no daemon is needed
+container: packages ## an OCI image layout, target/image, of what `make packages` builds; no daemon is needed: ARCHS="amd64 arm64"
 	packaging/image.sh $(ARCHS)
 
 release-key:
 	@test -n "$(KEY)" || { echo 'whose signature? make release KEY=fingerprint-or-address, of a key in the keyring of gpg' >&2; exit 2; }
 	@tests/setup.sh release
 
+release: ARCHS ?= amd64 arm64
 release: release-key packages container ## everything to publish, signed: release/, with an apt and a dnf repository. KEY=… of gpg's
 	packaging/release.sh "$(KEY)" release dist target/image-archive
 
@@ -146,8 +152,17 @@ repository-test: ## apt and dnf install and upgrade from such repositories, and 
 	@tests/setup.sh repository-test
 	python3 -m tests repository -v $(REPOSITORY)
 
-reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/
-	packaging/reproduce.sh
+arm64-test: setup-build ## the arm64 package of dist/, run by qemu: the demonstration, tests of tests/it, and a Debian for arm64 (root)
+	@tests/setup.sh arm64-test
+	python3 -m tests arm64 -v $(ARM64)
+
+macos-check: setup-build ## the types of everything for macOS, without Apple's SDK; the launchd job and Homebrew's formula as files
+	@tests/setup.sh macos-check
+	packaging/macos/check.sh
+	python3 -m tests macos -v $(MACOS)
+
+reproduce: ## build the packages of the last commit again, elsewhere, and compare them with dist/: ARCHS as they were built with
+	packaging/reproduce.sh $(ARCHS)
 
 bench: setup-bench build ## the figures, side by side with other proxies, into docs/benchmarks.md (SHORT=1: 15 minutes, into target/bench.md)
 	python3 -m tests.bench.run --binary target/release/scopeshim $(if $(SHORT),--short --out target/bench.md,--out docs/benchmarks.md) $(BENCH)
