@@ -4,6 +4,7 @@
 # usage: packaging/release.sh KEY OUT DIST...
 #
 # KEY is a key of gpg's. OUT/repository is kept from one release to the next, if it is there, so that older versions stay.
+# With RELEASE_URL, the folder where the files will be found, Homebrew's formula is made too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -ge 3 ] || { echo "usage: $0 KEY OUT DIST..." >&2 && exit 64; }
@@ -30,6 +31,11 @@ for dist; do
     done
 done
 [ ${#packages[@]} -gt 0 ] || { echo "no package in $*: make packages" >&2 && exit 1; }
+# What Homebrew and distributions build from: the commit's own files, at the commit's own moment.
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+source=$out/scopeshim-$version-source.tar.gz
+git archive --format=tar --prefix="scopeshim-$version/" HEAD | gzip -9n >"$source"
+[ -z "${RELEASE_URL:-}" ] || packaging/macos/formula.sh "$RELEASE_URL" "$source" >"$out/scopeshim.rb"
 files=("$out"/*.*)
 python3 packaging/provenance.py "${files[@]}" >"$out/provenance.intoto.json"
 (cd "$out" && find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum -- >SHA256SUMS)

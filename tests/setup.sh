@@ -1,11 +1,14 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks.
-# usage: tests/setup.sh build|test|fuzz|bench|budgets|packages|packages-test|release|repository-test [--dry-run]
+# usage: tests/setup.sh build|test|fuzz|bench|budgets|packages-test|release|repository-test|arm64-test|macos-check|piuparts [--dry-run]
+#        tests/setup.sh packages [ARCHS]
 #
 # On Debian and Ubuntu, as root or with a sudo that asks for no password, it says what it is going to install and installs
 # it. Elsewhere it names the missing commands, in one line, and fails. With --dry-run it only says what it would do.
 set -eu
 
+dry_run=
+case ${2:-} in --dry-run) dry_run=1 ;; esac
 missing=
 packages=
 need() { # command, Debian package
@@ -47,6 +50,47 @@ case $1 in packages*)
     need dpkg-shlibdeps dpkg-dev
     ;;
 esac
+# What it takes to build for a processor that is not this machine's.
+cross() { # Debian's name, Rust's name
+    case $(uname -m) in "$2") return ;; esac
+    need "$2-linux-gnu-gcc" "gcc-$(echo "$2" | tr _ -)-linux-gnu"
+    [ -e "/usr/$2-linux-gnu/lib/libc.so.6" ] || {
+        missing="$missing libc.so.6($1)"
+        packages="$packages libc6-dev-$1-cross"
+    }
+    PATH="$PATH:$HOME/.cargo/bin" rustup target list --installed 2>/dev/null | grep -qx "$2-unknown-linux-gnu" ||
+        [ -n "$dry_run" ] || PATH="$PATH:$HOME/.cargo/bin" rustup --quiet target add "$2-unknown-linux-gnu"
+}
+if [ "$1" = packages ]; then
+    for arch in ${2:-}; do
+        case $arch in
+        amd64) cross amd64 x86_64 ;;
+        arm64) cross arm64 aarch64 ;;
+        esac
+        need rpm rpm # reads what a foreign program needs
+    done
+fi
+if [ "$1" = arm64-test ]; then
+    cross arm64 aarch64
+    need qemu-aarch64-static qemu-user-static
+    need debootstrap debootstrap
+    need unshare util-linux
+    need ip iproute2
+    need curl curl
+    need gpg gnupg
+    need apt-ftparchive apt-utils
+fi
+if [ "$1" = macos-check ]; then
+    need python3 python3
+    need ruby ruby # reads the formula
+    PATH="$PATH:$HOME/.cargo/bin" rustup target list --installed 2>/dev/null | grep -qx aarch64-apple-darwin ||
+        [ -n "$dry_run" ] || PATH="$PATH:$HOME/.cargo/bin" rustup --quiet target add aarch64-apple-darwin
+fi
+if [ "$1" = piuparts ]; then
+    need piuparts piuparts
+    need adequate adequate
+    need debootstrap debootstrap
+fi
 if [ "$1" = packages-test ]; then
     need curl curl
     need debootstrap debootstrap
@@ -88,7 +132,6 @@ if [ "$1" = test ]; then
         packages="$packages python3-venv"
     fi
 fi
-dry_run=${2:-}
 if [ -z "$missing" ]; then
     [ -z "$dry_run" ] || echo "nothing to install for \`$1\`"
     exit 0

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 import threading
 from pathlib import Path
 
@@ -202,6 +203,7 @@ def test_a_release_is_whole_signed_and_twice_the_same(repository, tmp_path, say)
                 shutil.copy(file, dist)
         (dist / "scopeshim.cdx.json").write_text("{}")
         (dist / "SHA256SUMS").write_text("of this folder alone\n")
+    repository.env["RELEASE_URL"] = "https://packages.example.org/releases"
     for out in (tmp_path / "one", tmp_path / "two"):
         repository.must(ROOT / "packaging/release.sh", "key@localhost", out, tmp_path / "dist-amd64", tmp_path / "dist-arm64")
     repository.must("diff", "--recursive", tmp_path / "one", tmp_path / "two")
@@ -217,6 +219,12 @@ def test_a_release_is_whole_signed_and_twice_the_same(repository, tmp_path, say)
     assert set(told) == there - {"provenance.intoto.json"}, sorted(told)
     for name, digest in told.items():
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest, name
+    # The formula is about the source archive beside it, which holds what cargo builds from.
+    source = next(out.glob("scopeshim-*-source.tar.gz"))
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in (out / "scopeshim.rb").read_text()
+    with tarfile.open(source) as tar:
+        names = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
+    assert {"Cargo.toml", "Cargo.lock", "src/main.rs", "packaging/config.schema.json", "config.example.toml"} <= names
     # Two files of one name that differ cannot both be published.
     (tmp_path / "dist-arm64/scopeshim.cdx.json").write_text("[]")
     command = [ROOT / "packaging/release.sh", "key@localhost", tmp_path / "three", tmp_path / "dist-amd64", tmp_path / "dist-arm64"]
