@@ -1,16 +1,20 @@
-"""What is linked into the binary: the crates, as cargo resolves them for this target, and Rust's own library."""
+"""What is linked into the binary: the crates, as cargo resolves them for a target, and Rust's own library.
+
+The target is the first argument of the program that imports this; the machine's own, if it has none.
+"""
 
 import json
 import subprocess
+import sys
 import tomllib
 
 
 def crates() -> list[dict]:
     """Metadata of every crate that is linked in, by name; without what only builds or tests it."""
-    how = ["--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}", f"--target={host()}"]
+    how = ["--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}", f"--target={target()}"]
     tree = said("cargo", "tree", *how)
     linked = {tuple(line.replace(" v", " ", 1).split()[:2]) for line in tree.splitlines() if line}
-    metadata = json.loads(said("cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={host()}"))
+    metadata = json.loads(said("cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={target()}"))
     found = [p for p in metadata["packages"] if (p["name"], p["version"]) in linked and p["source"]]
     with open("Cargo.lock", "rb") as file:
         sums = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.load(file)["package"]}
@@ -21,7 +25,9 @@ def crates() -> list[dict]:
     return sorted(found, key=lambda p: (p["name"], p["version"]))
 
 
-def host() -> str:
+def target() -> str:
+    if sys.argv[1:]:
+        return sys.argv[1]
     return next(line.split(": ")[1] for line in said("rustc", "-vV").splitlines() if line.startswith("host: "))
 
 

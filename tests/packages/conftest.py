@@ -9,7 +9,7 @@ from tests.packages.dist import Dist
 from tests.packages.kinds import KINDS
 from tests.packages.machine import Machine
 
-ORDER = ("artifacts", "arriving", "serving", "stopping", "leaving")
+ORDER = ("artifacts", "processors", "arriving", "serving", "stopping", "leaving")
 
 
 def pytest_addoption(parser):

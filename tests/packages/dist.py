@@ -1,12 +1,16 @@
 """The packages under test, and the release that follows them."""
 
 import functools
+import platform
 import secrets
 from pathlib import Path
 
 from tests.packages import repack
 
 ROOT = Path(__file__).resolve().parents[2]
+# This machine's processor, by Debian's name; and every processor's by rpm's.
+OWN = "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
+RPM = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class Dist:
@@ -14,10 +18,20 @@ class Dist:
 
     def __init__(self, packages, folder):
         self.packages, self.folder = packages, folder
-        self.deb = _only(packages, "*.deb")
-        self.rpm = _only(packages, "*.rpm")
+        # Those of this machine's processor are installed; all are looked at.
+        self.architectures = [arch for arch in RPM if list(packages.glob(f"*_{arch}.deb"))]
+        self.deb, self.rpm = self.deb_of(OWN), self.rpm_of(OWN)
         # The gateway's, in every system.
         self.secret = secrets.token_hex(24)
+
+    def deb_of(self, arch):
+        return _only(self.packages, f"*_{arch}.deb")
+
+    def rpm_of(self, arch):
+        return _only(self.packages, f"*.{RPM[arch]}.rpm")
+
+    def tarball_of(self, arch):
+        return _only(self.packages, f"*-linux-{arch}.tar.gz")
 
     @functools.cached_property
     def next_deb(self):
