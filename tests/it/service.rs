@@ -127,7 +127,7 @@ fn a_socket_of_the_service_manager_is_taken_over() {
     std::fs::write(&config, text.replace("/state\"", "/state2\"")).unwrap();
     let mut child = std::process::Command::new(tool)
         .arg(format!("--listen={port}"))
-        .arg(env!("CARGO_BIN_EXE_scopeshim"))
+        .arg(crate::support::program())
         .args(["run", "--config"])
         .arg(&config)
         .stderr(Stdio::null())

@@ -18,7 +18,7 @@ pub use issuer::{FailureMode, Issuer};
 pub use judge::{ISS, Judge};
 pub use oracle::Oracle;
 pub use scripted::Scripted;
-pub use shim::{Shim, scopeshim, write_private};
+pub use shim::{Shim, program, scopeshim, write_private};
 pub use tailscaled::Tailscaled;
 pub use wsclient::{Came, WsClient};
 pub use wsgateway::{Release, WsGateway};

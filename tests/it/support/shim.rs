@@ -1,6 +1,7 @@
 //! The proxy as a process.
 
 use super::{Client, SECRET};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,9 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The program under test: the one that cargo built, or the one that `SCOPESHIM_BIN` names, such as an emulator's script
+/// that runs another processor's.
+pub fn program() -> OsString {
+    std::env::var_os("SCOPESHIM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_scopeshim").into())
+}
+
 /// The command under test.
 pub fn scopeshim() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scopeshim"));
+    let mut command = Command::new(program());
     command.env_remove("SCOPESHIM_CONFIG");
     command
 }
@@ -83,7 +90,7 @@ impl Shim {
     pub fn spawn_below(dir: TempDir, descriptors: u32) -> Self {
         let mut command = Command::new("sh");
         let line = format!("ulimit -n {descriptors} && exec \"$@\"");
-        command.args(["-c", &line, "sh", env!("CARGO_BIN_EXE_scopeshim"), "run", "--config"]);
+        command.args(["-c", &line, "sh"]).arg(program()).args(["run", "--config"]);
         command.arg(dir.path().join("config.toml")).env_remove("SCOPESHIM_CONFIG");
         Self::follow(dir, command)
     }
@@ -104,16 +111,14 @@ impl Shim {
             }
         });
         let begun = Instant::now();
+        // An emulator translates the whole start first.
+        let patience = Duration::from_secs(if std::env::var_os("SCOPESHIM_BIN").is_some() { 120 } else { 20 });
         let address = loop {
             if let Some(address) = log.lock().unwrap().iter().find_map(|l| listening(l)) {
                 break address;
             }
             let ended = child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && begun.elapsed() < Duration::from_secs(20),
-                "did not start: {:?}",
-                log.lock().unwrap()
-            );
+            assert!(ended.is_none() && begun.elapsed() < patience, "did not start: {:?}", log.lock().unwrap());
             std::thread::sleep(Duration::from_millis(5));
         };
         Self { child, address, log, blocked, dir }
