@@ -16,7 +16,7 @@ CLIENT_GATEWAYS ?= 2026.3.28 2026.9.6
 # Releases times modes are columns of the end-to-end tests. Most of a column's time is waiting, so three run at a time.
 COLUMNS ?= --numprocesses 3 --dist loadgroup
 
-.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench budgets help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz setup-bench setup-budgets compose e2e-clients arm64-test macos-check helm-test piuparts
+.PHONY: release release-key repository-test bodies test-one ruff cache paths resilience life kubernetes container observe e2e-tailnet packages packages-test reproduce bench budgets help deps install demo build test check e2e matrix fuzz generate clean setup-build setup-test setup-fuzz setup-bench setup-budgets compose e2e-clients arm64-test macos-check helm-test
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r t w; do printf '%-12s %s\n' "$$t" "$$w"; done

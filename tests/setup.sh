@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks.
-# usage: tests/setup.sh build|test|fuzz|bench|budgets|packages-test|release|repository-test|arm64-test|macos-check|piuparts [--dry-run]
+# usage: tests/setup.sh build|test|fuzz|bench|budgets|packages-test|release|repository-test|arm64-test|macos-check [--dry-run]
 #        tests/setup.sh packages [ARCHS]
 #
 # On Debian and Ubuntu, as root or with a sudo that asks for no password, it says what it is going to install and installs
@@ -85,11 +85,6 @@ if [ "$1" = macos-check ]; then
     need ruby ruby # reads the formula
     PATH="$PATH:$HOME/.cargo/bin" rustup target list --installed 2>/dev/null | grep -qx aarch64-apple-darwin ||
         [ -n "$dry_run" ] || PATH="$PATH:$HOME/.cargo/bin" rustup --quiet target add aarch64-apple-darwin
-fi
-if [ "$1" = piuparts ]; then
-    need piuparts piuparts
-    need adequate adequate
-    need debootstrap debootstrap
 fi
 if [ "$1" = packages-test ]; then
     need curl curl
