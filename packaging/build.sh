@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR="$PWD/target"
 
 tools=$PWD/target/tools
 tool() { # crate, version
-    if ! "$tools/bin/$1" --version 2>/dev/null | grep -qF "$2"; then
+    if ! grep -qF "\"$1 $2 " "$tools/.crates.toml" 2>/dev/null; then
         echo "installing $1 $2 into target/tools"
         cargo install --quiet --locked --root "$tools" "$1" --version "$2"
     fi

@@ -49,18 +49,19 @@ mod tests {
     use super::*;
     use ErrorType::{ConnectRefused, InternalError, SocketError};
 
-    /// As Pingora reports it: the failed call, in what it was to set, in what it was for.
-    fn reported(kind: ErrorType, error: Errno) -> BError {
+    /// Whether it is needed after an error as Pingora reports it: the failed call, in what it was to set, in
+    /// what it was for.
+    fn is_needed_after(kind: ErrorType, error: Errno) -> bool {
         let cause = Error::because(kind, "failed to set socket opts", std::io::Error::from(error));
-        Error::because(InternalError, "Fail to connect", cause)
+        is_needed(&Error::because(InternalError, "Fail to connect", cause))
     }
 
     #[test]
     fn an_option_that_the_kernel_lacks_is_told_from_other_failures() {
-        assert!(is_needed(&reported(SocketError, Errno::ENOPROTOOPT)));
+        assert!(is_needed_after(SocketError, Errno::ENOPROTOOPT));
         // No descriptor is left, or nobody listens.
-        assert!(!is_needed(&reported(SocketError, Errno::EMFILE)));
-        assert!(!is_needed(&reported(ConnectRefused, Errno::ENOPROTOOPT)));
+        assert!(!is_needed_after(SocketError, Errno::EMFILE));
+        assert!(!is_needed_after(ConnectRefused, Errno::ENOPROTOOPT));
         assert!(!is_needed(&Error::explain(SocketError, "without a cause")));
     }
 
