@@ -32,7 +32,6 @@ pub use token_list::{TokenList, listed};
 use crate::files::FileFingerprint;
 use diagnostic::{Problem, Problems, Severity, Source};
 use environment::{Environment, RecordingEnvironment};
-use std::ops::Range;
 use std::path::Path;
 
 /// A validated configuration.
@@ -63,13 +62,6 @@ impl Loaded {
     #[must_use]
     pub fn render(&self) -> String {
         self.problems.iter().map(|p| self.source.render(p) + "\n").collect()
-    }
-
-    /// Notes an error that was found later than by reading.
-    pub fn fail(&mut self, code: &'static str, span: Range<usize>, message: String, hint: &str) {
-        let hint = hint.to_owned();
-        self.problems.push(Problem { severity: Severity::Error, code, message, hint, span: Some(span) });
-        self.config = None;
     }
 
     /// How many errors and how many warnings.

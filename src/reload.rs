@@ -18,7 +18,7 @@ pub use verdict::{ReloadStatus, Revoked, Verdict};
 use crate::config::diagnostic::{Problem, Severity, Source};
 use crate::config::environment::System;
 use crate::config::{self, BootstrapConfig, Loaded};
-use crate::evaluation::policy_test;
+use crate::evaluation::policy_test::{self, Failure};
 use crate::file_watch::Watch;
 use crate::files::FileFingerprint;
 use crate::jwks_cache::JwksCache;
@@ -331,14 +331,13 @@ fn without_place(policy: &Policy, listed: &config::TokenList, now: Timestamp) ->
     names.into_iter().collect()
 }
 
-/// What a policy's own tests have against it, rendered; `None` if nothing.
-#[must_use]
-pub fn dry_run(policy: &Policy, source: &Source) -> Option<String> {
-    let failures = policy_test::failures(policy, Timestamp::now());
-    let render = |(span, message): (std::ops::Range<usize>, String)| {
-        let hint = "fix the policy, or the test".to_owned();
-        source.render(&Problem { severity: Severity::Error, code: "test-failed", message, hint, span: Some(span) })
-            + "\n"
-    };
-    (!failures.is_empty()).then(|| failures.into_iter().map(render).collect())
+/// Runs a policy's own tests. Returns the warnings, rendered.
+///
+/// # Errors
+/// What they have against it, rendered.
+fn dry_run(policy: &Policy, source: &Source) -> Result<String, String> {
+    let failures = policy_test::failures(policy, Timestamp::now()).into_iter().map(Failure::problem);
+    let (errors, warnings): (Vec<_>, Vec<_>) = failures.partition(|problem| problem.severity == Severity::Error);
+    let render = |problems: Vec<Problem>| problems.iter().map(|p| source.render(p) + "\n").collect();
+    if errors.is_empty() { Ok(render(warnings)) } else { Err(render(errors)) }
 }

@@ -208,6 +208,6 @@ fn issuer(keys: &KeyStatus) -> IssuerStatus {
 /// The token that expires next.
 pub(super) fn next_expiry(policy: &Policy) -> Option<(&str, Timestamp)> {
     let now = Timestamp::now();
-    let coming = policy.live().tokens.iter().filter_map(|t| Some((&*t.name, t.expires?)));
+    let coming = policy.live().present_tokens().filter_map(|t| Some((&*t.name, t.expires?)));
     coming.filter(|(_, at)| *at > now).min_by_key(|(_, at)| *at)
 }

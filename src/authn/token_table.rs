@@ -20,6 +20,8 @@ pub(super) struct TokenTable(HashMap<TokenHash, NamedToken, BuildHasherDefault<H
 #[derive(Debug)]
 pub(super) struct NamedToken {
     principal: Arc<Principal>,
+    /// Its place in the list.
+    index: usize,
     not_before: Option<Timestamp>,
     cidrs: Vec<IpNet>,
 }
@@ -33,9 +35,10 @@ impl TokenTable {
         self.0.get(&hash)
     }
 
-    /// The one of this name, whatever its secret is.
+    /// The one of this name, by its present secret: while it is rotated, the previous one stands behind it.
     pub(super) fn named(&self, name: &str) -> Option<&NamedToken> {
-        self.0.values().find(|token| token.principal.name() == name)
+        let of_that_name = self.0.values().filter(|token| token.principal.name() == name);
+        of_that_name.min_by_key(|token| token.index)
     }
 }
 
@@ -50,7 +53,10 @@ impl NamedToken {
             }
         };
         let principal = Principal { name: token.name.clone(), identity, valid_until: token.expires, evidence };
-        (token.hash, Self { principal: Arc::new(principal), not_before: token.not_before, cidrs: token.cidrs.clone() })
+        (
+            token.hash,
+            Self { principal: Arc::new(principal), index, not_before: token.not_before, cidrs: token.cidrs.clone() },
+        )
     }
 
     /// Whether it counts now, from there.

@@ -4,7 +4,7 @@ use super::{ConfigFile, Exit, complain, say};
 use crate::config::diagnostic::Severity;
 use crate::config::environment::System;
 use crate::config::{self, BootstrapConfig, Config, Loaded};
-use crate::evaluation::policy_test;
+use crate::evaluation::policy_test::{self, Failure};
 use crate::policy::Policy;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -85,16 +85,14 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Exit> {
 pub(super) fn dry_run(mut loaded: Loaded) -> (Loaded, Option<Policy>) {
     let Some(Config { fixed, live }) = loaded.config.take() else { return (loaded, None) };
     let policy = Policy::dry_run(live);
-    let failures = policy_test::failures(&policy, Timestamp::now());
-    if failures.is_empty() {
-        // The tests leave the policy as it was: give it back for who wants to go on with it.
-        loaded.config = Some(Config { fixed, live: policy.live().clone() });
-        return (loaded, Some(policy));
+    loaded.problems.extend(policy_test::failures(&policy, Timestamp::now()).into_iter().map(Failure::problem));
+    let (errors, _) = loaded.counts();
+    if errors > 0 {
+        return (loaded, None);
     }
-    for (span, message) in failures {
-        loaded.fail("test-failed", span, message, "fix the policy, or the test");
-    }
-    (loaded, None)
+    // The tests leave the policy as it was: give it back for who wants to go on with it.
+    loaded.config = Some(Config { fixed, live: policy.live().clone() });
+    (loaded, Some(policy))
 }
 
 /// Reads a configuration that must be right, and compiles it for a dry run.

@@ -47,11 +47,13 @@ fn test(path: &std::path::Path) -> Exit {
     let policy = Policy::dry_run(config.live);
     let all = policy.live().policy_tests.len();
     let failures = policy_test::failures(&policy, Timestamp::now());
-    for (span, message) in &failures {
-        complain(format!("{}: {message}", loaded.source.place(span)));
+    let failed = failures.len();
+    for failure in failures {
+        let place = loaded.source.place(&failure.span);
+        complain(format!("{place}: {}", failure.problem().message));
     }
-    say(format!("{} passed, {} failed", all - failures.len(), failures.len()));
-    if failures.is_empty() { Exit::Ok } else { Exit::Failed }
+    say(format!("{} passed, {failed} failed", all - failed));
+    if failed == 0 { Exit::Ok } else { Exit::Failed }
 }
 
 /// What every principal that can be named may do, by principal and route.

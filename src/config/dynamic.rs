@@ -64,6 +64,12 @@ pub struct DynamicConfig {
 }
 
 impl DynamicConfig {
+    /// The named tokens, each with its present secret. While one is rotated, the previous secret stands behind it in the
+    /// list, and ends earlier.
+    pub fn present_tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.chunk_by(|a, b| a.name == b.name).filter_map(<[Token]>::first)
+    }
+
     /// A configuration that refuses every caller.
     #[must_use]
     pub fn closed() -> Self {

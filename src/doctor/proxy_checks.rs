@@ -62,8 +62,7 @@ pub(super) async fn identity(chain: &Chain) -> Outcome {
     let live = chain.policy.live();
     let now = Timestamp::now();
     let mut advice: Vec<Advice> = live
-        .tokens
-        .iter()
+        .present_tokens()
         .filter(|t| t.expires.is_some_and(|at| at <= now))
         .map(|t| {
             Advice::new(

@@ -39,7 +39,13 @@ impl Policy {
         first.map_or(i64::MAX, Timestamp::as_microsecond)
     }
 
-    /// The same, with the grants of all principals: earlier than need be, and found without theirs.
+    /// When grants begin and end, in order.
+    #[must_use]
+    pub fn moments(&self) -> &[Timestamp] {
+        &self.moments
+    }
+
+    /// The same as [`Policy::holds_until`], with the grants of all principals: earlier than need be, and found without theirs.
     #[must_use]
     pub fn first_change(&self, principal: &Principal, now: Timestamp) -> i64 {
         let next = self.moments.partition_point(|at| *at <= now);

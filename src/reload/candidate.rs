@@ -43,7 +43,7 @@ impl Candidate {
     /// # Errors
     /// What is wrong with it.
     pub fn prepare(loaded: Loaded, running: &InForce<'_>) -> Result<Self, Rejected> {
-        let warnings = loaded.render();
+        let mut warnings = loaded.render();
         let Loaded { config, source, .. } = loaded;
         let Some(Config { fixed, mut live }) = config else {
             return Err(Rejected { problems: warnings, text: source.text });
@@ -54,7 +54,7 @@ impl Candidate {
         if held_back {
             // The next start runs by the file as it stands.
             let next = Policy::dry_run(live.clone());
-            if let Some(problems) = dry_run(&next, &source) {
+            if let Err(problems) = dry_run(&next, &source) {
                 return Err(Rejected { problems, text: source.text });
             }
             // A secret is for the gateway it belongs to, and for no other.
@@ -64,8 +64,9 @@ impl Candidate {
         let certificates = certificates(running.fixed, &fixed, &live);
         let issuers = running.issuers.prepare(&live.issuers);
         let policy = Policy::compile(live, issuers.slots(), running.policy.generation() + 1);
-        if let Some(problems) = dry_run(&policy, &source) {
-            return Err(Rejected { problems, text: source.text });
+        match dry_run(&policy, &source) {
+            Ok(more) => warnings += &more,
+            Err(problems) => return Err(Rejected { problems, text: source.text }),
         }
         let next_state_dir = (fixed.state_dir != running.fixed.state_dir).then_some(fixed.state_dir);
         let level = fixed.log.level;
