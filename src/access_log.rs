@@ -3,8 +3,8 @@
 mod format;
 
 use crate::authn::Principal;
-use crate::label::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::logging;
+use crate::metric_labels::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::metrics::{Metrics, OpenStream, RequestEnd};
 use crate::policy::{Grant, Policy, Proven, Request};
 use crate::rate_limiter::RateLimiter;
@@ -38,7 +38,7 @@ pub struct AccessRecord {
     pub route: Option<Arc<Route>>,
     /// The peer; `None` on a unix socket.
     pub peer: Option<IpAddr>,
-    /// Where the caller is, for conditions on addresses ([`crate::authn::ambient::of`]).
+    /// Where the caller is, for conditions on addresses ([`crate::authn::client_address::of`]).
     pub place: Option<IpAddr>,
     /// The policy that checked it.
     pub generation: u64,

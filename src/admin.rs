@@ -6,12 +6,12 @@
 mod endpoint;
 mod status;
 
-pub use crate::label::AdminEndpoint;
+pub use crate::metric_labels::AdminEndpoint;
 pub use endpoint::PLACES;
 pub use status::Status;
 
 use crate::gateway_probe::GatewayMonitor;
-use crate::host::Host;
+use crate::host_header::Host;
 use crate::jwks_cache::JwksCache;
 use crate::listener::Connections;
 use crate::metrics::Gauges;

@@ -5,12 +5,12 @@ mod drain;
 pub use drain::Stopped;
 
 use crate::admin::{Admin, AdminEndpoint, AdminState};
+use crate::atomic_file::FileFingerprint;
 use crate::auth_throttle::AuthThrottle;
 use crate::config::{BootstrapConfig, Config, Limits, Listen, ListenAddress, ListenerIdentity, TokenList};
-use crate::descriptors;
-use crate::files::FileFingerprint;
+use crate::dns_rebinding::HostNames;
+use crate::file_descriptors;
 use crate::gateway_probe::GatewayMonitor;
-use crate::hostnames::HostNames;
 use crate::identity_providers::IdentityProviders;
 use crate::jwks_cache::JwksCache;
 use crate::listener::{BindError, ClientStream, Connection, Connections, Listener};
@@ -247,7 +247,7 @@ impl App {
 /// As many connections as there are descriptors for, where the configuration wants more.
 fn affordable(wanted: usize) -> usize {
     let Some(limit) = platform::raise_descriptor_limit() else { return wanted };
-    let most = descriptors::clients(limit);
+    let most = file_descriptors::clients(limit);
     if most < wanted {
         tracing::warn!(
             max_connections = wanted,

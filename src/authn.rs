@@ -3,9 +3,9 @@
 //! Only this module makes a [`Principal`]. What a client merely says about itself is evidence and
 //! has another type.
 
-pub mod ambient;
 mod app_user;
 mod claims;
+pub mod client_address;
 mod issuer;
 pub mod jwt;
 mod passthrough_credential;

@@ -29,7 +29,7 @@ pub use issuer::{ClaimPath, Issuer, KeySource, NameClaim};
 pub use limits::{BodySizes, Limits, Pace, UnauthenticatedLimits};
 pub use token_list::{TokenList, listed};
 
-use crate::files::FileFingerprint;
+use crate::atomic_file::FileFingerprint;
 use diagnostic::{Problem, Problems, Severity, Source};
 use environment::{Environment, RecordingEnvironment};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Notices when files change: by the system's word where there is one, by looking in any case.
 
-use crate::files::FileFingerprint;
+use crate::atomic_file::FileFingerprint;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::BTreeSet;

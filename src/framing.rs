@@ -2,7 +2,7 @@
 //! (law 8; RFC 9112 §3.2, §6.3). Ambiguity is refused, not resolved.
 
 use crate::headers::contains_token;
-use crate::host::Host;
+use crate::host_header::Host;
 use crate::refusal::Refusal;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};

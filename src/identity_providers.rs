@@ -4,7 +4,7 @@
 use crate::auth_throttle::AuthThrottle;
 use crate::authn::Credential;
 use crate::authn::tailscale::WhoisQuestion;
-use crate::hostnames::HostNames;
+use crate::dns_rebinding::HostNames;
 use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven};
 use crate::refusal::{Refusal, TailnetFault};

@@ -1,8 +1,8 @@
 //! What outlives the process: the last good configuration, by the file it came from, and which of its
 //! tokens are good no more.
 
+use crate::atomic_file::write_atomically;
 use crate::config::{Token, TokenList};
-use crate::files::write_atomically;
 use crate::secret::TokenHash;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@
 //!
 //! # The path of a request
 //! [`listener`] accepts a connection and hands it to Pingora. [`proxy`] takes the [`policy::Policy`]
-//! in force, by which this request is decided to its end. [`evaluation`] checks the head first
-//! ([`framing`], [`host`], [`request_path`]), then its credential. [`authn`] says who is calling, [`policy`] what they
+//! in force, by which this request is decided to its end. [`request_evaluation`] checks the head first
+//! ([`framing`], [`host_header`], [`request_path`]), then its credential. [`authn`] says who is calling, [`policy`] what they
 //! may do here ([`route`], [`scope`]); the answer is a [`policy::Grant`] or a [`refusal::Refusal`].
 //! With a grant, [`headers`] says what leaves: everything that claims identity or authority is
 //! taken out, and what the grant says is put in. Bytes then pass as they come. A WebSocket leaves
@@ -19,26 +19,26 @@
 //! [`listener`], [`proxy`] and [`app`] only; [`app`] runs the process, [`cli`] is the command line.
 
 pub mod access_log;
+pub mod address_key;
 pub mod admin;
 pub mod app;
+pub mod atomic_file;
 pub mod auth_throttle;
 pub mod authn;
 pub mod chat_session;
 pub mod cli;
 pub mod config;
 pub mod cors;
-pub mod descriptors;
+pub mod dns_rebinding;
 pub mod doctor;
-pub mod evaluation;
 pub mod fake_gateway;
+pub mod file_descriptors;
 pub mod file_watch;
-pub mod files;
 pub mod framing;
 pub mod gateway_probe;
 pub mod glob;
 pub mod headers;
-pub mod host;
-pub mod hostnames;
+pub mod host_header;
 pub mod http_client;
 pub mod identity_providers;
 pub mod join_code_limit;
@@ -46,14 +46,13 @@ pub mod json;
 pub mod json_body;
 pub mod jwks;
 pub mod jwks_cache;
-pub mod label;
 pub mod last_good;
 pub mod listener;
 pub mod logging;
+pub mod metric_labels;
 pub mod metrics;
 pub mod openclaw_config;
 pub mod passthrough_credential_limit;
-pub mod peer_group;
 pub mod platform;
 pub mod policy;
 pub mod principal_limits;
@@ -61,6 +60,7 @@ pub mod proxy;
 pub mod rate_limiter;
 pub mod refusal;
 pub mod reload;
+pub mod request_evaluation;
 pub mod request_path;
 pub mod route;
 pub mod scope;
@@ -68,10 +68,10 @@ pub mod secret;
 pub mod session_key;
 pub mod session_space;
 pub mod systemd;
+pub mod tailnet_whois;
 pub mod tailscale;
 pub mod telemetry;
 pub mod tls;
 pub mod trace_context;
 pub mod upgrade_request;
 pub mod websocket;
-pub mod whois;

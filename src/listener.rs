@@ -6,21 +6,21 @@
 //! fails fails the start, and [`Connections`] ends whatever overstays.
 
 mod body_timeout;
+mod client_socket;
 mod connection;
 mod connections;
 mod handshake;
 mod head;
 mod lingering_close;
-mod reauthorization;
-mod shared;
-mod socket;
+mod reauthorization_task;
+mod shared_state;
 mod stream;
 mod timers;
 
+pub use client_socket::ClientSocket;
 pub use connection::{Connection, Ending, OpenRequest, UpgradeFuture};
 pub use connections::Connections;
-pub use reauthorization::LastCheck;
-pub use socket::ClientSocket;
+pub use reauthorization_task::LastCheck;
 pub use stream::ClientStream;
 
 use crate::config::{ListenAddress, ListenerIdentity};

@@ -6,7 +6,7 @@ mod scrape;
 
 pub use scrape::Gauges;
 
-use crate::label::{AdminEndpoint, Decision, Label, RouteLabel, SourceLabel, StreamKind};
+use crate::metric_labels::{AdminEndpoint, Decision, Label, RouteLabel, SourceLabel, StreamKind};
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
 use by_label::{PerLabel, Scopes, Table, each};

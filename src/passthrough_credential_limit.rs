@@ -4,7 +4,7 @@
 //! minute it refuses all from there (2026.3.28 to 2026.9.6). So each caller's misses are bounded here, and all of
 //! them together. A credential that the gateway took before passes whatever others send.
 
-use crate::peer_group::PeerGroup;
+use crate::address_key::AddressKey;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
 use http::StatusCode;
@@ -31,7 +31,7 @@ pub struct PassthroughCredentialLimit {
 
 #[derive(Debug)]
 struct Attempt {
-    address: PeerGroup,
+    address: AddressKey,
     /// When it was found to be a miss; `None` while its answer is outstanding.
     missed: Option<Instant>,
     number: u64,
@@ -67,7 +67,7 @@ impl PassthroughCredentialLimit {
         if credential.is_some_and(|c| self.good.get(&c).is_some()) {
             return Ok(tried(None));
         }
-        let address = PeerGroup::of(address);
+        let address = AddressKey::of(address);
         let mut open = self.attempts();
         open.retain(|a| a.missed.is_none_or(|at| now.saturating_duration_since(at) < WINDOW));
         let refused = |attempts: &mut dyn Iterator<Item = &Attempt>| {

@@ -26,7 +26,7 @@ use crate::authn::{Authenticator, Credential, Identity, PassthroughCredential, P
 use crate::config::{DynamicConfig, Excess, GatewayAuth, HeaderRule, PrincipalLimits, SimulatedCaller, Token};
 use crate::headers::GatewayHeader;
 use crate::jwks::KeySlot;
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use crate::refusal::Refusal;
 use crate::request_path::{Path, PathFault};
 use crate::route::{Need, Route, RouteTable, builtin};

@@ -9,9 +9,9 @@ mod usage;
 
 pub use usage::{Series, Usage};
 
+use crate::address_key::AddressKey;
 use crate::authn::{Identity, Principal};
-use crate::label::SourceLabel;
-use crate::peer_group::PeerGroup;
+use crate::metric_labels::SourceLabel;
 use crate::principal_limits::{Limit, LimitReached, PrincipalLimits, Rate};
 use leaky_bucket::{LeakyBucket, RemainingRate};
 use std::collections::HashMap;
@@ -188,7 +188,7 @@ impl RateLimiter {
         what: LimitedUse,
     ) -> Result<Permit, LimitReached> {
         let now = self.now();
-        let name = Arc::from(PeerGroup::of(address).to_string());
+        let name = Arc::from(AddressKey::of(address).to_string());
         let account = self.account(Key { source: SourceLabel::None, issuer: None, name }, now);
         let entered = enter(&account, limits, what, now);
         if let Err(reached) = &entered {

@@ -15,17 +15,17 @@ mod verdict;
 
 pub use verdict::{ReloadStatus, Revoked, Verdict};
 
+use crate::atomic_file::FileFingerprint;
 use crate::config::diagnostic::{Problem, Severity, Source};
 use crate::config::environment::System;
 use crate::config::{self, BootstrapConfig, Loaded};
-use crate::evaluation::policy_test::{self, Failure};
 use crate::file_watch::Watch;
-use crate::files::FileFingerprint;
 use crate::jwks_cache::JwksCache;
 use crate::last_good::StateDir;
 use crate::listener::Connections;
 use crate::logging;
 use crate::policy::Policy;
+use crate::request_evaluation::policy_test::{self, Failure};
 use crate::secret::TokenHash;
 use crate::systemd;
 use crate::tls::CertificateResolver;

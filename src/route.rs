@@ -7,7 +7,7 @@ mod table;
 pub use rule::{Fit, PathRule};
 pub use table::RouteTable;
 
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use crate::principal_limits::PrincipalLimits;
 use crate::request_path::is_join;
 use crate::scope::{Scope, ScopeSet};

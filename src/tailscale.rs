@@ -4,10 +4,10 @@
 mod localapi;
 
 use crate::authn::tailscale::{About, WhoisQuestion, WhoisResult};
-use crate::hostnames::HostNames;
+use crate::dns_rebinding::HostNames;
 use crate::refusal::TailnetFault;
+use crate::tailnet_whois::WhoisNode;
 use crate::telemetry::Telemetry;
-use crate::whois::WhoisNode;
 use localapi::{LocalApi, LocalApiError};
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
 //! What a process knows of itself: its metrics, its last refusals, and how much it may write.
 
-use crate::label::SourceLabel;
+use crate::metric_labels::SourceLabel;
 use crate::metrics::Metrics;
 use crate::rate_limiter::RateLimiter;
 use crate::refusal::Code;

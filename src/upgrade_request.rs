@@ -67,7 +67,7 @@ pub enum OriginPage {
 }
 
 /// Checks `Origin`: a page served from the address it calls, or one of `allowed`. `own_host`: whether the
-/// `Host` cannot have been made to lead here by a stranger (`evaluation::head_checks`).
+/// `Host` cannot have been made to lead here by a stranger ([`crate::dns_rebinding`]).
 #[must_use]
 pub fn page(headers: &HeaderMap, allowed: &[String], own_host: bool) -> OriginPage {
     if !headers.contains_key(ORIGIN) {
@@ -136,8 +136,8 @@ mod tests {
     fn a_page_may_connect_from_the_address_it_calls_or_where_it_is_listed() {
         let allowed = ["https://ui.example.org".to_owned()];
         let own = |host: &str| {
-            crate::host::Host::parse(host.as_bytes())
-                .is_some_and(|host| crate::authn::ambient::is_own(host, ["box.tail1.ts.net"]))
+            crate::host_header::Host::parse(host.as_bytes())
+                .is_some_and(|host| crate::dns_rebinding::is_own(host, ["box.tail1.ts.net"]))
         };
         let of = |origin: &str, host: &str| page(&map(&[("origin", origin), ("host", host)]), &allowed, own(host));
         assert_eq!(page(&map(&[("host", "a")]), &allowed, false), OriginPage::None);

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use libfuzzer_sys::fuzz_target;
 use scopeshim::framing;
 use scopeshim::headers::Kind;
-use scopeshim::host::Host;
+use scopeshim::host_header::Host;
 use scopeshim::policy::UpstreamCredentials;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,7 +3,7 @@
 
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use scopeshim::label::RouteLabel;
+use scopeshim::metric_labels::RouteLabel;
 use scopeshim::request_path::Path;
 use scopeshim::route::{Need, Pattern, Route, RouteTable};
 use scopeshim::scope::{ADMIN, Scope};

@@ -1,7 +1,7 @@
 //! The access line: every field of it, once, for machines and for people.
 
 use super::{AccessRecord, Direction};
-use crate::label::{Decision, RouteLabel, SourceLabel};
+use crate::metric_labels::{Decision, RouteLabel, SourceLabel};
 use crate::refusal::{Code, Refusal};
 use crate::trace_context::TraceParent;
 use jiff::Timestamp;

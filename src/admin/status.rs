@@ -3,7 +3,7 @@
 use super::AdminState;
 use crate::gateway_probe::{Advice, Findings, Severity};
 use crate::jwks_cache::KeyStatus;
-use crate::label::StreamKind;
+use crate::metric_labels::StreamKind;
 use crate::policy::Policy;
 use crate::rate_limiter::Usage;
 use crate::reload::{ReloadStatus, Verdict};

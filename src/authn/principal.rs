@@ -6,10 +6,10 @@ use super::issuer::Verified;
 use super::tailscale::WhoisResult;
 use crate::config::{AppUsers, ClaimPath};
 use crate::glob::Glob;
-use crate::label::SourceLabel;
+use crate::metric_labels::SourceLabel;
 use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
-use crate::whois::WhoisNode;
+use crate::tailnet_whois::WhoisNode;
 use jiff::Timestamp;
 use std::sync::Arc;
 

@@ -2,13 +2,13 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::config::{BodySizes, KeySource, SimulatedCaller};
-use crate::evaluation::{Caller, DryRun, SimulatedHead};
 use crate::jwks::{KeySet, KeySlot};
 use crate::jwks_cache::JwksCache;
 use crate::policy::Policy;
 use crate::policy::explain::{Explanation, WEBSOCKET};
+use crate::request_evaluation::{Caller, DryRun, SimulatedHead};
+use crate::tailnet_whois::WhoisNode;
 use crate::upgrade_request;
-use crate::whois::WhoisNode;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;

@@ -2,11 +2,11 @@
 
 use super::{ConfigFile, Exit, check, complain, say};
 use crate::config::{AppUsers, BodySizes, DynamicConfig, Limits, SimulatedCaller};
-use crate::evaluation::{Caller, DryRun, SimulatedHead, policy_test};
 use crate::policy::{Grant, Policy};
 use crate::refusal::Refusal;
+use crate::request_evaluation::{Caller, DryRun, SimulatedHead, policy_test};
 use crate::route::{Need, Pattern};
-use crate::whois::WhoisNode;
+use crate::tailnet_whois::WhoisNode;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! What a configuration refers to outside its file: secrets, directories, the moment.
 
-use crate::files::FileFingerprint;
+use crate::atomic_file::FileFingerprint;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Limits of bytes, time and places for any client.
 
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use std::time::Duration;
 
 /// The `[limits]` table. `None` stands for no limit.

@@ -1,12 +1,12 @@
 //! What every check of `doctor` needs: the configuration, a caller to test as, the findings about the gateway.
 
 use crate::config::{BootstrapConfig, Config, ListenAddress, ListenerIdentity};
-use crate::evaluation::{self, DryRun, SimulatedHead};
 use crate::gateway_probe::{Findings, probe};
 use crate::http_client::{ClientRequest, ClientResponse, Fault, Server, ask};
 use crate::jwks_cache::JwksCache;
 use crate::policy::{Policy, Proven, SocketRequest};
 use crate::refusal::Refusal;
+use crate::request_evaluation::{self, DryRun, SimulatedHead};
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use http::header::AUTHORIZATION;
@@ -99,7 +99,7 @@ impl Chain {
             policy: &self.policy,
             head: &head,
             body: "",
-            caller: evaluation::Caller::Presented,
+            caller: request_evaluation::Caller::Presented,
             peer: self.peer,
             body_sizes: &self.fixed.limits.body,
             now: Timestamp::now(),

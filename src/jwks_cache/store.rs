@@ -18,7 +18,7 @@ pub(super) fn read(dir: &Path, issuer: &str, iss: &str) -> Option<String> {
 /// Keeps keys; a disk that takes none is reported and no more.
 pub(super) fn write(dir: &Path, issuer: &str, iss: &str, text: &str) {
     let path = path(dir, issuer, iss);
-    if let Err(error) = crate::files::write_atomically(&path, text.as_bytes(), 0o600) {
+    if let Err(error) = crate::atomic_file::write_atomically(&path, text.as_bytes(), 0o600) {
         tracing::warn!(path = %path.display(), %error, "the issuer's keys cannot be kept for the next start");
     }
 }

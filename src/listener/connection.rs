@@ -1,7 +1,7 @@
 //! The connections that are open, and what each is doing.
 
 use super::body_timeout::BodyWatch;
-use super::shared::Shared;
+use super::shared_state::Shared;
 use super::timers::{NEVER, Timer};
 use crate::access_log::AccessRecord;
 use crate::authn::tailscale::Caller;

@@ -1,12 +1,12 @@
 //! All connections of a process: who is let in, and when each has to end.
 
 use super::connection::FAREWELL;
-use super::shared::Shared;
+use super::shared_state::Shared;
 use super::{ClientStream, Connection, Ending, Listener};
+use crate::address_key::AddressKey;
 use crate::authn::tailscale::Caller;
 use crate::config::{Limits, ListenerIdentity};
-use crate::label::Label as _;
-use crate::peer_group::PeerGroup;
+use crate::metric_labels::Label as _;
 use crate::refusal::{LimitFault, Refusal};
 use crate::telemetry::Telemetry;
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +38,7 @@ pub struct Connections {
 struct Open {
     /// By number, so that a walk through them can be interrupted and go on.
     all: BTreeMap<u64, Arc<Connection>>,
-    groups: HashMap<PeerGroup, usize>,
+    groups: HashMap<AddressKey, usize>,
 }
 
 /// Takes a connection out of the list when its task ends, however it ends.
@@ -48,7 +48,7 @@ impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         let mut open = self.0.list();
         open.all.remove(&self.1.caller().connection);
-        let group = PeerGroup::of(self.1.peer());
+        let group = AddressKey::of(self.1.peer());
         if let Some(count) = open.groups.get_mut(&group) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -107,7 +107,7 @@ impl Connections {
 
     /// Takes a place. Here and not where the connection is served, which a stop might not wait for.
     fn enter(&self, peer: Option<SocketAddr>, identity: ListenerIdentity) -> Result<Arc<Connection>, LimitFault> {
-        let group = PeerGroup::of(peer.map(|p| p.ip()));
+        let group = AddressKey::of(peer.map(|p| p.ip()));
         let most = if group.is_local() {
             self.shared.limits.local_connections
         } else {

@@ -1,6 +1,6 @@
 //! The end of a connection that is answered without Pingora: what is said, and that it arrives.
 
-use super::socket::ClientSocket;
+use super::client_socket::ClientSocket;
 use crate::refusal::Refusal;
 use http::StatusCode;
 use std::io;

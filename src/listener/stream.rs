@@ -1,10 +1,10 @@
 //! A client's socket, as Pingora wants to see it: a request's head in one piece, and not too large.
 
 use super::Connection;
+use super::client_socket::ClientSocket;
 use super::handshake::Secured;
 use super::head::{Bounds, Scanner, Seen};
 use super::lingering_close::Closing;
-use super::socket::ClientSocket;
 use crate::refusal::{LimitFault, Refusal};
 use async_trait::async_trait;
 use bytes::BytesMut;

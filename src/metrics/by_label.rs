@@ -1,6 +1,6 @@
 //! Metrics by the values of their labels: looked up once at the start, not for every request.
 
-use crate::label::{Decision, Label, RouteLabel, SourceLabel};
+use crate::metric_labels::{Decision, Label, RouteLabel, SourceLabel};
 use crate::scope::{KNOWN, ScopeSet};
 use prometheus::{IntCounter, IntCounterVec};
 use std::marker::PhantomData;

@@ -6,7 +6,7 @@ use super::{Grant, Policy, Proven, Request, SocketRequest};
 use crate::authn::Identity;
 use crate::config::PrincipalLimits;
 use crate::json_body::Object;
-use crate::label::{Label as _, SourceLabel};
+use crate::metric_labels::{Label as _, SourceLabel};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, ScopeSet};
 use http::header::AUTHORIZATION;

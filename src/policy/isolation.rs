@@ -12,7 +12,7 @@ use crate::chat_session::{Background, Chat};
 use crate::config::{DynamicConfig, HeaderRule};
 use crate::headers::GatewayHeader;
 use crate::json_body::{BodyFault, Edits, Object};
-use crate::label::{Label as _, RouteLabel};
+use crate::metric_labels::{Label as _, RouteLabel};
 use crate::refusal::{IsolationFault, Refusal};
 use crate::scope::Scope;
 use crate::session_key::is_incognito;

@@ -1,8 +1,8 @@
 //! A request's body: where there may be one, how large, how slow.
 
 use super::context::RequestContext;
-use crate::evaluation::AnnouncedBody;
 use crate::refusal::LimitFault;
+use crate::request_evaluation::AnnouncedBody;
 use bytes::Bytes;
 use pingora::ErrorType::InternalError;
 use pingora::prelude::{Error, Result};

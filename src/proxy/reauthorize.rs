@@ -2,11 +2,11 @@
 //! policy or the time may have ended what was granted (law 9).
 
 use crate::authn::PassthroughCredential;
-use crate::evaluation::RequestedHeaders;
 use crate::json_body::Object;
 use crate::listener::{Connection, LastCheck, OpenRequest};
 use crate::policy::{Grant, Policy, Request};
 use crate::refusal::Refusal;
+use crate::request_evaluation::RequestedHeaders;
 use crate::request_path::Path;
 use http::Method;
 use jiff::Timestamp;

@@ -6,13 +6,13 @@
 
 use super::context::RequestContext;
 use crate::authn::Credential;
-use crate::evaluation::UpgradeHead;
-use crate::evaluation::requested_scopes;
 use crate::headers::REQUEST_ID;
 use crate::identity_providers::IdentityProviders;
 use crate::listener::ClientStream;
 use crate::policy::SocketRequest;
 use crate::refusal::Refusal;
+use crate::request_evaluation::UpgradeHead;
+use crate::request_evaluation::requested_scopes;
 use crate::websocket::{Client, OpenSocket, Sockets, Upgraded, occupy, serve};
 use futures_util::poll;
 use http::HeaderValue;

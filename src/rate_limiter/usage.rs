@@ -2,7 +2,7 @@
 
 use super::{Key, Limit, RateLimiter, State};
 use crate::config::PrincipalLimits;
-use crate::label::{Label as _, SourceLabel};
+use crate::metric_labels::{Label as _, SourceLabel};
 use crate::policy::Policy;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};

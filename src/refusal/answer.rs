@@ -1,7 +1,7 @@
 //! How a refusal is answered: its JSON body and the header lines that go with it.
 
 use super::{Caller, Refusal, SocketFault, TailnetFault};
-use crate::label::Label as _;
+use crate::metric_labels::Label as _;
 use crate::scope::Scope;
 use serde_json::{Map, Value, json};
 

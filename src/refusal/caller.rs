@@ -2,7 +2,7 @@
 //! have the same words: so the message itself says who refuses, and whom.
 
 use super::Refusal;
-use crate::label::SourceLabel;
+use crate::metric_labels::SourceLabel;
 use crate::scope::ScopeSet;
 use std::fmt;
 

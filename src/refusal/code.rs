@@ -1,6 +1,6 @@
 //! The stable public codes of refusals.
 
-use crate::label::Label;
+use crate::metric_labels::Label;
 use serde::Serialize;
 use std::fmt;
 use strum::{IntoStaticStr, VariantArray};

@@ -1,7 +1,7 @@
 //! The routes compiled in: the gateway's own, and its web page (contract §1).
 
 use super::{Need, Pattern, Probe, Route};
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use crate::scope::{ADMIN, READ, Scope, WRITE};
 use http::Method;
 use std::sync::{Arc, LazyLock};

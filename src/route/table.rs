@@ -3,7 +3,7 @@
 use super::builtin::{self, web_page};
 use super::rule::acts_as_it_came;
 use super::{Need, PathRule, Pattern, Route, Ui};
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use crate::request_path::Path;
 use crate::scope::{READ, Scope};
 use http::Method;

@@ -1,7 +1,7 @@
 //! The device this proxy is to the gateway: a key of its own, with which every connection it opens
 //! is signed (contract §7 (b)).
 
-use crate::files;
+use crate::atomic_file;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -89,7 +89,7 @@ impl Device {
             Ok(file) => Self::read(file, name),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (device, document) = Self::generate()?;
-                match files::create(&path, format!("{}\n", STANDARD.encode(document)).as_bytes(), 0o600) {
+                match atomic_file::create(&path, format!("{}\n", STANDARD.encode(document)).as_bytes(), 0o600) {
                     Ok(()) => Ok(device),
                     // Another process on this directory was faster: both are one device.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -1,8 +1,8 @@
 //! Places for clients that have not proven themselves. When one is short of them, the oldest goes:
 //! who means it has proven itself by then.
 
+use crate::address_key::AddressKey;
 use crate::config::UnauthenticatedLimits;
-use crate::peer_group::PeerGroup;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ pub struct UnauthenticatedLimit {
 struct Slots {
     next: u64,
     /// In the order in which they were taken.
-    all: BTreeMap<u64, (PeerGroup, CancellationToken)>,
-    groups: HashMap<PeerGroup, usize>,
+    all: BTreeMap<u64, (AddressKey, CancellationToken)>,
+    groups: HashMap<AddressKey, usize>,
 }
 
 impl Slots {
@@ -35,7 +35,7 @@ impl Slots {
         Some(place)
     }
 
-    fn oldest_of(&self, group: PeerGroup) -> Option<u64> {
+    fn oldest_of(&self, group: AddressKey) -> Option<u64> {
         self.all.iter().find(|(_, (of, _))| *of == group).map(|(number, _)| *number)
     }
 }
@@ -81,7 +81,7 @@ impl UnauthenticatedLimit {
     /// A place for a client from this address; `None` is a unix socket. If it has its share already,
     /// its own oldest goes; if all are taken, the oldest of the address that has most.
     pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> UnauthenticatedSlot {
-        let group = PeerGroup::of(peer);
+        let group = AddressKey::of(peer);
         let most = self.limits.per_address.filter(|_| !group.is_local());
         let mut state = self.state();
         let own = state.groups.get(&group).copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use proptest::prelude::*;
-use scopeshim::label::RouteLabel;
+use scopeshim::metric_labels::RouteLabel;
 use scopeshim::request_path::Path;
 use scopeshim::route::{ClientRoute, Need, Pattern, Route, RouteTable, Ui, builtin};
 use scopeshim::scope::Scope;

@@ -3,7 +3,7 @@
 use crate::support::{Shim, WsClient, fake_gateway, people};
 use jiff::Timestamp;
 use scopeshim::cors::Denied;
-use scopeshim::label::{Label as _, SourceLabel};
+use scopeshim::metric_labels::{Label as _, SourceLabel};
 use scopeshim::principal_limits::{Limit, LimitReached};
 use scopeshim::refusal::{
     Caller, Code, IsolationFault, JwtFault, LimitFault, MAX_TOKEN, Malformed, Refusal, SocketFault, TailnetFault,

@@ -1,7 +1,7 @@
 //! The figures in docs/limits.md, docs/scaling.md and the unit are those of the code, and add up.
 
 use scopeshim::config::Limits;
-use scopeshim::descriptors::{RESERVED, clients};
+use scopeshim::file_descriptors::{RESERVED, clients};
 use scopeshim::refusal::Code;
 
 const LIMITS: &str = include_str!("../../docs/limits.md");

@@ -33,7 +33,7 @@ fn rule(route: &str) -> PathRule {
 
 fn table(routes: &[(String, Need)]) -> RouteTable {
     let route = |(path, need): &(String, Need)| Route {
-        label: scopeshim::label::RouteLabel::Custom,
+        label: scopeshim::metric_labels::RouteLabel::Custom,
         methods: Vec::new(),
         pattern: if path.ends_with('/') {
             Pattern::Prefix(Arc::from(&**path))

@@ -5,7 +5,7 @@ mod attacks;
 use crate::support::signer::{ED25519, HMAC_SECRET, P256, P384, RSA, Signer, b64, claims, claims_with};
 use crate::support::{ISS, Judge};
 use jiff::Timestamp;
-use scopeshim::label::Label as _;
+use scopeshim::metric_labels::Label as _;
 use serde_json::{Value, json};
 
 fn token(changes: Value) -> String {

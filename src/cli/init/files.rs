@@ -1,9 +1,9 @@
 //! What `init` writes: `config.toml` and the gateway's secret beside it.
 
 use super::super::token;
+use crate::atomic_file::{create, write_atomically};
 use crate::config::diagnostic::Source;
 use crate::config::environment::{Environment, SecretFileFault, System};
-use crate::files::{create, write_atomically};
 use crate::openclaw_config::{Auth, OpenClaw};
 use crate::secret::Secret;
 use jiff::Timestamp;

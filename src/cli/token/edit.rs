@@ -1,10 +1,10 @@
 //! Edits of a configuration file that keep its comments and its order.
 
 use super::super::check;
+use crate::atomic_file;
 use crate::config::diagnostic::{Problem, Severity, Source};
 use crate::config::environment::System;
 use crate::config::{self, Loaded};
-use crate::files;
 use jiff::Timestamp;
 use std::fs::File;
 use std::path::Path;
@@ -86,7 +86,7 @@ pub(super) fn edit<T>(
     if !added.is_empty() {
         return Err(EditError::Wrong(added.trim_end().to_owned()));
     }
-    files::replace(&path, new.as_bytes()).map_err(place)?;
+    atomic_file::replace(&path, new.as_bytes()).map_err(place)?;
     let wrong = errors(&after).map(|problem| after.source.render(problem) + "\n").collect();
     Ok(Edited { value, wrong })
 }

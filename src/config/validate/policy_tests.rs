@@ -7,7 +7,7 @@ use super::values::scopes;
 use crate::config::diagnostic::{Problems, did_you_mean};
 use crate::config::file::{self, At, File};
 use crate::config::{Asks, PolicyTest, SimulatedCaller};
-use crate::label::Label as _;
+use crate::metric_labels::Label as _;
 use crate::refusal::Code;
 use crate::scope::ScopeSet;
 use http::{HeaderMap, HeaderName, Method};

@@ -4,7 +4,7 @@ use super::client_routes::{self, Credentials};
 use super::values::scope;
 use crate::config::diagnostic::{Problems, Source, did_you_mean};
 use crate::config::file::{self, At, File};
-use crate::label::RouteLabel;
+use crate::metric_labels::RouteLabel;
 use crate::request_path::Path;
 use crate::route::{Need, PathRule, Pattern, Route, builtin};
 use crate::scope::KNOWN;

@@ -2,7 +2,7 @@
 
 use crate::config::TailnetSubject;
 use crate::glob::Glob;
-use crate::whois::WhoisNode;
+use crate::tailnet_whois::WhoisNode;
 use std::collections::HashMap;
 
 impl TailnetSubject {

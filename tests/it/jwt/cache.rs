@@ -4,7 +4,7 @@ use crate::support::signer::{P256, RSA, Signer, claims, claims_with, jwks};
 use crate::support::{ISS, Judge};
 use jiff::Timestamp;
 use scopeshim::jwks::KeySet;
-use scopeshim::label::Label as _;
+use scopeshim::metric_labels::Label as _;
 use serde_json::json;
 
 /// With and without remembering.

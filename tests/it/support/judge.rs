@@ -7,7 +7,7 @@ use scopeshim::config::diagnostic::Source;
 use scopeshim::config::{self, environment::System};
 use scopeshim::jwks::KeySlot;
 use scopeshim::jwks_cache::JwksCache;
-use scopeshim::label::Label as _;
+use scopeshim::metric_labels::Label as _;
 use scopeshim::policy::{Policy, Proven};
 use scopeshim::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt as _;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client's address, as far as it tells one client from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PeerGroup {
+pub enum AddressKey {
     /// By a unix socket.
     Unix,
     /// From this machine: behind a tunnel or a proxy here, every client is.
@@ -16,7 +16,7 @@ pub enum PeerGroup {
     V6(u64),
 }
 
-impl PeerGroup {
+impl AddressKey {
     /// The group of an address; `None` is a unix socket.
     #[must_use]
     pub fn of(peer: Option<IpAddr>) -> Self {
@@ -35,7 +35,7 @@ impl PeerGroup {
     }
 }
 
-impl fmt::Display for PeerGroup {
+impl fmt::Display for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix => f.write_str("unix socket"),
@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_one_and_an_ipv4_address_is_one() {
-        let of = |text: &str| PeerGroup::of(Some(text.parse().unwrap()));
+        let of = |text: &str| AddressKey::of(Some(text.parse().unwrap()));
         assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
-        assert!([of("127.0.0.1"), of("127.9.9.9"), of("::1"), PeerGroup::of(None)].iter().all(|g| g.is_local()));
-        assert_ne!(of("127.0.0.1"), PeerGroup::of(None));
+        assert!([of("127.0.0.1"), of("127.9.9.9"), of("::1"), AddressKey::of(None)].iter().all(|g| g.is_local()));
+        assert_ne!(of("127.0.0.1"), AddressKey::of(None));
     }
 }

@@ -1,12 +1,11 @@
 //! The checks of a request's head, one by one, without a socket. `evaluation` puts them in order.
 
-use crate::authn::{Presented, ambient};
+use crate::authn::Presented;
 use crate::chat_session::Chat;
 use crate::config::BodySizes;
 use crate::cors::Page;
+use crate::dns_rebinding::HostNames;
 use crate::headers::{self, GatewayHeader, Kind};
-use crate::host::Host;
-use crate::hostnames::HostNames;
 use crate::policy::{Policy, Proven};
 use crate::refusal::{LimitFault, Refusal};
 use crate::route::{Need, Route};
@@ -47,11 +46,11 @@ pub fn spoofed(headers: &HeaderMap, policy: &Policy) -> usize {
 /// Refuses what a web page could send in the name of a caller who is identified by an address, or whose user
 /// and password a browser remembers: a page can use both without knowing a secret, unlike a bearer token.
 /// Refused are pages of other origins that `[cors]` does not list, and pages whose host name was made to
-/// resolve to this machine (DNS rebinding, see [`own_host`]).
+/// resolve to this machine (DNS rebinding, see [`crate::dns_rebinding`]).
 ///
 /// # Errors
 /// [`Refusal::CrossOrigin`], [`Refusal::HostNotAllowed`].
-pub fn not_borrowed(
+pub fn refuse_foreign_page(
     proven: &Proven,
     presented: Option<&Presented<'_>>,
     headers: &HeaderMap,
@@ -61,23 +60,11 @@ pub fn not_borrowed(
 ) -> Result<(), Refusal> {
     let is_ambient = proven.principal.identity().is_ambient();
     if is_ambient {
-        own_host(headers, names, listed)?;
+        names.refuse_foreign_host(headers, listed)?;
     } else if !presented.is_some_and(Presented::is_ambient) {
         return Ok(());
     }
     if is_cross_origin(headers) && !page.is_listed() { Err(Refusal::CrossOrigin) } else { Ok(()) }
-}
-
-/// Refuses a `Host` that is not an address, `localhost`, a name of this machine, or listed.
-///
-/// # Errors
-/// [`Refusal::HostNotAllowed`].
-pub fn own_host(headers: &HeaderMap, names: &HostNames, listed: &[String]) -> Result<(), Refusal> {
-    let host = Host::of(headers);
-    if host.is_some_and(|host| names.with(listed, |all| ambient::is_own(host, all))) {
-        return Ok(());
-    }
-    Err(Refusal::HostNotAllowed { host: host.map(Host::name).unwrap_or_default().to_owned() })
 }
 
 /// Methods that the gateway's own routes know, and others that are asked about them.

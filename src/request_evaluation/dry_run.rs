@@ -5,7 +5,7 @@ use super::head_checks::{self, RequestedHeaders};
 use super::{Evaluation, Facts, Head, UpgradeHead};
 use crate::authn::{Credential, Presented};
 use crate::config::{BodySizes, SimulatedCaller};
-use crate::hostnames::HostNames;
+use crate::dns_rebinding::HostNames;
 use crate::json_body::Object;
 use crate::policy::explain::Explanation;
 use crate::policy::{Grant, Policy, Proven, SocketRequest};

@@ -1,9 +1,6 @@
-//! Where a caller is, and under which name they call: what identity without a credential rests on.
-//!
-//! Any web page can make a browser call this machine under a host name of its own (DNS rebinding),
-//! and behind a local tunnel or reverse proxy every caller has a loopback address. Neither is proof.
+//! Where a caller is: what conditions on addresses, and identity without a credential, rest on. Behind a
+//! local tunnel or reverse proxy every caller has a loopback address, which proves nothing.
 
-use crate::host::Host;
 use http::HeaderMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -58,22 +55,10 @@ fn is_of_a_relay(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || NAMES.contains(&&*folded)
 }
 
-/// Whether a host is a name that no third party can point at this machine: an address, `localhost`, or one of `names`,
-/// which are in lower case.
-#[must_use]
-pub fn is_own<'a>(host: Host<'_>, names: impl IntoIterator<Item = &'a str>) -> bool {
-    if host.ip().is_some() || host.name().eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    let name = host.name().strip_suffix('.').unwrap_or(host.name());
-    names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
-    use proptest::prelude::*;
 
     fn with(name: &str) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -112,59 +97,5 @@ mod tests {
         }
         assert_eq!(of(here, &with("accept")), here);
         assert_eq!(of(None, &with("traceparent")), None);
-    }
-
-    fn own(host: &str, names: [&str; 3]) -> bool {
-        Host::parse(host.as_bytes()).is_some_and(|host| is_own(host, names))
-    }
-
-    #[test]
-    fn only_names_that_no_stranger_can_point_here_are_own() {
-        let names = ["box", "box.local", "box.tail1.ts.net"];
-        for host in [
-            "127.0.0.1:18780",
-            "127.0.0.1",
-            "192.168.1.2:1",
-            "[::1]:18780",
-            "[fd00::1]",
-            "localhost",
-            "LOCALHOST:18780",
-            "box:18780",
-            "Box.Local",
-            "box.tail1.ts.net:443",
-            "box.tail1.ts.net.",
-        ] {
-            assert!(own(host, names), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:18780",
-            "other.local",
-            "evil.tail1.ts.net",
-            "localhost.evil.example",
-            "",
-            ":80",
-            ".",
-            "127.0.0.1.evil.example",
-            "[::1",
-            "[::1]x.evil",
-            "127.1",
-            "0x7f000001",
-            "boxx",
-            "box.evil",
-            "x:box",
-            "box:x",
-            "box:1:2",
-        ] {
-            assert!(!own(host, names), "{host}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_registrable_name_is_never_own(label in "[a-z0-9-]{1,20}", tld in "(com|net|example|local|localhost)", port in proptest::option::of(0u16..)) {
-            let host = format!("{label}.{tld}{}", port.map(|p| format!(":{p}")).unwrap_or_default());
-            prop_assert!(!own(&host, ["box", "box.local", "box.tail1.ts.net"]));
-        }
     }
 }

@@ -13,12 +13,12 @@ pub mod policy_test;
 pub use dry_run::{Caller, DryRun, SimulatedHead};
 pub use head_checks::{AnnouncedBody, RequestedHeaders, requested_scopes};
 
-use crate::authn::{PassthroughCredential, Presented, ambient};
+use crate::authn::{PassthroughCredential, Presented, client_address};
 use crate::config::BodySizes;
 use crate::cors::{self, Page};
+use crate::dns_rebinding::HostNames;
 use crate::framing;
 use crate::headers::{self, Kind};
-use crate::hostnames::HostNames;
 use crate::json_body::{BodyFault, Object};
 use crate::policy::{Grant, Policy, Proven, Request};
 use crate::refusal::{IsolationFault, Refusal, SocketFault};
@@ -157,7 +157,7 @@ impl<'a> Evaluation<'a> {
         }
         head_checks::expectation(headers)?;
         self.spoofed = head_checks::spoofed(headers, policy);
-        self.address = ambient::of(self.facts.peer, headers);
+        self.address = client_address::of(self.facts.peer, headers);
         if upgrade_request::is_wanted(headers) {
             if path.is_upgrade_without_connect() {
                 return Err(Refusal::Socket(SocketFault::Path));
@@ -187,7 +187,7 @@ impl<'a> Evaluation<'a> {
             return Err(Refusal::Upgrade);
         }
         let accept = upgrade_request::accept_key(method, version, headers)?;
-        let own_host = head_checks::own_host(headers, names, &self.policy.live().hosts);
+        let own_host = names.refuse_foreign_host(headers, &self.policy.live().hosts);
         let page = upgrade_request::page(headers, &rules.origins, own_host.is_ok());
         Ok(UpgradeHead { accept, origin: UpgradeOrigin { own_host, page } })
     }
@@ -230,7 +230,7 @@ impl<'a> Evaluation<'a> {
         asked: &mut RequestedHeaders,
     ) -> Result<Grant, Refusal> {
         let (headers, hosts) = (self.facts.headers, &self.policy.live().hosts);
-        head_checks::not_borrowed(proven, presented, headers, self.facts.names, hosts, &self.page)?;
+        head_checks::refuse_foreign_page(proven, presented, headers, self.facts.names, hosts, &self.page)?;
         *asked = head_checks::asked(headers, self.policy)?;
         let request = self.request(asked, now).ok_or(Refusal::Internal)?;
         let grant = self.policy.decide(proven, request)?;
