@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import client_pages, refused
-from tests.e2e.test_app_users import _keys
+from tests.e2e import client_pages, gateway_sessions, refused
 from tests.e2e.test_isolation import WORD, Teller
 from tests.support import fake_model, gateways, install, open_webui, procs
 from tests.support.outcomes import NotAvailable
@@ -103,13 +102,7 @@ class Lab:
 
     def sessions(self, chat):
         """The keys of the gateway's sessions that are of this chat."""
-        found = set()
-        for file in (self.gateway.folder / "state").rglob("*"):
-            if file.name == "sessions.json":
-                found |= set(json.loads(file.read_text()))
-            elif file.suffix in (".sqlite", ".db"):
-                found |= _keys(file)
-        return {key for key in found if chat in key}
+        return {key for key in gateway_sessions.keys(self.gateway) if chat in key}
 
     def page(self, server, asks):
         return browse(server, self.gateway.node, asks)

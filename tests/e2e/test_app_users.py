@@ -6,17 +6,13 @@ connection. The model answers with everything it was shown, and the gateway's ow
 """
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import secrets
-import shutil
-import sqlite3
-import tempfile
 import time
-from pathlib import Path
 
+from tests.e2e import gateway_sessions
 from tests.e2e.environment import case
 from tests.e2e.test_isolation import Teller, _shown, _tell, answered, need, word
 from tests.support import clients, gateways
@@ -81,35 +77,8 @@ class Lab:
         return answer
 
     def sessions(self, owner=""):
-        """The keys of the gateway's sessions, from where the release keeps them: a file of JSON, or a database."""
-        found = set()
-        for file in (self.gateway.folder / "state").rglob("*"):
-            if file.name == "sessions.json":
-                found |= set(json.loads(file.read_text()))
-            elif file.suffix in (".sqlite", ".db"):
-                found |= _keys(file)
-        return {key for key in found if f":{LEAD}{owner}" in key}
-
-
-def _keys(file):
-    """What stands in the columns of a database that are called by a session's key. The gateway locks its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        for part in (file, file.with_name(f"{file.name}-wal")):
-            if part.exists():
-                shutil.copy(part, folder)
-        return _columns(Path(folder) / file.name)
-
-
-def _columns(file):
-    found = set()
-    with contextlib.closing(sqlite3.connect(file)) as database:
-        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for table in tables:
-            columns = [column[1] for column in database.execute(f'pragma table_info("{table}")')]
-            for column in (column for column in columns if column in ("session_key", "sessionKey", "key")):
-                rows = database.execute(f'select distinct "{column}" from "{table}"')
-                found |= {value for (value,) in rows if isinstance(value, str)}
-    return found
+        """The keys of the gateway's sessions that are of users of apps."""
+        return {key for key in gateway_sessions.keys(self.gateway) if f":{LEAD}{owner}" in key}
 
 
 def lab(env):
