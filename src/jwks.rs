@@ -1,5 +1,9 @@
 //! Verification keys of JWT issuers, each fit for named algorithms and nothing else.
 
+mod verifier;
+
+pub use verifier::Verifier;
+
 use crate::secret::Secret;
 use arc_swap::ArcSwapOption;
 use base64::Engine as _;
@@ -28,7 +32,7 @@ pub struct Key {
     id: Option<Box<str>>,
     /// What it may verify: one algorithm where the issuer says which, else its family.
     algorithms: Vec<Algorithm>,
-    verifier: DecodingKey,
+    verifier: Verifier,
 }
 
 impl std::fmt::Debug for Key {
@@ -100,7 +104,7 @@ impl KeySet {
         } else {
             return Err(KeyFault::Pem);
         };
-        Ok(Self(vec![Key { id: None, algorithms, verifier: key }]))
+        Ok(Self(vec![Key { id: None, verifier: Verifier::of(key, &algorithms), algorithms }]))
     }
 
     /// A shared HMAC secret.
@@ -109,7 +113,7 @@ impl KeySet {
         Self(vec![Key {
             id: None,
             algorithms: vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
-            verifier: DecodingKey::from_secret(secret.expose().as_bytes()),
+            verifier: Verifier::of(DecodingKey::from_secret(secret.expose().as_bytes()), &[]),
         }])
     }
 
@@ -127,7 +131,7 @@ impl KeySet {
 
     /// The keys to try for a token that names `id` and `algorithm`. A key that names itself serves
     /// only tokens that name it too, or none.
-    pub fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &DecodingKey> {
+    pub fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Verifier> {
         self.0
             .iter()
             .filter(move |key| match (id, key.id.as_deref()) {
@@ -179,7 +183,8 @@ fn usable(jwk: &Jwk) -> Option<Key> {
         Some(named) => vec![family.into_iter().find(|a| of(*a) == Some(named))?],
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    Some(Key { id: common.key_id.as_deref().map(Into::into), algorithms, verifier: key })
+    let verifier = Verifier::jwk(key, jwk, &algorithms);
+    Some(Key { id: common.key_id.as_deref().map(Into::into), algorithms, verifier })
 }
 
 /// How long a number is without the zeros in front.
