@@ -7,7 +7,7 @@ use crate::logging;
 use crate::metric_labels::{Decision, RouteLabel, SourceLabel, StreamKind};
 use crate::metrics::{Metrics, OpenStream, RequestEnd};
 use crate::policy::{Grant, Policy, Proven, Request};
-use crate::rate_limiter::RateLimiter;
+use crate::principal_limiter::PrincipalLimiter;
 use crate::refusal::{Caller, LimitFault, Refusal};
 use crate::route::Route;
 use crate::scope::ScopeSet;
@@ -135,7 +135,7 @@ impl AccessRecord {
 
     /// What its principal, and every other, uses at the moment.
     #[must_use]
-    pub fn rate_limiter(&self) -> &RateLimiter {
+    pub fn rate_limiter(&self) -> &PrincipalLimiter {
         self.telemetry.rate_limiter()
     }
 

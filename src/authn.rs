@@ -11,7 +11,7 @@ pub mod jwt;
 mod passthrough_credential;
 pub mod presented;
 mod principal;
-mod simulate;
+mod simulated_caller;
 pub mod tailscale;
 mod token_table;
 

@@ -5,7 +5,7 @@
 
 mod app_user;
 mod cache;
-pub mod explain;
+pub mod explanation;
 mod grant;
 pub mod grants;
 mod isolation;

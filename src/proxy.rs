@@ -23,7 +23,7 @@ use crate::join_code_limit::{Join, JoinCodeLimit};
 use crate::json_body::BodyFault;
 use crate::passthrough_credential_limit::{PassthroughCredentialLimit, Tried};
 use crate::policy::{self, Grant, Policy};
-use crate::rate_limiter::Permit;
+use crate::principal_limiter::Permit;
 use crate::refusal::{IsolationFault, LimitFault, Refusal};
 use crate::telemetry::Telemetry;
 use crate::trace_context::TraceParent;

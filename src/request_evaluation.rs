@@ -6,12 +6,12 @@
 //! (issuers, tailscaled) and what is counted (rate limits, connections, join codes) happens in the data
 //! plane, between [`Evaluation::head`] and [`Evaluation::decide`].
 
-mod dry_run;
 mod head_checks;
 pub mod policy_test;
+mod simulated_request;
 
-pub use dry_run::{Caller, DryRun, SimulatedHead};
 pub use head_checks::{AnnouncedBody, RequestedHeaders, requested_scopes};
+pub use simulated_request::{Caller, DryRun, SimulatedHead};
 
 use crate::authn::{PassthroughCredential, Presented, client_address};
 use crate::config::BodySizes;

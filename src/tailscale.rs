@@ -6,7 +6,7 @@ mod localapi;
 use crate::authn::tailscale::{About, WhoisQuestion, WhoisResult};
 use crate::dns_rebinding::HostNames;
 use crate::refusal::TailnetFault;
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use crate::telemetry::Telemetry;
 use localapi::{LocalApi, LocalApiError};
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 
 use crate::metric_labels::SourceLabel;
 use crate::metrics::Metrics;
-use crate::rate_limiter::RateLimiter;
+use crate::principal_limiter::PrincipalLimiter;
 use crate::refusal::Code;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub struct RecentRefusal {
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Metrics,
-    rate_limiter: RateLimiter,
+    rate_limiter: PrincipalLimiter,
     refusals: Mutex<VecDeque<RecentRefusal>>,
     begun: Instant,
     /// The present second and the lines written in it, of unauthenticated callers and of refused ones.
@@ -76,7 +76,7 @@ impl Telemetry {
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             metrics: Metrics::new()?,
-            rate_limiter: RateLimiter::default(),
+            rate_limiter: PrincipalLimiter::default(),
             refusals: Mutex::default(),
             begun: Instant::now(),
             lines: Default::default(),
@@ -93,7 +93,7 @@ impl Telemetry {
 
     /// What each principal uses at the moment.
     #[must_use]
-    pub fn rate_limiter(&self) -> &RateLimiter {
+    pub fn rate_limiter(&self) -> &PrincipalLimiter {
         &self.rate_limiter
     }
 

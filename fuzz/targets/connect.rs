@@ -15,7 +15,7 @@ use scopeshim::request_path::Path;
 use scopeshim::route::PathRule;
 use scopeshim::scope::{ADMIN, Scope, ScopeSet};
 use scopeshim::secret::{Secret, TokenHash};
-use scopeshim::session_key::is_incognito;
+use scopeshim::incognito_session::is_incognito;
 use scopeshim::websocket::authorize::{ConnectContext, decide};
 use scopeshim::websocket::connect_frame::{ClientIdentity, Connect, Reply, id_of, leaving, nonce_of};
 use serde_json::Value;

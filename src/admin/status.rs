@@ -5,7 +5,7 @@ use crate::gateway_probe::{Advice, Findings, Severity};
 use crate::jwks_cache::KeyStatus;
 use crate::metric_labels::StreamKind;
 use crate::policy::Policy;
-use crate::rate_limiter::Usage;
+use crate::principal_limiter::Usage;
 use crate::reload::{ReloadStatus, Verdict};
 use crate::telemetry::RecentRefusal;
 use jiff::Timestamp;

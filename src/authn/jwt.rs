@@ -1,7 +1,7 @@
 //! A compact JWT taken apart, strictly (RFC 7515, RFC 7519, RFC 8725). Nothing here is verified yet.
 
-use crate::json::strict;
 use crate::refusal::{MAX_TOKEN, Malformed};
+use crate::strict_json::strict;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;

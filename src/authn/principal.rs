@@ -9,7 +9,7 @@ use crate::glob::Glob;
 use crate::metric_labels::SourceLabel;
 use crate::scope::ScopeSet;
 use crate::secret::TokenHash;
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use jiff::Timestamp;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::config::ListenerIdentity;
 use crate::headers::single;
 use crate::refusal::TailnetFault;
 use crate::scope::{Scope, ScopeSet};
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};

@@ -6,7 +6,7 @@ use crate::policy::{Grant, Policy};
 use crate::refusal::Refusal;
 use crate::request_evaluation::{Caller, DryRun, SimulatedHead, policy_test};
 use crate::route::{Need, Pattern};
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use super::{ClaimPath, Excess, HeaderRules, PrincipalLimits};
 use crate::glob::Glob;
 use crate::route::PathRule;
 use crate::scope::ScopeSet;
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::Timestamp;

@@ -3,7 +3,7 @@
 use super::Metrics;
 use crate::logging;
 use crate::platform::process_metrics;
-use crate::rate_limiter::Series;
+use crate::principal_limiter::Series;
 use prometheus::{Encoder as _, IntGauge, TextEncoder};
 
 /// The state of things, set at each scrape.

@@ -10,9 +10,9 @@ use super::permissions::{EffectiveRules, ScopeLimit};
 use super::{Grant, Policy, Proven, narrowed};
 use crate::authn::Identity;
 use crate::config::{OwnDevice, WebSocketRules};
+use crate::incognito_session;
 use crate::refusal::{Refusal, SocketFault};
 use crate::scope::{Scope, ScopeSet};
-use crate::session_key;
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -145,7 +145,7 @@ impl Policy {
         socket: &SocketRequest<'_>,
     ) -> Result<Grant, Refusal> {
         let admin = Scope::admin().clone();
-        if socket.session.is_some_and(session_key::is_incognito) && !scopes.satisfies(&admin) {
+        if socket.session.is_some_and(incognito_session::is_incognito) && !scopes.satisfies(&admin) {
             let held = effective_rules.scope_limit.scopes.satisfies(&admin);
             return Err(Refusal::ScopeMissing { needed: admin, held });
         }

@@ -14,7 +14,7 @@ use crate::listener::Connection;
 use crate::metric_labels::{RouteLabel, StreamKind};
 use crate::passthrough_credential_limit::Tried;
 use crate::policy::{Grant, Policy, Proven};
-use crate::rate_limiter::{LimitedUse, Permit};
+use crate::principal_limiter::{LimitedUse, Permit};
 use crate::refusal::{LimitFault, Refusal};
 use crate::request_evaluation::RequestedHeaders;
 use crate::telemetry::Telemetry;

@@ -5,7 +5,7 @@ use crate::config::diagnostic::{Problem, Severity};
 use crate::config::{Asks, Limits, PolicyTest, SimulatedCaller};
 use crate::headers::{self, GatewayHeader};
 use crate::policy::Policy;
-use crate::policy::explain::Explanation;
+use crate::policy::explanation::Explanation;
 use http::{HeaderName, HeaderValue, Method};
 use jiff::{SignedDuration, Timestamp};
 use std::ops::Range;

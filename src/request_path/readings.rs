@@ -56,7 +56,7 @@ impl<'a> Path<'a> {
     pub fn names_incognito_session(self) -> bool {
         let incognito = |path: &str| {
             let keys = path.get(.."/sessions/".len()).filter(|p| p.eq_ignore_ascii_case("/sessions/"));
-            keys.is_some() && path.split('/').any(crate::session_key::is_incognito)
+            keys.is_some() && path.split('/').any(crate::incognito_session::is_incognito)
         };
         incognito(self.0) || (!self.is_plain() && self.readings().iter().any(|r| incognito(r)))
     }

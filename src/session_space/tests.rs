@@ -1,5 +1,5 @@
 use super::*;
-use crate::session_key::is_incognito;
+use crate::incognito_session::is_incognito;
 use proptest::prelude::*;
 
 fn main_agent() -> AgentId {

@@ -10,9 +10,9 @@ pub use exact::{Exact, Inexact};
 
 use super::device_identity::{Device, PLATFORM, SignedFields};
 use crate::config::GatewayAuth;
-use crate::json::strict;
 use crate::policy::Grant;
 use crate::scope::{MAX_REQUESTED, Scope, ScopeSet};
+use crate::strict_json::strict;
 use serde_json::{Map, Value, json};
 
 /// Parameters that say what the client speaks and shows; no release reads authority from them.

@@ -15,7 +15,7 @@ use crate::identity_providers::TailnetQuery;
 use crate::listener::{ClientSocket, Ending, OpenRequest as _};
 use crate::metric_labels::{Label as _, StreamKind};
 use crate::policy::{Grant, Policy, Proven};
-use crate::rate_limiter::{LimitedUse, Permit};
+use crate::principal_limiter::{LimitedUse, Permit};
 use crate::refusal::{Refusal, SocketFault};
 use crate::request_evaluation::UpgradeOrigin;
 use crate::scope::ScopeSet;

@@ -6,7 +6,7 @@ use crate::config::file::{self, At, File, OneOrMany};
 use crate::config::{ListenAddress, ListenerIdentity, TailnetCapability, TailnetSubject};
 use crate::glob::Glob;
 use crate::platform::TAILSCALED_SOCKET;
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use std::path::PathBuf;
 use std::sync::Arc;
 

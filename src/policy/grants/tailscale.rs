@@ -2,7 +2,7 @@
 
 use crate::config::TailnetSubject;
 use crate::glob::Glob;
-use crate::tailnet_whois::WhoisNode;
+use crate::tailscale_whois_answer::WhoisNode;
 use std::collections::HashMap;
 
 impl TailnetSubject {

@@ -252,7 +252,7 @@ proptest! {
             let node = params["role"] == "node";
             prop_assert!(!node || live.websocket.nodes.as_ref().is_some_and(|needed| scope_limit.satisfies(needed)));
             let session = connect.session();
-            let incognito = session.is_some_and(session_key::is_incognito);
+            let incognito = session.is_some_and(incognito_session::is_incognito);
             prop_assert!(!incognito || names(&frame).satisfies(Scope::admin()));
             let frame: Value = serde_json::from_str(&frame).unwrap();
             prop_assert_eq!(&frame["params"]["auth"], &json!({ "token": SECRET }));

@@ -26,7 +26,7 @@ fn rate(per_minute: u32, burst: u32) -> PrincipalLimits {
 
 #[test]
 fn a_rate_is_said_as_the_draft_has_it() {
-    let quotas = RateLimiter::default();
+    let quotas = PrincipalLimiter::default();
     let policy = policy(["a".to_owned()]);
     let a = principal(&policy, "a");
     let permit = quotas.enter(&a, rate(60, 2), LimitedUse::Request).unwrap();
@@ -39,7 +39,7 @@ fn a_rate_is_said_as_the_draft_has_it() {
 
 #[test]
 fn what_reaches_another_limit_costs_nothing_of_the_rate() {
-    let quotas = RateLimiter::default();
+    let quotas = PrincipalLimiter::default();
     let policy = policy(["a".to_owned()]);
     let a = principal(&policy, "a");
     let limits = PrincipalLimits { requests: Some(1), ..rate(1, 2) };
@@ -53,7 +53,7 @@ fn what_reaches_another_limit_costs_nothing_of_the_rate() {
 
 #[test]
 fn a_thousand_idle_principals_are_forgotten_and_busy_ones_are_not() {
-    let quotas = RateLimiter::default();
+    let quotas = PrincipalLimiter::default();
     let names = |n: usize| (0..n).map(|i| format!("token-{i}"));
     let policy = policy(names(1_001));
     for name in names(1_000) {
@@ -72,7 +72,7 @@ fn a_thousand_idle_principals_are_forgotten_and_busy_ones_are_not() {
 
 #[test]
 fn memory_is_bounded_though_all_have_used_something() {
-    let quotas = RateLimiter::default();
+    let quotas = PrincipalLimiter::default();
     let names = |n: usize| (0..n).map(|i| format!("token-{i}"));
     let policy = policy(names(REMEMBERED + 500));
     let open = quotas.enter(&principal(&policy, "token-0"), rate(1, 1), LimitedUse::Socket).unwrap();
@@ -117,7 +117,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
         (requests, streams, sockets) in (1u32..5, 0u32..4, 0u32..4),
     ) {
-        let quotas = RateLimiter::default();
+        let quotas = PrincipalLimiter::default();
         let policy = policy(["a".to_owned(), "b".to_owned()]);
         let who = [principal(&policy, "a"), principal(&policy, "b")];
         let limits = PrincipalLimits {

@@ -134,19 +134,19 @@ type Refused = (SourceLabel, Option<Arc<str>>, Limit);
 
 /// What all principals use.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub struct PrincipalLimiter {
     accounts: Mutex<HashMap<Key, Arc<Account>>>,
     refused: Mutex<HashMap<Refused, u64>>,
     begun: Instant,
 }
 
-impl Default for RateLimiter {
+impl Default for PrincipalLimiter {
     fn default() -> Self {
         Self { accounts: Mutex::default(), refused: Mutex::default(), begun: Instant::now() }
     }
 }
 
-impl RateLimiter {
+impl PrincipalLimiter {
     fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
     }

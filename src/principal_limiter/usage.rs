@@ -1,6 +1,6 @@
 //! What is used, for people and for metrics.
 
-use super::{Key, Limit, RateLimiter, State};
+use super::{Key, Limit, PrincipalLimiter, State};
 use crate::config::PrincipalLimits;
 use crate::metric_labels::{Label as _, SourceLabel};
 use crate::policy::Policy;
@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-impl RateLimiter {
+impl PrincipalLimiter {
     /// What principals with a limit use: those who use something, and tokens that use nothing now.
     #[must_use]
     pub fn usage(&self, policy: &Policy) -> Vec<Usage> {

@@ -7,7 +7,7 @@ use crate::authn::{Credential, Presented};
 use crate::config::{BodySizes, SimulatedCaller};
 use crate::dns_rebinding::HostNames;
 use crate::json_body::Object;
-use crate::policy::explain::Explanation;
+use crate::policy::explanation::Explanation;
 use crate::policy::{Grant, Policy, Proven, SocketRequest};
 use crate::refusal::Refusal;
 use crate::upgrade_request;
