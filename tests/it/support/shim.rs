@@ -117,8 +117,11 @@ impl Shim {
             if let Some(address) = log.lock().unwrap().iter().find_map(|l| listening(l)) {
                 break address;
             }
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < patience, "did not start: {:?}", log.lock().unwrap());
+            if child.try_wait().unwrap().is_some() || begun.elapsed() >= patience {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("did not start: {:?}", log.lock().unwrap());
+            }
             std::thread::sleep(Duration::from_millis(5));
         };
         Self { child, address, log, blocked, dir }
