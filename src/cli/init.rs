@@ -96,6 +96,9 @@ pub(super) fn init(mut args: Args) -> Exit {
         complain(format!("warning: {warning}"));
     }
     say(snippets::gateway_changes(&found));
+    if let Some(advice) = snippets::isolation(&found) {
+        say(advice);
+    }
     say(snippets::clients(&args.listen, &secret));
     if let Some(warning) = snippets::exposure(&args.listen) {
         complain(warning);

@@ -139,6 +139,24 @@ fn each_mode_gets_its_configuration() {
 }
 
 #[test]
+fn what_keeps_agents_and_sessions_apart_is_said_and_the_default_agent_is_taken_over() {
+    let gateway = "gateway: { auth: { mode: 'none' } }";
+    let dir =
+        place(&format!("{{ {gateway}, agents: {{ list: [{{ id: 'main' }}, {{ id: 'home', default: true }}] }} }}"));
+    let done = init(dir.path(), &[]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("2 agents: main, home"), "{}", done.out);
+    assert!(done.out.contains("openclaw config set tools.sessions.visibility self"), "{}", done.out);
+    let config = std::fs::read_to_string(dir.path().join("out/config.toml")).unwrap();
+    assert!(config.contains("default_agent = \"home\""), "{config}");
+    let dir = place(&format!("{{ {gateway}, tools: {{ sessions: {{ visibility: 'self' }} }} }}"));
+    let done = init(dir.path(), &[]);
+    assert!(!done.out.contains("visibility"), "{}", done.out);
+    let config = std::fs::read_to_string(dir.path().join("out/config.toml")).unwrap();
+    assert!(!config.contains("default_agent"), "{config}");
+}
+
+#[test]
 fn what_it_cannot_use_it_says() {
     let dir = tempfile::tempdir().unwrap();
     let missing = init(dir.path(), &[]);

@@ -6,7 +6,9 @@ use crate::config::diagnostic::Source;
 use crate::config::environment::{Environment, SecretFileFault, System};
 use crate::openclaw_config::{Auth, OpenClaw};
 use crate::secret::Secret;
+use crate::session_space::AgentId;
 use jiff::Timestamp;
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -161,6 +163,13 @@ fn text(found: &OpenClaw, choices: &Choices<'_>) -> String {
         quoted(choices.listen),
         quoted(&format!("http://{host}:{}", found.port)),
     );
+    // What is not an agent's id here is told by doctor.
+    if let Some(agent) =
+        found.isolation.default_agent.as_deref().and_then(AgentId::parse).filter(|a| *a != AgentId::main())
+    {
+        let agent = quoted(&agent.to_string());
+        let _ = writeln!(text, "[policy]\n# The gateway's.\ndefault_agent = {agent}\n");
+    }
     if matches!(found.auth, Auth::Token(_) | Auth::Password(_)) {
         text.push_str(
             "# Clients that hold the gateway's own secret continue to work, with all that it allows. Remove this\n\

@@ -41,6 +41,30 @@ pub(super) fn gateway_changes(found: &OpenClaw) -> String {
     out
 }
 
+/// What the gateway must do for rules about agents and sessions to hold to the end; `None` where it does.
+pub(super) fn isolation(found: &OpenClaw) -> Option<String> {
+    let set = &found.isolation;
+    let has = match set.visibility.as_deref() {
+        Some("self") => return None,
+        Some(word) => format!("is `{word}`"),
+        None => "is not set".to_owned(),
+    };
+    let mut out = match set.agents.as_slice() {
+        [] | [_] => String::new(),
+        agents => format!(
+            "The gateway has {} agents: {}. `agent_id` in the policy keeps a caller to some of them.\n",
+            agents.len(),
+            agents.join(", ")
+        ),
+    };
+    let _ = writeln!(
+        out,
+        "For callers with sessions or agents of their own (docs/isolation.md) the gateway has to keep its model to them too.\n\
+         Its `tools.sessions.visibility` {has}:\n\n    openclaw config set tools.sessions.visibility self"
+    );
+    Some(out)
+}
+
 /// How clients are told.
 pub(super) fn clients(listen: &str, token: &str) -> String {
     if listen.starts_with("unix:") {
