@@ -152,6 +152,18 @@ impl Authenticator {
     }
 }
 
+impl Principal {
+    /// The issuer that proves for whom an app calls.
+    #[must_use]
+    pub fn issuer_of_users(&self) -> Option<&str> {
+        let Evidence::App(token) = &self.evidence else { return None };
+        match &*token.users {
+            AppUsers::Issuer { name, .. } => Some(name),
+            AppUsers::Headers { .. } => None,
+        }
+    }
+}
+
 impl AppUsers {
     fn missing(&self) -> MissingUser {
         match self {

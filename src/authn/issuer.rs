@@ -133,14 +133,19 @@ impl Trusted {
 
     pub(crate) fn name(&self, claims: &Map<String, Value>) -> Result<String, JwtFault> {
         let verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        self.issuer
-            .name_claims
-            .iter()
-            .filter(|name| !name.verified_email || verified)
-            .filter_map(|name| claims::at(claims, &name.path).and_then(Value::as_str))
-            .find(|name| !name.is_empty() && name.len() <= 256 && !name.chars().any(char::is_control))
-            .map(ToOwned::to_owned)
-            .ok_or(JwtFault::Claim("name"))
+        let candidates = self.issuer.name_claims.iter().filter_map(|name| {
+            let text = claims::at(claims, &name.path).and_then(Value::as_str)?;
+            let fits = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
+            fits.then_some((text, name.verified_email && !verified))
+        });
+        let mut missing = "name";
+        for (text, is_unverified) in candidates {
+            if !is_unverified {
+                return Ok(text.to_owned());
+            }
+            missing = "email_verified";
+        }
+        Err(JwtFault::Claim(missing))
     }
 
     pub(crate) fn scopes(&self, claims: &Map<String, Value>) -> ScopeSet {

@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a request, a stream and a socket go through. Left out are the modules that measure times, memory and descriptors, which
-# are the emulator's, and those that never start the program.
-SUBJECTS = ("scopes", "credentials", "headers", "paths", "framing", "bodies", "routes", "answers", "grants", "tokens", "trusted_proxy",
-            "websocket", "jwt", "revocation", "access_log", "cors", "explain")
+# are the emulator's, those that need a gateway's code, and those that never start the program.
+SUBJECTS = ("scopes", "credentials", "headers", "framing", "routes", "answers", "grants", "isolation", "app_users", "tokens",
+            "trusted_proxy", "websocket", "jwt", "revocation", "access_log", "cors", "explain")
 
 
 def test_it_says_its_version(program, say):

@@ -1,6 +1,6 @@
 //! Apps that many people use, on the wire: their chats become sessions, and their users are who asks.
 
-use crate::support::signer::{HMAC_SECRET, Signer};
+use crate::support::signer::{HMAC_SECRET, P256, RSA, Signer};
 use crate::support::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -159,6 +159,25 @@ fn a_user_whom_a_jwt_must_prove_is_proven_by_nothing_else() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     // Nobody else becomes a user by it.
     assert_eq!(ask(READER, &[&good]).code(), "missing_scope");
+}
+
+#[test]
+fn a_new_key_of_the_issuer_of_users_costs_no_request() {
+    let (_gateway, address) = fake_gateway(Duration::ZERO);
+    let issuer = Issuer::start(&[&P256]);
+    let tables = app("{ issuer = \"test\" }")
+        + &issuer.table("proves = \"users\"\nname_claim = \"email\"\ntoken_from = \"X-OpenWebUI-User-Jwt\"");
+    let shim = Shim::start(address, &tables);
+    let ask = |signer: &Signer, algorithm| {
+        let claims = issuer.claims_with(json!({ "email": "alice@example.org", "email_verified": true }));
+        let line = format!("X-OpenWebUI-User-Jwt: {}", signer.token(algorithm, &claims));
+        shim.client().ask(CHAT, APP, &[&line], "{}").status
+    };
+    assert_eq!(ask(&P256, "ES256"), 200);
+    issuer.rotate(&[&RSA]);
+    assert_eq!(ask(&RSA, "RS256"), 200);
+    assert_eq!(issuer.asked(), 2);
+    assert_eq!(ask(&P256, "ES256"), 403, "a key that is gone");
 }
 
 #[test]
