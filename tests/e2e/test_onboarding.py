@@ -87,7 +87,8 @@ def _begin(env, row, person):
 
     # The commands that init printed.
     commands = [shlex.split(line) for line in done.stdout.splitlines() if line.strip().startswith("openclaw config set")]
-    assert len(commands) == 2, f"init printed {commands}"
+    # Two endpoints, and which sessions the tools of a session reach.
+    assert len(commands) == 3, f"init printed {commands}"
     for command in commands:
         changed = person.gateway.cli(*command[1:])
         assert changed.returncode == 0, f"{command}: {changed.stdout[-300:]}{changed.stderr[-300:]}"
