@@ -94,6 +94,8 @@ if [ "$1" = packages-test ]; then
     need cpio cpio
     need lintian lintian
     need man man-db # lintian looks at manual pages with it
+    need piuparts piuparts
+    need adequate adequate # piuparts asks it
     need rpmlint rpmlint
     need shellcheck shellcheck
 fi

@@ -99,6 +99,18 @@ def test_lintian(dist, say):
     say(f"nothing, {len(LINTIAN)} tags set aside")
 
 
+def test_piuparts(dist, say):
+    """Debian's own judge of what an installation leaves behind, and adequate on what was installed."""
+    command = [tools.program("piuparts"), "--existing-chroot", str(tools.root("bookworm")), "--distribution", "bookworm",
+               "--no-eatmydata", "--no-upgrade-test", str(dist.deb)]
+    tools.program("adequate")
+    done = procs.run(command, dict(os.environ), 300)
+    said = f"{done.stdout}{done.stderr}"
+    assert not done.returncode and "PASS: Installation and purging test." in said, said[-3000:]
+    assert "Running adequate" in said, said[-3000:]
+    say("installed and purged, nothing left; nothing inadequate")
+
+
 def test_rpmlint(dist, say):
     config = ROOT / "packaging/rpm/rpmlint.toml"
     done = procs.run([tools.program("rpmlint"), "--config", str(config), str(dist.rpm)], dict(os.environ), 180)
