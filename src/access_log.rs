@@ -135,8 +135,8 @@ impl AccessRecord {
 
     /// What its principal, and every other, uses at the moment.
     #[must_use]
-    pub fn rate_limiter(&self) -> &PrincipalLimiter {
-        self.telemetry.rate_limiter()
+    pub fn principal_limiter(&self) -> &PrincipalLimiter {
+        self.telemetry.principal_limiter()
     }
 
     /// Takes the record to where the rest of it is known; nothing is said here any more.

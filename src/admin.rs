@@ -205,7 +205,7 @@ impl Admin {
                 })
                 .collect(),
             next_expiry: status::next_expiry(&policy).map_or(0, |(_, at)| at.as_second()),
-            limits: self.admin_state.telemetry.rate_limiter().series(&policy),
+            limits: self.admin_state.telemetry.principal_limiter().series(&policy),
             tailnet_silent: self.admin_state.tailnet.trouble().is_some(),
             gateway_suspended: self.admin_state.gateway.findings().is_suspended(),
         };

@@ -345,7 +345,7 @@ async fn sweep(connections: Arc<Connections>, telemetry: Arc<Telemetry>) {
             tokio::task::yield_now().await;
         }
         telemetry.sum_up();
-        telemetry.rate_limiter().sweep();
+        telemetry.principal_limiter().sweep();
     }
 }
 

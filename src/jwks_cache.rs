@@ -8,7 +8,7 @@ use crate::authn::Credential;
 use crate::config::{Issuer, KeySource};
 use crate::jwks::{KeySet, KeySlot};
 use crate::policy::{Policy, Proven};
-use crate::refusal::{JwtFault, Refusal};
+use crate::refusal::{JwtFault, Refusal, UserFault};
 use fetch::{FetchError, Fetched, Fetcher};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -223,15 +223,28 @@ impl JwksCache {
         credential: Credential<'_>,
         peer: Option<IpAddr>,
     ) -> Result<Proven, Refusal> {
-        let mut proven = policy.authenticate(credential, peer, Timestamp::now());
-        if let Err(Refusal::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable)) = &proven
-            && let Some(issuer) = policy.authenticator().issuer_of(credential)
-        {
-            // Checked again whatever came of it: another request may have brought the key just before.
-            self.refresh(issuer).await;
-            proven = policy.authenticate(credential, peer, Timestamp::now());
+        let authenticate = || policy.authenticate(credential, peer, Timestamp::now());
+        self.with_present_keys(|| policy.authenticator().issuer_of(credential).map(|name| &**name), authenticate).await
+    }
+
+    /// Verifies a JWT: where its key is not known, the issuer is asked once.
+    ///
+    /// # Errors
+    /// Those of `verify`.
+    pub async fn with_present_keys<'i, T>(
+        &self,
+        issuer: impl FnOnce() -> Option<&'i str>,
+        mut verify: impl FnMut() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let verified = verify();
+        let Err(Refusal::Jwt(fault) | Refusal::User(UserFault::Jwt(fault))) = &verified else { return verified };
+        if !matches!(fault, JwtFault::KeyUnknown | JwtFault::KeysUnavailable) {
+            return verified;
         }
-        proven
+        let Some(issuer) = issuer() else { return verified };
+        // Verified again whatever came of it: another request may have brought the key just before.
+        self.refresh(issuer).await;
+        verify()
     }
 }
 

@@ -56,7 +56,7 @@ pub struct RecentRefusal {
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Metrics,
-    rate_limiter: PrincipalLimiter,
+    principal_limiter: PrincipalLimiter,
     refusals: Mutex<VecDeque<RecentRefusal>>,
     begun: Instant,
     /// The present second and the lines written in it, of unauthenticated callers and of refused ones.
@@ -76,7 +76,7 @@ impl Telemetry {
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             metrics: Metrics::new()?,
-            rate_limiter: PrincipalLimiter::default(),
+            principal_limiter: PrincipalLimiter::default(),
             refusals: Mutex::default(),
             begun: Instant::now(),
             lines: Default::default(),
@@ -93,8 +93,8 @@ impl Telemetry {
 
     /// What each principal uses at the moment.
     #[must_use]
-    pub fn rate_limiter(&self) -> &PrincipalLimiter {
-        &self.rate_limiter
+    pub fn principal_limiter(&self) -> &PrincipalLimiter {
+        &self.principal_limiter
     }
 
     /// How long the process has been up.

@@ -169,7 +169,7 @@ impl Status {
                 sse: open(StreamKind::Sse),
                 websockets: open(StreamKind::Websocket),
             },
-            limits: admin_state.telemetry.rate_limiter().usage(&policy),
+            limits: admin_state.telemetry.principal_limiter().usage(&policy),
             refusals: admin_state.telemetry.refusals(),
         }
     }

@@ -156,14 +156,14 @@ impl RequestContext {
             .is_some_and(|r| matches!(r.label, RouteLabel::ChatCompletions | RouteLabel::Responses));
         let events = headers.get_all(ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
         let what = if agent || events { LimitedUse::Stream } else { LimitedUse::Request };
-        let rate_limiter = self.record.rate_limiter();
+        let principal_limiter = self.record.principal_limiter();
         let entered = match grant.principal() {
             // A user's own first: what is refused to one takes nothing of the app's from the others.
-            Some(principal) => rate_limiter.enter(principal, grant.limits(), what).and_then(|permit| {
-                let app = grant.app().map(|(app, limits)| rate_limiter.enter(app, limits, what)).transpose()?;
+            Some(principal) => principal_limiter.enter(principal, grant.limits(), what).and_then(|permit| {
+                let app = grant.app().map(|(app, limits)| principal_limiter.enter(app, limits, what)).transpose()?;
                 Ok((permit, app))
             }),
-            None => rate_limiter.enter_address(self.peer(), grant.limits(), what).map(|permit| (permit, None)),
+            None => principal_limiter.enter_address(self.peer(), grant.limits(), what).map(|permit| (permit, None)),
         };
         match entered {
             Ok((permit, app)) => {

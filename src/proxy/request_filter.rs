@@ -10,8 +10,7 @@ use crate::headers::{REQUEST_ID, single};
 use crate::identity_providers::IdentityProviders;
 use crate::join_code_limit::JoinCodeLimit;
 use crate::passthrough_credential_limit::PassthroughCredentialLimit;
-use crate::policy::Proven;
-use crate::refusal::{JwtFault, Refusal, UserFault};
+use crate::refusal::Refusal;
 use crate::request_evaluation::{Decision, Evaluation, Facts, Head};
 use crate::request_path::Path;
 use crate::route::{Need, Probe, builtin};
@@ -103,7 +102,8 @@ pub(super) async fn admit(
     let asking = ctx.asking(&head.headers);
     let proven = sources.authenticate(&policy, credential, &asking, ctx.place()).await?;
     ctx.record.principal = Some(proven.principal.clone());
-    let proven = on_behalf(&mut evaluation, proven, sources).await?;
+    let on_behalf = || evaluation.on_behalf(proven.clone(), Timestamp::now());
+    let proven = sources.issuers.with_present_keys(|| proven.principal.issuer_of_users(), on_behalf).await?;
     let now = Timestamp::now();
     ctx.record.principal = Some(proven.principal.clone());
     ctx.record.spoofed = evaluation.spoofed;
@@ -120,22 +120,6 @@ pub(super) async fn admit(
     // Last: one that is begun and not sent counts as a miss.
     join(&evaluation, Some(&proven.principal), ctx, joins)?;
     Ok(Admitted::Request)
-}
-
-/// For whom the caller calls. A user's JWT that is signed with a key not yet known has its issuer asked once.
-async fn on_behalf(
-    evaluation: &mut Evaluation<'_>,
-    caller: Proven,
-    sources: &IdentityProviders,
-) -> Result<Proven, Refusal> {
-    let proven = evaluation.on_behalf(caller.clone(), Timestamp::now());
-    if let Err(Refusal::User(UserFault::Jwt(JwtFault::KeyUnknown | JwtFault::KeysUnavailable))) = &proven
-        && let Some(issuer) = caller.principal.issuer_of_users()
-    {
-        sources.issuers.refresh(issuer).await;
-        return evaluation.on_behalf(caller, Timestamp::now());
-    }
-    proven
 }
 
 /// A pairing join takes one of its caller's tries. Who cannot be told apart from others is known by address.

@@ -67,7 +67,7 @@ pub struct Upgraded {
 /// The limit that was reached.
 pub fn occupy(policy: &Policy, grant: &Grant, record: &mut AccessRecord) -> Result<Option<Permit>, Refusal> {
     let Some(principal) = grant.principal().filter(|_| policy.is_limited()) else { return Ok(None) };
-    record.rate_limiter().enter(principal, grant.limits(), LimitedUse::Socket).map(Some).map_err(|reached| {
+    record.principal_limiter().enter(principal, grant.limits(), LimitedUse::Socket).map(Some).map_err(|reached| {
         let refusal = Refusal::PrincipalLimit(reached);
         record.change = Some(policy.remedy(None, &refusal));
         refusal
